@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Git hooks that let no plaintext secret in: `pre-commit`, `pre-receive`, `scan`.
+
+pub mod edge;

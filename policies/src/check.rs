@@ -3,7 +3,7 @@
 use crate::finding::Finding;
 
 /// Why a file is looked at: what the caller knows of its part in the repository.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// A file like any other: its content and the rules decide.
     #[default]
