@@ -1,1 +1,74 @@
-//! Placeholder.
+//! `kubectl kubiya` and `flux kubiya`: Flux with SOPS on an infra cluster and its worker clusters.
+//!
+//! [`main`] is the program; the rooms below it are plain library code. Commands know the domain
+//! (`bootstrap`, `flux`, `keys`), the domain knows the boundary (`cluster`), never back.
+
+pub mod bootstrap;
+mod cli;
+pub mod cluster;
+mod commands;
+mod duration;
+pub mod flux;
+mod invocation;
+pub mod keys;
+
+use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the program with its arguments, the program's own name first, and gives its exit code.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let invocation = invocation::Invocation::of(&args);
+    let mut console = Console::of_process();
+    let outcome = match cli::parse(&invocation, args, &mut console) {
+        cli::Parsed::Run(cli) => run(*cli, &invocation, &mut console),
+        cli::Parsed::Done(outcome) => outcome,
+    };
+    ExitCode::from(console.finish(outcome))
+}
+
+fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console) -> Outcome {
+    match cli.command {
+        cli::Command::Bootstrap(args) => {
+            on_runtime(commands::bootstrap::run(*args, &cli.connection, invocation, console))
+        }
+        cli::Command::Plugin(args) => commands::plugin::run(&args, invocation, console),
+        cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
+        cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),
+        cli::Command::Man(args) => commands::man::run(&args, invocation, console),
+    }
+}
+
+/// Runs a command that talks to clusters. Ctrl-C, SIGTERM and SIGHUP drop it where it stands: every
+/// change is a single request, so the next run goes on from there.
+fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unverified("cannot start the runtime").because(&error))?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = command => outcome,
+            () = interrupted() => Err(Failure::new(Kind::Interrupted, "interrupted")
+                .hint("run the same command again: it goes on where this one stopped")),
+        }
+    });
+    // A lookup or a child that hangs must not keep a finished command from ending.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
+        _ = term.recv() => {},
+        _ = hang_up.recv() => {},
+    }
+}

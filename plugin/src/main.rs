@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The binary `kubectl-kubiya`; all of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kubectl_kubiya::main(std::env::args_os().collect())
+}

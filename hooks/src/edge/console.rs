@@ -36,6 +36,12 @@ impl Style {
         Self { color }
     }
 
+    /// Whether this stream gets colour.
+    #[must_use]
+    pub fn has_color(self) -> bool {
+        self.color
+    }
+
     /// The text in bold colour, or as it is where there is none.
     #[must_use]
     pub fn paint(self, text: &str, color: Color) -> String {

@@ -42,7 +42,11 @@ pub type Outcome = Result<u8, Failure>;
 ///
 /// Made where a library error is converted at the edge; rendered once, by [`Failure::render`].
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct Failure(Box<Detail>);
+
+/// Boxed, because every `Result` of the edge would otherwise be as large as this.
+#[derive(Clone, Debug)]
+struct Detail {
     kind: Kind,
     message: String,
     place: Option<String>,
@@ -54,14 +58,14 @@ pub struct Failure {
 impl Failure {
     /// A failure of a kind. The message starts in lower case and has no full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Detail {
             kind,
             message: message.into(),
             place: None,
             causes: Vec::new(),
             problems: Vec::new(),
             hints: Vec::new(),
-        }
+        }))
     }
 
     /// Wrong usage or bad input.
@@ -79,14 +83,16 @@ impl Failure {
         if problems.len() == 1 {
             return problems.remove(0);
         }
-        let kind = problems.iter().map(|p| p.kind).max_by_key(|k| k.exit_code()).unwrap_or(Kind::Unverified);
-        Self { problems, ..Self::new(kind, message) }
+        let kind = problems.iter().map(Failure::kind).max_by_key(|k| k.exit_code()).unwrap_or(Kind::Unverified);
+        let mut failure = Self::new(kind, message);
+        failure.0.problems = problems;
+        failure
     }
 
     /// Says where: `file:line:column`, an object, a cluster.
     #[must_use]
     pub fn at(mut self, place: impl Into<String>) -> Self {
-        self.place = Some(place.into());
+        self.0.place = Some(place.into());
         self
     }
 
@@ -97,8 +103,8 @@ impl Failure {
         while let Some(error) = next {
             let text = error.to_string();
             // Many errors repeat their source in their own text; say it once.
-            if !self.causes.last().is_some_and(|last| last.ends_with(&text)) {
-                self.causes.push(text);
+            if !self.0.causes.last().is_some_and(|last| last.ends_with(&text)) {
+                self.0.causes.push(text);
             }
             next = error.source();
         }
@@ -108,21 +114,29 @@ impl Failure {
     /// Adds a cause in words.
     #[must_use]
     pub fn because_of(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
+        self.0.causes.push(cause.into());
         self
     }
 
     /// Adds what to type next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.0.hints.push(hint.into());
+        self
+    }
+
+    /// The same failure with another exit code: what is a plain refusal before the first change is
+    /// "done in part" after it.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
         self
     }
 
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// Writes the failure: `error: …`, where, causes, a blank line, `hint: …`.
@@ -131,11 +145,11 @@ impl Failure {
     /// Those of the stream.
     pub fn render(&self, stream: &mut Stream) -> io::Result<()> {
         self.render_body(stream, "error")?;
-        for problem in &self.problems {
+        for problem in &self.0.problems {
             problem.render_body(stream, "problem")?;
         }
         let mut hints: Vec<&str> = Vec::new();
-        for hint in self.problems.iter().flat_map(|p| &p.hints).chain(&self.hints) {
+        for hint in self.0.problems.iter().flat_map(|p| &p.0.hints).chain(&self.0.hints) {
             if !hints.contains(&hint.as_str()) {
                 hints.push(hint);
             }
@@ -152,9 +166,9 @@ impl Failure {
 
     fn render_body(&self, stream: &mut Stream, label: &str) -> io::Result<()> {
         let label = stream.style().paint(&format!("{label}:"), Color::Red);
-        let place = self.place.as_ref().map(|p| format!("{p}: ")).unwrap_or_default();
-        stream.line(&format!("{label} {place}{}", self.message))?;
-        for cause in &self.causes {
+        let place = self.0.place.as_ref().map(|p| format!("{p}: ")).unwrap_or_default();
+        stream.line(&format!("{label} {place}{}", self.0.message))?;
+        for cause in &self.0.causes {
             stream.line(&format!("  cause: {}", indent_after_first(cause, "         ")))?;
         }
         Ok(())

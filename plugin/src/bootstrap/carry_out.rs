@@ -1,0 +1,140 @@
+//! Carrying a plan out: thin, because all decisions are in the plan.
+
+use super::{Plan, Stage, Wait};
+use crate::cluster::{
+    Action, Applied, Applier, ClusterError, Deadline, crd_established, kind_served, rolled_out,
+};
+use futures::{StreamExt as _, TryStreamExt as _};
+use std::time::Duration;
+
+/// How many requests are under way at once.
+const CONCURRENCY: usize = 8;
+
+/// How to carry a plan out.
+#[derive(Clone, Debug)]
+pub struct CarryOut {
+    /// The infra cluster.
+    pub applier: Applier,
+    /// How long each wait may take.
+    pub timeout: Duration,
+    /// Whether to wait for rollouts; definitions are waited for in any case.
+    pub wait: bool,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Carried {
+    /// Each object and what happened to it, in the order of the plan.
+    pub applied: Vec<Applied>,
+}
+
+impl Carried {
+    /// How many objects were written.
+    #[must_use]
+    pub fn changed(&self) -> usize {
+        self.applied.iter().filter(|applied| applied.action != Action::Unchanged).count()
+    }
+}
+
+/// Carries a plan out; `say` gets each stage with what happened in it, and each wait that begins.
+///
+/// # Errors
+/// The first error, with what had been done until then.
+pub async fn carry_out(
+    plan: &Plan,
+    how: &CarryOut,
+    mut say: impl FnMut(Event<'_>),
+) -> Result<Carried, (ClusterError, Carried)> {
+    let mut carried = Carried::default();
+    for stage in &plan.stages {
+        let applied = match apply_stage(stage, &how.applier).await {
+            Ok(applied) => applied,
+            Err((error, done)) => {
+                carried.applied.extend(done);
+                return Err((error, carried));
+            }
+        };
+        say(Event::Applied { stage, applied: &applied });
+        carried.applied.extend(applied);
+        let waits = stage.waits.iter().filter(|wait| how.wait || !matches!(wait, Wait::RolledOut { .. }));
+        let waits: Vec<&Wait> = waits.collect();
+        if waits.is_empty() {
+            continue;
+        }
+        say(Event::Waiting { waits: &waits });
+        if let Err(error) = wait_for(&waits, how).await {
+            return Err((error, carried));
+        }
+        say(Event::Waited { waits: &waits });
+    }
+    Ok(carried)
+}
+
+/// Asks the server what the plan would change, without a change.
+///
+/// # Errors
+/// The first error.
+pub async fn dry_run(plan: &Plan, applier: &Applier) -> Result<Vec<Applied>, ClusterError> {
+    let applier = Applier { dry_run: true, ..applier.clone() };
+    let applier = &applier;
+    futures::stream::iter(plan.objects())
+        .map(async |manifest| applier.apply(manifest).await)
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await
+}
+
+/// What happens on the way.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A stage was applied.
+    Applied {
+        /// The stage.
+        stage: &'a Stage,
+        /// What happened to its objects.
+        applied: &'a [Applied],
+    },
+    /// A wait begins.
+    Waiting {
+        /// For what.
+        waits: &'a [&'a Wait],
+    },
+    /// It ended well.
+    Waited {
+        /// For what.
+        waits: &'a [&'a Wait],
+    },
+}
+
+/// Applies the objects of a stage at once. After an error the others are still let end, so that what
+/// was done is known.
+async fn apply_stage(stage: &Stage, applier: &Applier) -> Result<Vec<Applied>, (ClusterError, Vec<Applied>)> {
+    let results: Vec<Result<Applied, ClusterError>> = futures::stream::iter(&stage.objects)
+        .map(async |manifest| applier.apply(manifest).await)
+        .buffered(CONCURRENCY)
+        .collect()
+        .await;
+    let mut applied = Vec::new();
+    let mut first_error = None;
+    for result in results {
+        match result {
+            Ok(done) => applied.push(done),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    match first_error {
+        None => Ok(applied),
+        Some(error) => Err((error, applied)),
+    }
+}
+
+async fn wait_for(waits: &[&Wait], how: &CarryOut) -> Result<(), ClusterError> {
+    let deadline = Deadline::after(how.timeout);
+    let connection = &how.applier.connection;
+    let all = waits.iter().map(async |wait| match wait {
+        Wait::Established(name) => crd_established(connection, name, deadline).await,
+        Wait::Served(gvk) => kind_served(connection, gvk, deadline).await,
+        Wait::RolledOut { namespace, name } => rolled_out(connection, namespace, name, deadline).await,
+    });
+    futures::future::try_join_all(all).await.map(|_| ())
+}

@@ -1,0 +1,307 @@
+//! All that was asked for, read and checked before anything is touched.
+
+use crate::cluster::{KubeconfigSource, RemoteKubeconfig, RemoteProblem, remote_kubeconfig};
+use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec};
+use crate::keys::KeySource;
+use kubiya_hook::edge::Failure;
+use kubiya_policies::sops::age::IdentityFile;
+
+/// What is asked for, unchecked: from flags, later from a file as well.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Namespace of Flux.
+    pub namespace: String,
+    /// Git URL.
+    pub url: String,
+    /// Branch.
+    pub branch: String,
+    /// Folder in the repository.
+    pub path: String,
+    /// Where the age identity comes from.
+    pub age_key: KeySource,
+    /// The workers.
+    pub workers: Vec<WorkerRequest>,
+    /// Where Flux's manifests come from.
+    pub manifests: ManifestSource,
+    /// Accept addresses that only this machine reaches.
+    pub allow_loopback: bool,
+    /// Accept plain http for Git.
+    pub allow_insecure_http: bool,
+}
+
+/// A worker as it was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRequest {
+    /// Its name.
+    pub name: String,
+    /// Where its kubeconfig is.
+    pub source: KubeconfigSource,
+    /// Its context; the current one of that kubeconfig where none is named.
+    pub context: Option<String>,
+}
+
+/// A worker cluster by its name and the way Flux will reach it.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Name, a DNS label.
+    pub name: String,
+    /// What Flux will be left with.
+    pub remote: RemoteKubeconfig,
+}
+
+impl Worker {
+    /// Name of the Secret with its kubeconfig.
+    #[must_use]
+    pub fn secret_name(&self) -> String {
+        format!("{}-kubeconfig", self.name)
+    }
+}
+
+/// Checked input: from here on no file is read any more.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// What Flux is to follow.
+    pub sync: SyncSpec,
+    /// The age identities.
+    pub identities: IdentityFile,
+    /// The workers, in the order they were named.
+    pub workers: Vec<Worker>,
+    /// Flux itself.
+    pub flux: InstallManifests,
+}
+
+impl Inputs {
+    /// Reads and checks everything that the request names.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn gather(request: &Request) -> Result<Self, Failure> {
+        let mut problems = Vec::new();
+        problems.extend(label_problem("--namespace", &request.namespace));
+        let url = git_url(request).map_err(|failure| problems.push(failure)).ok();
+        let path = sync_path(&request.path).map_err(|failure| problems.push(failure)).ok();
+        problems.extend(branch_problem(&request.branch));
+        let key = &request.age_key;
+        let identities = key.read().map_err(|error| problems.push(key.failure(&error))).ok();
+        let workers = workers(request, &mut problems);
+        let flux = request.manifests.load(&request.namespace);
+        let flux = flux.map_err(|error| problems.push(manifest_failure(&error))).ok();
+        match (url, path, identities, flux) {
+            (Some(url), Some(path), Some(identities), Some(flux)) if problems.is_empty() => Ok(Self {
+                sync: SyncSpec {
+                    namespace: request.namespace.clone(),
+                    url,
+                    branch: request.branch.clone(),
+                    path,
+                    decryption_secret: "sops-age".to_owned(),
+                },
+                identities,
+                workers,
+                flux,
+            }),
+            _ => {
+                let count = problems.len();
+                Err(Failure::all(format!("{count} problems with the input; nothing was changed"), problems))
+            }
+        }
+    }
+}
+
+/// A name as Kubernetes wants it for namespaces and for our Secrets: RFC 1123 label.
+fn label_problem(what: &str, name: &str) -> Option<Failure> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let ends = |c: Option<char>| c.is_some_and(|c| c != '-' && allowed(c));
+    let good = name.len() <= 63
+        && name.chars().all(allowed)
+        && ends(name.chars().next())
+        && ends(name.chars().next_back());
+    (!good).then(|| {
+        Failure::usage(format!(
+            "{what}: `{name}` is not a DNS label (lower-case letters, digits and `-`, at most 63)"
+        ))
+    })
+}
+
+fn git_url(request: &Request) -> Result<String, Failure> {
+    let given = &request.url;
+    let refused = |reason: &str| Failure::usage(format!("--url: {reason}: {given}"));
+    let parsed = url::Url::parse(given);
+    let looks_like_scp = given
+        .split_once(':')
+        .is_some_and(|(host, path)| host.contains('@') && !host.contains('/') && !path.starts_with("//"));
+    if looks_like_scp {
+        let (host, path) = given.split_once(':').unwrap_or_default();
+        return Err(refused("Flux does not take this short form").hint(format!("--url ssh://{host}/{path}")));
+    }
+    let Ok(url) = parsed else { return Err(refused("not a URL")) };
+    if url.password().is_some() || (url.scheme() != "ssh" && !url.username().is_empty()) {
+        // Not `refused`: it would repeat the password.
+        return Err(Failure::usage("--url: it holds credentials, which the GitRepository object would show")
+            .hint("leave them out of the URL; Flux takes them from a Secret that the GitRepository names"));
+    }
+    match url.scheme() {
+        "https" | "ssh" => {}
+        "http" if request.allow_insecure_http || (request.allow_loopback && is_loopback(&url)) => {}
+        "http" => return Err(refused("plain http").hint("use https, or --allow-insecure-http")),
+        _ => return Err(refused("Flux takes https, http and ssh URLs only")),
+    }
+    if is_loopback(&url) && !request.allow_loopback {
+        return Err(refused("reachable from this machine only")
+            .hint("use the address that the infra cluster reaches, or --allow-loopback where both run on this machine"));
+    }
+    Ok(given.clone())
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// The folder in the repository, without `./` before and `/` behind.
+fn sync_path(given: &str) -> Result<String, Failure> {
+    let path = given.trim_start_matches("./").trim_end_matches('/');
+    let path = if path == "." { "" } else { path };
+    if given.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return Err(Failure::usage(format!("--path: a folder inside the repository is wanted: {given}"))
+            .hint("--path clusters/infra"));
+    }
+    Ok(path.to_owned())
+}
+
+/// What `git check-ref-format` refuses in a branch name, as far as it could be mistyped.
+fn branch_problem(branch: &str) -> Option<Failure> {
+    let bad = branch.is_empty()
+        || branch.starts_with(['-', '/'])
+        || branch.ends_with(['/', '.'])
+        || branch.contains("..")
+        || branch.contains(|c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c));
+    bad.then(|| Failure::usage(format!("--branch: not a branch name: `{branch}`")))
+}
+
+fn manifest_failure(error: &ManifestError) -> Failure {
+    let failure = Failure::usage(error.to_string());
+    let failure = match std::error::Error::source(error) {
+        Some(source) => failure.because(source),
+        None => failure,
+    };
+    match error {
+        ManifestError::NoFluxCli => failure
+            .hint("flux install --export > flux.yaml   # on a machine with the flux CLI, then --flux-manifests flux.yaml")
+            .hint("or put the flux CLI on PATH"),
+        ManifestError::NotFlux { .. } => {
+            failure.hint("flux install --export > flux.yaml, then --flux-manifests flux.yaml")
+        }
+        ManifestError::Unpinned { found, .. } => {
+            failure.hint(format!("if you trust what is there now: --flux-manifests-sha256 {found}"))
+        }
+        ManifestError::OtherNamespace { found, wanted, .. } => failure
+            .hint(format!("--namespace {found}, or flux install --export --namespace {wanted}")),
+        _ => failure,
+    }
+}
+
+/// Each worker's kubeconfig, minified and flattened to what Flux keeps.
+fn workers(request: &Request, problems: &mut Vec<Failure>) -> Vec<Worker> {
+    let mut found: Vec<Worker> = Vec::new();
+    for asked in &request.workers {
+        if found.iter().any(|worker| worker.name == asked.name) {
+            problems.push(Failure::usage(format!("--worker: `{}` is named twice", asked.name)));
+        } else if let Some(problem) = label_problem("--worker", &asked.name) {
+            problems.push(problem);
+        } else {
+            match worker(asked, request.allow_loopback) {
+                Ok(worker) => found.push(worker),
+                Err(failures) => problems.extend(failures),
+            }
+        }
+    }
+    found
+}
+
+fn worker(asked: &WorkerRequest, allow_loopback: bool) -> Result<Worker, Vec<Failure>> {
+    let name = &asked.name;
+    let selection = asked
+        .source
+        .select(asked.context.as_deref())
+        .map_err(|error| vec![Failure::from(error).at(format!("worker {name}"))])?;
+    let failure = |problem: RemoteProblem| {
+        Failure::usage(problem.to_string())
+            .at(format!("worker {name} (context {})", selection.context))
+            .hint(problem.hint())
+    };
+    let remote = remote_kubeconfig(name, &selection, allow_loopback)
+        .map_err(|problems| problems.into_iter().map(failure).collect::<Vec<_>>())?;
+    Ok(Worker { name: name.clone(), remote })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(given: &str, more: &[&str]) -> Result<String, String> {
+        let request = Request {
+            namespace: "flux-system".to_owned(),
+            url: given.to_owned(),
+            branch: "main".to_owned(),
+            path: String::new(),
+            age_key: KeySource::Stdin,
+            workers: Vec::new(),
+            manifests: ManifestSource::FluxCli,
+            allow_loopback: more.contains(&"--allow-loopback"),
+            allow_insecure_http: more.contains(&"--allow-insecure-http"),
+        };
+        git_url(&request).map_err(|failure| format!("{failure:?}"))
+    }
+
+    #[test]
+    fn git_urls() {
+        for good in ["https://git.example.com/a/b.git", "ssh://git@git.example.com/a/b.git"] {
+            assert_eq!(url(good, &[]).as_deref(), Ok(good));
+        }
+        for bad in [
+            "git@git.example.com:a/b.git",
+            "file:///srv/git/b.git",
+            "nonsense",
+            "http://git.example.com/b",
+            "https://localhost/b",
+        ] {
+            assert!(url(bad, &[]).is_err(), "{bad}");
+        }
+        assert!(url("git@h:a/b.git", &[]).unwrap_err().contains("--url ssh://git@h/a/b.git"));
+        assert!(url("http://127.0.0.1:9/b", &["--allow-loopback"]).is_ok());
+        assert!(url("http://git.example.com/b", &["--allow-insecure-http"]).is_ok());
+        let leaky = url("https://me:CANARY@git.example.com/b", &[]).unwrap_err();
+        assert!(!leaky.contains("CANARY"), "{leaky}");
+    }
+
+    #[test]
+    fn paths_stay_inside_the_repository() {
+        for (given, path) in [
+            ("./clusters/infra/", "clusters/infra"),
+            ("clusters/infra", "clusters/infra"),
+            ("./", ""),
+            (".", ""),
+        ] {
+            assert_eq!(sync_path(given).unwrap(), path);
+        }
+        for bad in ["/etc", "../other", "a/../../b"] {
+            assert!(sync_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_labels() {
+        assert!(label_problem("n", "worker01").is_none());
+        for bad in ["", "Worker", "-a", "a-", "a.b", "a_b", &"a".repeat(64)] {
+            assert!(label_problem("n", bad).is_some(), "{bad}");
+        }
+        for bad in ["", "-x", "a..b", "a b", "a:b", "a/"] {
+            assert!(branch_problem(bad).is_some(), "{bad}");
+        }
+        assert!(branch_problem("feature/x").is_none());
+    }
+}

@@ -1,0 +1,12 @@
+//! An infra cluster from nothing: inputs → plan (a plain value) → shown or carried out.
+
+mod carry_out;
+mod inputs;
+mod plan;
+mod show;
+
+pub use carry_out::{Carried, CarryOut, Event, carry_out, dry_run};
+pub use inputs::{Inputs, Request, Worker, WorkerRequest};
+pub(crate) use plan::AGE_ENTRY;
+pub use plan::{Live, Plan, PlanError, Stage, Wait, plan};
+pub use show::{export, result_document};

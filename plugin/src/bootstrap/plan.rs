@@ -1,0 +1,174 @@
+//! What will be done, as a value: stages of objects, each with what must be true before the next.
+
+use super::Inputs;
+use crate::cluster::{Manifest, dynamic};
+use crate::flux::{SYNC_API_VERSIONS, git_repository, kustomization};
+use crate::keys;
+use kube::api::{DynamicObject, GroupVersionKind, TypeMeta};
+use kubiya_policies::sops::age::{IdentityFile, IdentityFileError};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Entry of the Secret that Flux reads: it looks at names that end in `.agekey` and at no other.
+pub(crate) const AGE_ENTRY: &str = "age.agekey";
+
+/// What the plan needs to know of the cluster as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// The entry `age.agekey` of the Secret that is there.
+    pub age_entry: Option<SecretString>,
+}
+
+/// Why no plan can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The Secret that is there stops Flux from decrypting anything.
+    #[error("the Secret {secret} on the cluster has a malformed entry `{AGE_ENTRY}`")]
+    MalformedAgeEntry {
+        /// `namespace/name`.
+        secret: String,
+        /// What is wrong with it.
+        source: IdentityFileError,
+    },
+}
+
+/// What must be true before the next stage begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// A CustomResourceDefinition is established.
+    Established(String),
+    /// The API server serves a kind.
+    Served(GroupVersionKind),
+    /// A Deployment is rolled out.
+    RolledOut {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Objects that can be applied at the same time.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// For people.
+    pub title: &'static str,
+    /// The objects.
+    pub objects: Vec<Manifest>,
+    /// What must be true afterwards.
+    pub waits: Vec<Wait>,
+}
+
+/// The whole way from what is there to what is wanted. Ready of the sync comes after the last stage.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// In this order.
+    pub stages: Vec<Stage>,
+}
+
+/// Makes the plan. Pure: it reads nothing and writes nothing.
+///
+/// The Secrets come before the controllers, so that Flux never sees an encrypted file without its key
+/// or a Kustomization without its kubeconfig; the sync comes with the controllers, because it needs
+/// only the definitions and no running pod.
+///
+/// # Errors
+/// A Secret on the cluster to which no identity can be added.
+pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
+    let mut namespace = Vec::new();
+    let mut definitions = Vec::new();
+    let mut controllers = Vec::new();
+    for object in &inputs.flux.objects {
+        match kind(object) {
+            "Namespace" => namespace.push(Manifest::new(object.clone())),
+            "Deployment" | "StatefulSet" | "DaemonSet" => controllers.push(Manifest::new(object.clone())),
+            _ => definitions.push(Manifest::new(object.clone())),
+        }
+    }
+    if namespace.is_empty() {
+        namespace.push(Manifest::new(namespace_object(&inputs.sync.namespace)));
+    }
+    let mut secrets = vec![age_secret(inputs, live)?];
+    secrets.extend(inputs.workers.iter().map(|worker| {
+        let text = worker.remote.text.clone();
+        let name = worker.secret_name();
+        Manifest::secret(
+            secret_object(&inputs.sync.namespace, &name),
+            BTreeMap::from([("value".to_owned(), text)]),
+        )
+    }));
+    let established = definitions.iter().filter(|m| m.kind() == "CustomResourceDefinition");
+    let established = established.map(|m| Wait::Established(m.name())).collect::<Vec<_>>();
+    let served = SYNC_API_VERSIONS.iter().filter_map(|(api_version, kind)| {
+        let types = TypeMeta { api_version: (*api_version).to_owned(), kind: (*kind).to_owned() };
+        GroupVersionKind::try_from(&types).ok().map(Wait::Served)
+    });
+    let waits = established.into_iter().chain(served).collect();
+    let rollouts = controllers
+        .iter()
+        .filter(|m| m.kind() == "Deployment")
+        .map(|m| Wait::RolledOut {
+            namespace: inputs.sync.namespace.clone(),
+            name: m.object().metadata.name.clone().unwrap_or_default(),
+        })
+        .collect();
+    controllers.push(Manifest::new(git_repository(&inputs.sync)));
+    controllers.push(Manifest::new(kustomization(&inputs.sync)));
+    let stage = |title, objects, waits| Stage { title, objects, waits };
+    Ok(Plan {
+        stages: vec![
+            stage("namespace", namespace, Vec::new()),
+            stage("secrets", secrets, Vec::new()),
+            stage("definitions and access", definitions, waits),
+            stage("controllers and sync", controllers, rollouts),
+        ],
+    })
+}
+
+impl Plan {
+    /// All objects, in order.
+    pub fn objects(&self) -> impl Iterator<Item = &Manifest> {
+        self.stages.iter().flat_map(|stage| &stage.objects)
+    }
+}
+
+/// The Secret with the age identities: those that are there stay, ours are added.
+fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
+    let name = &inputs.sync.decryption_secret;
+    let existing =
+        live.age_entry.as_ref().map(ExposeSecret::expose_secret).filter(|text| !text.trim().is_empty());
+    let parsed = existing.map(|text| IdentityFile::parse(text.as_bytes())).transpose().map_err(|source| {
+        PlanError::MalformedAgeEntry { secret: format!("{}/{name}", inputs.sync.namespace), source }
+    })?;
+    let text = keys::merged(existing.zip(parsed.as_ref()), &inputs.identities);
+    let data = BTreeMap::from([(AGE_ENTRY.to_owned(), SecretString::from(text.as_str().to_owned()))]);
+    Ok(Manifest::secret(secret_object(&inputs.sync.namespace, name), data))
+}
+
+fn kind(object: &DynamicObject) -> &str {
+    object.types.as_ref().map_or("", |types| types.kind.as_str())
+}
+
+fn namespace_object(name: &str) -> DynamicObject {
+    dynamic(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+}
+
+/// A Secret that Flux watches: with the label it reconciles within seconds of a change, without it
+/// only at the next interval.
+fn secret_object(namespace: &str, name: &str) -> DynamicObject {
+    dynamic(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {
+                "app.kubernetes.io/managed-by": "kubectl-kubiya",
+                "reconcile.fluxcd.io/watch": "Enabled",
+            },
+            "annotations": {"kustomize.toolkit.fluxcd.io/prune": "disabled"},
+        },
+        "type": "Opaque",
+    }))
+}

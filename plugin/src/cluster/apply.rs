@@ -1,0 +1,252 @@
+//! Server-side apply: what is there, what would change, and the change.
+
+use super::connect::base64;
+use super::{ClusterError, Connection, Kinds};
+use kube::api::{DynamicObject, Patch, PatchParams, TypeMeta};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The field manager of everything we write. Not `kubectl`: kustomize-controller strips that one's fields.
+pub const FIELD_MANAGER: &str = "kubectl-kubiya";
+
+/// An object from its JSON form.
+#[must_use]
+pub fn dynamic(mut value: Value) -> DynamicObject {
+    let mut take = |key: &str| value.as_object_mut().and_then(|map| map.remove(key)).unwrap_or_default();
+    let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+    let types = TypeMeta { api_version: text(take("apiVersion")), kind: text(take("kind")) };
+    let metadata = serde_json::from_value(take("metadata")).unwrap_or_default();
+    DynamicObject { types: Some(types), metadata, data: value }
+}
+
+/// An object as we want it to be. The data of a Secret is kept apart, so that the rest can be shown.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    object: DynamicObject,
+    secret_data: BTreeMap<String, SecretString>,
+}
+
+impl Manifest {
+    /// An object without secret data.
+    #[must_use]
+    pub fn new(object: DynamicObject) -> Self {
+        Self { object, secret_data: BTreeMap::new() }
+    }
+
+    /// A Secret: the object without `data`, and its data.
+    #[must_use]
+    pub fn secret(object: DynamicObject, secret_data: BTreeMap<String, SecretString>) -> Self {
+        Self { object, secret_data }
+    }
+
+    /// The object, without secret data.
+    #[must_use]
+    pub fn object(&self) -> &DynamicObject {
+        &self.object
+    }
+
+    /// Whether it has data that must not be shown.
+    #[must_use]
+    pub fn holds_secret(&self) -> bool {
+        !self.secret_data.is_empty()
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.object.types.as_ref().map_or("", |types| types.kind.as_str())
+    }
+
+    /// `namespace/name`, or the name alone.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.object.metadata.name.as_deref().unwrap_or_default();
+        match self.object.metadata.namespace.as_deref() {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// Kind and name, for messages.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{} {}", self.kind(), self.name())
+    }
+
+    /// The whole object with its secret data exposed: for the API server, and for an export that the
+    /// user asked to hold private keys.
+    #[must_use]
+    pub fn expose(&self) -> Value {
+        let mut body = self.shown();
+        if !self.secret_data.is_empty() {
+            // `data` and not `stringData`: server-side apply does not remove keys from the latter.
+            let data = self
+                .secret_data
+                .iter()
+                .map(|(key, value)| (key.clone(), Value::from(base64(value.expose_secret().as_bytes()))));
+            body["data"] = Value::Object(data.collect());
+        }
+        body
+    }
+
+    /// The object without its secret data.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        // A map with string keys always has a JSON form.
+        serde_json::to_value(&self.object).unwrap_or_default()
+    }
+}
+
+/// What happened, or would happen, to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It was not there.
+    Created,
+    /// It was there and differed.
+    Configured,
+    /// It was there as wanted; nothing was written.
+    Unchanged,
+}
+
+impl Action {
+    /// The word for people, as kubectl says it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Created => "created",
+            Action::Configured => "configured",
+            Action::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// An object and what happened to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Applied {
+    /// Kind.
+    pub kind: String,
+    /// `namespace/name`, or the name alone.
+    pub name: String,
+    /// What happened.
+    pub action: Action,
+    /// Whether only the server's dry run was asked, and whether that could be asked at all: before its
+    /// namespace exists, an object cannot be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_checkable: Option<&'static str>,
+}
+
+/// Applies objects to one cluster.
+#[derive(Clone, Debug)]
+pub struct Applier {
+    /// The cluster.
+    pub connection: Connection,
+    /// Its kinds.
+    pub kinds: Kinds,
+    /// Take over fields that another manager set.
+    pub force: bool,
+    /// Ask only; write nothing.
+    pub dry_run: bool,
+}
+
+impl Applier {
+    /// Brings an object into the wanted state. What is there already as wanted is not written, so a
+    /// re-run writes nothing.
+    ///
+    /// # Errors
+    /// Those of the requests; 409 when another manager set the same fields to other values.
+    pub async fn apply(&self, manifest: &Manifest) -> Result<Applied, ClusterError> {
+        let api = self.kinds.api(&self.connection.client, manifest.object())?;
+        let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
+        let id = || manifest.id();
+        let live = api.get_opt(name).await.map_err(|e| ClusterError::of_request("get", id(), &e))?;
+        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+        params.force = self.force;
+        let body = manifest.expose();
+        let patch = Patch::Apply(&body);
+        let done = |action| Applied {
+            kind: manifest.kind().to_owned(),
+            name: manifest.name(),
+            action,
+            not_checkable: None,
+        };
+        let Some(live) = live else {
+            params.dry_run = self.dry_run;
+            return match api.patch(name, &params, &patch).await {
+                Ok(_) => Ok(done(Action::Created)),
+                Err(kube::Error::Api(status)) if self.dry_run && status.is_not_found() => Ok(Applied {
+                    not_checkable: Some("its namespace or its definition is not there yet"),
+                    ..done(Action::Created)
+                }),
+                Err(error) => Err(ClusterError::of_request("apply", id(), &error)),
+            };
+        };
+        params.dry_run = true;
+        let wanted = api
+            .patch(name, &params, &patch)
+            .await
+            .map_err(|e| ClusterError::of_request("apply", id(), &e))?;
+        if comparable(&live) == comparable(&wanted) {
+            return Ok(done(Action::Unchanged));
+        }
+        if !self.dry_run {
+            params.dry_run = false;
+            api.patch(name, &params, &patch)
+                .await
+                .map_err(|e| ClusterError::of_request("apply", id(), &e))?;
+        }
+        Ok(done(Action::Configured))
+    }
+}
+
+/// What counts when two states of an object are compared: everything but what the server keeps count
+/// by. Field ownership counts, its timestamps do not.
+fn comparable(object: &DynamicObject) -> Value {
+    let mut object = object.clone();
+    object.metadata.resource_version = None;
+    object.metadata.generation = None;
+    for entry in object.metadata.managed_fields.iter_mut().flatten() {
+        entry.time = None;
+    }
+    object.data.as_object_mut().map(|data| data.remove("status"));
+    serde_json::to_value(&object).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> Manifest {
+        let object: DynamicObject = serde_json::from_value(serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sops-age", "namespace": "flux-system"},
+        }))
+        .unwrap();
+        Manifest::secret(object, BTreeMap::from([("age.agekey".to_owned(), "CANARY".to_owned().into())]))
+    }
+
+    #[test]
+    fn secret_data_is_shown_only_when_exposed() {
+        let secret = secret();
+        assert_eq!(secret.id(), "Secret flux-system/sops-age");
+        let shown = format!("{secret:?} {}", secret.shown());
+        assert!(!shown.contains("CANARY") && !shown.contains("Q0FOQVJZ"), "{shown}");
+        assert_eq!(secret.expose()["data"]["age.agekey"], "Q0FOQVJZ");
+    }
+
+    #[test]
+    fn counters_and_timestamps_do_not_make_a_difference() {
+        let object = |version: &str, time: &str, owner: &str| -> DynamicObject {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"},
+                "metadata": {"name": "x", "resourceVersion": version, "managedFields":
+                    [{"manager": owner, "operation": "Apply", "time": time, "fieldsV1": {}}]},
+            }))
+            .unwrap()
+        };
+        let a = comparable(&object("1", "2026-01-01T00:00:00Z", "m"));
+        assert_eq!(a, comparable(&object("2", "2026-01-02T00:00:00Z", "m")));
+        assert_ne!(a, comparable(&object("1", "2026-01-01T00:00:00Z", "other")));
+    }
+}

@@ -1,0 +1,267 @@
+//! From kubectl's connection flags to a client.
+
+use super::error::innermost;
+use super::kubeconfig::select;
+use super::{ClusterError, KubeconfigSource, Selection};
+use base64::Engine as _;
+use clap::Args;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::config::{
+    Config, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// kubectl's connection flags. They may stand before or after the subcommand: `flux --context hub
+/// kubiya …` hands them over in front.
+#[derive(Args, Clone, Default)]
+#[command(next_help_heading = "Kubernetes options")]
+pub struct ConnectionArgs {
+    /// Kubeconfig file to use instead of KUBECONFIG and ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the infra cluster in the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Cluster entry of the kubeconfig to use
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub cluster: Option<String>,
+    /// User entry of the kubeconfig to use
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub user: Option<String>,
+    /// Namespace of Flux
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "flux-system",
+        env = "FLUX_SYSTEM_NAMESPACE"
+    )]
+    pub namespace: String,
+    /// Address of the API server
+    #[arg(short, long, global = true, value_name = "URL", hide_short_help = true)]
+    pub server: Option<String>,
+    /// Name to check the server's certificate against
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub tls_server_name: Option<String>,
+    /// Certificate authority of the API server
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub certificate_authority: Option<PathBuf>,
+    /// Do not check the server's certificate
+    #[arg(long, global = true, hide_short_help = true)]
+    pub insecure_skip_tls_verify: bool,
+    /// Client certificate
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub client_certificate: Option<PathBuf>,
+    /// Key of the client certificate
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub client_key: Option<PathBuf>,
+    /// Bearer token; visible to other processes of this machine, a kubeconfig is better
+    #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
+    pub token: Option<String>,
+    /// User to impersonate
+    #[arg(long = "as", global = true, value_name = "USER", hide_short_help = true)]
+    pub impersonate: Option<String>,
+    /// Group to impersonate; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP", hide_short_help = true)]
+    pub impersonate_group: Vec<String>,
+    /// UID to impersonate
+    #[arg(long = "as-uid", global = true, value_name = "UID", hide_short_help = true)]
+    pub impersonate_uid: Option<String>,
+    /// How long a single request may take, such as 30s; 0 for no limit
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = crate::duration::parse)]
+    pub request_timeout: Duration,
+}
+
+/// Never shows the token.
+impl std::fmt::Debug for ConnectionArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionArgs")
+            .field("kubeconfig", &self.kubeconfig)
+            .field("context", &self.context)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client for one cluster, and what to call that cluster.
+#[derive(Clone)]
+pub struct Connection {
+    /// The client.
+    pub client: kube::Client,
+    /// Name of the context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: String,
+    /// Version of the API server, such as `v1.36.3`: the proof that it answers.
+    pub version: String,
+    /// Who the API server says we are: the proof that it accepts the credentials.
+    pub username: String,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("context", &self.context).field("server", &self.server).finish()
+    }
+}
+
+impl ConnectionArgs {
+    /// Where the kubeconfig comes from.
+    #[must_use]
+    pub fn source(&self) -> KubeconfigSource {
+        self.kubeconfig.clone().map_or(KubeconfigSource::Ambient, KubeconfigSource::File)
+    }
+
+    /// The chosen context with the flags laid over it.
+    ///
+    /// # Errors
+    /// Those of reading the kubeconfig, of names it does not have, and of files that flags name.
+    pub fn selection(&self) -> Result<Selection, ClusterError> {
+        let kubeconfig = self.source().load()?;
+        let mut chosen =
+            select(&kubeconfig, self.context.as_deref(), self.cluster.as_deref(), self.user.as_deref())?;
+        let absolute = |path: &PathBuf| path.display().to_string();
+        if let Some(server) = &self.server {
+            chosen.cluster.server = Some(server.clone());
+        }
+        if let Some(name) = &self.tls_server_name {
+            chosen.cluster.tls_server_name = Some(name.clone());
+        }
+        if let Some(path) = &self.certificate_authority {
+            chosen.cluster.certificate_authority = Some(absolute(path));
+            chosen.cluster.certificate_authority_data = None;
+        }
+        if self.insecure_skip_tls_verify {
+            chosen.cluster.insecure_skip_tls_verify = Some(true);
+            // client-go refuses a root certificate beside it; so does TLS sense.
+            chosen.cluster.certificate_authority = None;
+            chosen.cluster.certificate_authority_data = None;
+        }
+        if let Some(path) = &self.client_certificate {
+            chosen.user.client_certificate = Some(absolute(path));
+            chosen.user.client_certificate_data = None;
+        }
+        if let Some(path) = &self.client_key {
+            chosen.user.client_key = Some(absolute(path));
+            chosen.user.client_key_data = None;
+        }
+        if let Some(token) = &self.token {
+            chosen.user.token = Some(token.clone().into());
+            chosen.user.token_file = None;
+        }
+        if let Some(user) = &self.impersonate {
+            chosen.user.impersonate = Some(user.clone());
+        }
+        if !self.impersonate_group.is_empty() {
+            chosen.user.impersonate_groups = Some(self.impersonate_group.clone());
+        }
+        if let Some(uid) = &self.impersonate_uid {
+            chosen.user.impersonate_uid = Some(uid.clone());
+        }
+        Ok(chosen)
+    }
+
+    /// Connects and proves it: the server's version is read.
+    ///
+    /// # Errors
+    /// Those of [`Self::selection`], an unreachable server, and credentials it does not accept.
+    pub async fn connect(&self) -> Result<Connection, ClusterError> {
+        Connection::open(&self.selection()?, self.request_timeout).await
+    }
+}
+
+impl Connection {
+    /// Connects with exactly the given entries, and proves it by an authenticated request.
+    ///
+    /// # Errors
+    /// An unusable entry, an unreachable server, credentials that the server does not accept.
+    pub async fn open(selection: &Selection, timeout: Duration) -> Result<Self, ClusterError> {
+        let bad = |reason: String| ClusterError::BadConnection { context: selection.context.clone(), reason };
+        if selection.user.impersonate_groups.is_some() && selection.user.impersonate.is_none() {
+            return Err(bad("--as-group needs --as".to_owned()));
+        }
+        let mut config = Config::from_custom_kubeconfig(minimal(selection), &KubeConfigOptions::default())
+            .await
+            .map_err(|error| bad(innermost(&error)))?;
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        if !timeout.is_zero() {
+            config.connect_timeout = Some(timeout.min(Duration::from_secs(10)));
+            config.read_timeout = Some(timeout);
+            config.reset_reader_on_write = true;
+        }
+        let client = kube::Client::try_from(config).map_err(|error| match &error {
+            kube::Error::Auth(_) => ClusterError::Unauthenticated {
+                context: selection.context.clone(),
+                reason: innermost(&error),
+            },
+            _ => bad(innermost(&error)),
+        })?;
+        let version = client.apiserver_version().await.map_err(|error| match &error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => ClusterError::Unauthenticated {
+                context: selection.context.clone(),
+                reason: status.message.clone(),
+            },
+            kube::Error::Auth(_) => ClusterError::Unauthenticated {
+                context: selection.context.clone(),
+                reason: innermost(&error),
+            },
+            _ => ClusterError::Unreachable {
+                context: selection.context.clone(),
+                server: server.clone(),
+                reason: innermost(&error),
+            },
+        })?;
+        let username = who_am_i(&client).await.map_err(|error| ClusterError::Unauthenticated {
+            context: selection.context.clone(),
+            reason: match &error {
+                kube::Error::Api(status) => status.message.clone(),
+                other => innermost(other),
+            },
+        })?;
+        Ok(Self {
+            client,
+            context: selection.context.clone(),
+            server,
+            version: version.git_version,
+            username,
+        })
+    }
+}
+
+/// Asks the server for our name. `/version` answers anybody; this does not answer the anonymous.
+async fn who_am_i(client: &kube::Client) -> Result<String, kube::Error> {
+    let review = kube::Api::<SelfSubjectReview>::all(client.clone())
+        .create(&kube::api::PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    Ok(review.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())
+}
+
+/// A kubeconfig of one context, one cluster and one user.
+fn minimal(selection: &Selection) -> Kubeconfig {
+    let name = || selection.context.clone();
+    Kubeconfig {
+        clusters: vec![NamedCluster {
+            name: name(),
+            cluster: Some(selection.cluster.clone()),
+            ..NamedCluster::default()
+        }],
+        auth_infos: vec![NamedAuthInfo {
+            name: name(),
+            auth_info: Some(selection.user.clone()),
+            ..NamedAuthInfo::default()
+        }],
+        contexts: vec![NamedContext {
+            name: name(),
+            context: Some(Context { cluster: name(), user: Some(name()), ..Context::default() }),
+            ..NamedContext::default()
+        }],
+        current_context: Some(name()),
+        ..Kubeconfig::default()
+    }
+}
+
+/// Standard base64, as kubeconfigs and Secrets hold data.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

@@ -1,0 +1,167 @@
+//! What bootstrap says on the way: lines on stderr, and a progress line where a person is watching.
+
+use crate::bootstrap::{Carried, Event, Inputs, Wait};
+use crate::cluster::{Action, Applied, Connection};
+use crate::flux::SyncSpec;
+use crate::invocation::Invocation;
+use indicatif::{ProgressBar, ProgressStyle};
+use kubiya_hook::edge::{Color, Stream};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// More objects than this of one stage are counted, not listed.
+const LISTED: usize = 6;
+
+/// The talk of one run.
+pub(super) struct Talk<'a> {
+    stream: &'a mut Stream,
+    progress: Option<ProgressBar>,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(stream: &'a mut Stream) -> Self {
+        Self { stream, progress: None }
+    }
+
+    /// One line: a word, and what it is about. A closed stderr is no reason to stop.
+    fn say(&mut self, word: &str, color: Color, text: &str) {
+        let word = self.stream.style().paint(&format!("{word:>12}"), color);
+        let line = format!("{word} {text}");
+        match &self.progress {
+            Some(bar) => bar.suspend(|| {
+                let _ = self.stream.line(&line);
+            }),
+            None => {
+                let _ = self.stream.line(&line);
+            }
+        }
+    }
+
+    pub(super) fn cluster(&mut self, role: &str, connection: &Connection) {
+        let text =
+            format!("{role}: {} ({}) as {}", connection.server, connection.version, connection.username);
+        self.say("connected", Color::Green, &text);
+    }
+
+    pub(super) fn sync(&mut self, sync: &SyncSpec, tip: Option<&str>) {
+        let path = if sync.path.is_empty() { "./" } else { &sync.path };
+        let tip = tip.map(|oid| format!(" at {}", oid.get(..10).unwrap_or(oid))).unwrap_or_default();
+        self.say("repository", Color::Green, &format!("{} {}{tip}, {path}", sync.url, sync.branch));
+    }
+
+    pub(super) fn warning(&mut self, text: &str) {
+        self.say("warning:", Color::Yellow, text);
+    }
+
+    pub(super) fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Applied { applied, .. } => {
+                self.end_progress();
+                self.applied_objects(applied);
+            }
+            Event::Waiting { waits } => self.progress(&waits_text(waits)),
+            Event::Waited { waits } => {
+                self.end_progress();
+                self.say("ready", Color::Green, &waits_text(waits));
+            }
+        }
+    }
+
+    fn applied_objects(&mut self, applied: &[Applied]) {
+        for action in [Action::Created, Action::Configured, Action::Unchanged] {
+            let those: Vec<&Applied> = applied.iter().filter(|a| a.action == action).collect();
+            let color = if action == Action::Unchanged { Color::BrightBlack } else { Color::Green };
+            if those.len() > LISTED {
+                self.say(action.word(), color, &count_by_kind(&those));
+            } else {
+                for one in those {
+                    let note = one.not_checkable.map(|why| format!("   (not checkable: {why})"));
+                    let text = format!("{} {}{}", one.kind, one.name, note.unwrap_or_default());
+                    self.say(action.word(), color, &text);
+                }
+            }
+        }
+    }
+
+    /// The revision that Flux has applied.
+    pub(super) fn applied(&mut self, revision: &str) {
+        self.say("applied", Color::Green, revision);
+    }
+
+    /// Shows what is being waited for, on a terminal only.
+    pub(super) fn progress(&mut self, message: &str) {
+        if !self.stream.is_terminal() || message.is_empty() {
+            return;
+        }
+        let bar = self.progress.get_or_insert_with(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner:>12} {wide_msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        // Conditions may hold line ends; a progress line has one line.
+        bar.set_message(message.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+
+    pub(super) fn end_progress(&mut self) {
+        if let Some(bar) = self.progress.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    pub(super) fn dry_run(&mut self, carried: &Carried) {
+        self.applied_objects(&carried.applied);
+        let text = match carried.changed() {
+            0 => "nothing would change".to_owned(),
+            changed => {
+                format!("{changed} of {} objects would change; nothing was written", carried.applied.len())
+            }
+        };
+        self.say("dry run", Color::Cyan, &text);
+    }
+
+    pub(super) fn done(&mut self, carried: &Carried, inputs: &Inputs, invocation: &Invocation) {
+        let text = match carried.changed() {
+            0 => format!("nothing to change: all {} objects are as they should be", carried.applied.len()),
+            changed => format!("{changed} objects written, {} unchanged", carried.applied.len() - changed),
+        };
+        self.say("done", Color::Green, &text);
+        let look = match invocation {
+            Invocation::Flux => "flux get kustomizations".to_owned(),
+            _ => format!("kubectl -n {} get gitrepositories,kustomizations", inputs.sync.namespace),
+        };
+        self.say("next:", Color::Cyan, &look);
+    }
+}
+
+fn count_by_kind(applied: &[&Applied]) -> String {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in applied {
+        *kinds.entry(one.kind.as_str()).or_default() += 1;
+    }
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    format!("{} objects: {}", applied.len(), kinds.join(", "))
+}
+
+fn waits_text(waits: &[&Wait]) -> String {
+    let names =
+        |pick: fn(&Wait) -> Option<&str>| waits.iter().filter_map(|wait| pick(wait)).collect::<Vec<_>>();
+    let deployments = names(|wait| match wait {
+        Wait::RolledOut { name, .. } => Some(name),
+        _ => None,
+    });
+    let definitions = names(|wait| match wait {
+        Wait::Established(name) => Some(name),
+        _ => None,
+    });
+    let mut parts = Vec::new();
+    if !definitions.is_empty() {
+        parts.push(format!("{} definitions served", definitions.len()));
+    }
+    if !deployments.is_empty() {
+        parts.push(format!("rolled out: {}", deployments.join(", ")));
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,54 @@
+//! The objects that make Flux follow a Git repository, with decryption on from the first moment.
+
+use crate::cluster::dynamic;
+use kube::api::DynamicObject;
+use serde_json::json;
+
+/// API versions of the two sync objects, as every Flux from 2.3 on serves them.
+pub const SYNC_API_VERSIONS: [(&str, &str); 2] =
+    [("source.toolkit.fluxcd.io/v1", "GitRepository"), ("kustomize.toolkit.fluxcd.io/v1", "Kustomization")];
+
+/// What Flux is to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSpec {
+    /// Namespace of Flux; the two objects have its name, as `flux bootstrap` names them.
+    pub namespace: String,
+    /// Git URL.
+    pub url: String,
+    /// Branch.
+    pub branch: String,
+    /// Folder in the repository, such as `clusters/infra`; empty for the root.
+    pub path: String,
+    /// Name of the Secret with the age identities.
+    pub decryption_secret: String,
+}
+
+/// The GitRepository.
+#[must_use]
+pub fn git_repository(spec: &SyncSpec) -> DynamicObject {
+    let (api_version, kind) = SYNC_API_VERSIONS[0];
+    dynamic(json!({
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": spec.namespace, "namespace": spec.namespace},
+        "spec": {"interval": "1m0s", "ref": {"branch": spec.branch}, "url": spec.url},
+    }))
+}
+
+/// The Kustomization: intervals and pruning as `flux bootstrap` sets them, and decryption, which it does not.
+#[must_use]
+pub fn kustomization(spec: &SyncSpec) -> DynamicObject {
+    let (api_version, kind) = SYNC_API_VERSIONS[1];
+    dynamic(json!({
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": spec.namespace, "namespace": spec.namespace},
+        "spec": {
+            "decryption": {"provider": "sops", "secretRef": {"name": spec.decryption_secret}},
+            "interval": "10m0s",
+            "path": format!("./{}", spec.path),
+            "prune": true,
+            "sourceRef": {"kind": "GitRepository", "name": spec.namespace},
+        },
+    }))
+}

@@ -1,0 +1,129 @@
+//! Where age identities come from.
+
+use kubiya_hook::edge::Failure;
+use kubiya_policies::sops::age::{Identity, IdentityFile, IdentityFileError};
+use std::io::Read as _;
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// An identity file is a few lines; more than this is some other file.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Where the age key is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file.
+    File(PathBuf),
+    /// Standard input, written `-`.
+    Stdin,
+}
+
+/// Why there is no key. Never holds a part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It cannot be read.
+    #[error("cannot read the age key")]
+    Read(#[source] std::io::Error),
+    /// It is too large for an identity file.
+    #[error("too large for an age key file")]
+    TooLarge,
+    /// It is not an identity file.
+    #[error("not an age key file")]
+    Malformed(#[source] IdentityFileError),
+    /// Flux's controllers cannot use it.
+    #[error("line {line}: a plugin identity: Flux's controllers have no age plugin to use it with")]
+    Plugin {
+        /// Line in the file, from 1.
+        line: usize,
+    },
+}
+
+impl KeySource {
+    /// From the value of a flag.
+    #[must_use]
+    pub fn from_flag(value: &str) -> Self {
+        if value == "-" { KeySource::Stdin } else { KeySource::File(PathBuf::from(value)) }
+    }
+
+    /// What to call it in messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            KeySource::File(path) => path.display().to_string(),
+            KeySource::Stdin => "standard input".to_owned(),
+        }
+    }
+
+    /// Reads identities that Flux can decrypt with.
+    ///
+    /// # Errors
+    /// What cannot be read, what is no identity file, and identities that Flux cannot use.
+    pub fn read(&self) -> Result<IdentityFile, KeyError> {
+        let mut bytes = Zeroizing::new(Vec::new());
+        let read = match self {
+            KeySource::Stdin => std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes),
+            KeySource::File(path) => {
+                std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+            }
+        };
+        if read.map_err(KeyError::Read)? as u64 > MAX_BYTES {
+            return Err(KeyError::TooLarge);
+        }
+        let file = IdentityFile::parse(&bytes).map_err(KeyError::Malformed)?;
+        match file.identities().iter().find(|identity| identity.is_plugin()) {
+            Some(identity) => Err(KeyError::Plugin { line: identity.line() }),
+            None => Ok(file),
+        }
+    }
+
+    /// Whether others than the owner may read the file.
+    #[must_use]
+    pub fn is_open_to_others(&self) -> bool {
+        use std::os::unix::fs::PermissionsExt as _;
+        match self {
+            KeySource::Stdin => false,
+            KeySource::File(path) => {
+                std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o077 != 0)
+            }
+        }
+    }
+
+    /// The failure that the user sees.
+    #[must_use]
+    pub fn failure(&self, error: &KeyError) -> Failure {
+        let failure = Failure::usage(error.to_string()).at(self.name());
+        let failure = match std::error::Error::source(error) {
+            Some(source) => failure.because(source),
+            None => failure,
+        };
+        match (error, self) {
+            (KeyError::Read(io), KeySource::File(path)) if io.kind() == std::io::ErrorKind::NotFound => {
+                failure.hint(format!("make one: age-keygen -o {}", path.display()))
+            }
+            (KeyError::Malformed(_), _) => {
+                failure.hint("it needs a line that begins with AGE-SECRET-KEY-1, as age-keygen writes it")
+            }
+            _ => failure,
+        }
+    }
+}
+
+/// The text of `age.agekey` with the given identities added to those it has. None is ever taken away,
+/// and what holds them all already stays as it is, byte for byte.
+#[must_use]
+pub fn merged(existing: Option<(&str, &IdentityFile)>, new: &IdentityFile) -> Zeroizing<String> {
+    use secrecy::ExposeSecret as _;
+    let mut text = Zeroizing::new(existing.map(|(text, _)| text.to_owned()).unwrap_or_default());
+    let known: &[Identity] = existing.map_or(&[], |(_, file)| file.identities());
+    for identity in new.identities().iter().filter(|identity| !known.contains(identity)) {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        if let Some(recipient) = identity.recipient() {
+            text.push_str(&format!("# public key: {recipient}\n"));
+        }
+        text.push_str(identity.line_text().expose_secret());
+        text.push('\n');
+    }
+    text
+}
