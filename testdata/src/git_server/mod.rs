@@ -1,0 +1,182 @@
+//! A Git server over HTTP on the loopback interface: the real `git http-backend` behind a small web
+//! server. It speaks the smart protocol, for fetches and pushes, and runs hooks as any server does.
+
+mod cgi;
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cgi::Backend;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// How a server differs from the plainest one.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// User name and password that every request must carry.
+    pub credentials: Option<(String, String)>,
+    /// Variables that Git and its hooks see besides the few that a server sets.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A running server. It ends with the value.
+pub struct GitServer {
+    root: PathBuf,
+    home: tempfile::TempDir,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl GitServer {
+    /// Serves the repositories below a folder, to everybody.
+    ///
+    /// # Errors
+    /// When Git is missing or no port can be had.
+    pub fn start(root: &Path) -> Result<Self> {
+        Self::start_with(root, Options::default())
+    }
+
+    /// Serves the repositories below a folder.
+    ///
+    /// # Errors
+    /// When Git is missing or no port can be had.
+    pub fn start_with(root: &Path, options: Options) -> Result<Self> {
+        fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
+        let root = root.canonicalize()?;
+        let home = tempfile::tempdir()?;
+        let backend = Arc::new(Backend {
+            root: root.clone(),
+            home: home.path().to_owned(),
+            authorization: options
+                .credentials
+                .map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))),
+            environment: options.environment,
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (ready, address) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("git-server".into()).spawn(move || {
+            let _ = ready.send(serve(backend, stopped, &ready));
+        })?;
+        let address = address.recv().context("the Git server's thread ended")??;
+        Ok(Self { root, home, address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where all repositories are.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address of one repository.
+    #[must_use]
+    pub fn url(&self, name: &str) -> String {
+        format!("{}/{name}.git", self.base_url())
+    }
+
+    /// The folder of one repository on this machine.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{name}.git"))
+    }
+
+    /// Makes an empty bare repository whose default branch is `main`. Where a program is given, every
+    /// push to the repository is put before it.
+    ///
+    /// # Errors
+    /// When the name is taken or Git refuses.
+    pub fn create_repo(&self, name: &str, pre_receive: Option<&Path>) -> Result<PathBuf> {
+        let path = self.path(name);
+        if path.exists() {
+            bail!("{} exists already", path.display());
+        }
+        let mut init = hermetic_git(self.home.path());
+        init.args(["init", "--quiet", "--bare", "--initial-branch=main", "--template="]).arg(&path);
+        run(&mut init)?;
+        let mut config = hermetic_git(self.home.path());
+        config.arg("-C").arg(&path).args(["config", "http.receivepack", "true"]);
+        run(&mut config)?;
+        if let Some(program) = pre_receive {
+            let program =
+                program.canonicalize().with_context(|| format!("cannot find {}", program.display()))?;
+            fs::create_dir_all(path.join("hooks"))?;
+            std::os::unix::fs::symlink(program, path.join("hooks/pre-receive"))?;
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+type Ready = std::sync::mpsc::Sender<Result<SocketAddr>>;
+
+/// Serves until told to stop. What goes wrong before the first request is returned.
+fn serve(backend: Arc<Backend>, stopped: oneshot::Receiver<()>, ready: &Ready) -> Result<SocketAddr> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let address = runtime.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port for Git")?;
+        let address = listener.local_addr()?;
+        let _ = ready.send(Ok(address));
+        tokio::select! {
+            () = accept(listener, backend) => {}
+            _ = stopped => {}
+        }
+        anyhow::Ok(address)
+    });
+    runtime.shutdown_background();
+    address
+}
+
+async fn accept(listener: TcpListener, backend: Arc<Backend>) {
+    loop {
+        // A connection that breaks while it is accepted concerns its client alone.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let backend = backend.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let backend = backend.clone();
+                async move { anyhow::Ok(backend.answer(request).await) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+/// Git with nothing of the user's: no configuration, no credentials, no questions.
+pub(crate) fn hermetic_git(home: &Path) -> Command {
+    let mut command = Command::new("git");
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))
+        .env("HOME", home)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().context("cannot run git")?;
+    if !output.status.success() {
+        bail!("git failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
