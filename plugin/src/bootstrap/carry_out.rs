@@ -70,13 +70,11 @@ pub async fn carry_out(
     Ok(carried)
 }
 
-/// Asks the server what the plan would change, without a change.
+/// Finds out what the plan would change, without a change; the applier's mode says who is asked.
 ///
 /// # Errors
 /// The first error.
 pub async fn dry_run(plan: &Plan, applier: &Applier) -> Result<Vec<Applied>, ClusterError> {
-    let applier = Applier { dry_run: true, ..applier.clone() };
-    let applier = &applier;
     futures::stream::iter(plan.objects())
         .map(async |manifest| applier.apply(manifest).await)
         .buffered(CONCURRENCY)

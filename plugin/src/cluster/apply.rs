@@ -138,6 +138,17 @@ pub struct Applied {
     pub not_checkable: Option<&'static str>,
 }
 
+/// How far an [`Applier`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Write what differs.
+    Write,
+    /// Let the API server admit and merge, without storing.
+    AskServer,
+    /// Only read what is there, and compare.
+    Compare,
+}
+
 /// Applies objects to one cluster.
 #[derive(Clone, Debug)]
 pub struct Applier {
@@ -147,8 +158,8 @@ pub struct Applier {
     pub kinds: Kinds,
     /// Take over fields that another manager set.
     pub force: bool,
-    /// Ask only; write nothing.
-    pub dry_run: bool,
+    /// How far to go.
+    pub mode: Mode,
 }
 
 impl Applier {
@@ -173,16 +184,23 @@ impl Applier {
             not_checkable: None,
         };
         let Some(live) = live else {
-            params.dry_run = self.dry_run;
+            if self.mode == Mode::Compare {
+                return Ok(done(Action::Created));
+            }
+            params.dry_run = self.mode == Mode::AskServer;
             return match api.patch(name, &params, &patch).await {
                 Ok(_) => Ok(done(Action::Created)),
-                Err(kube::Error::Api(status)) if self.dry_run && status.is_not_found() => Ok(Applied {
+                Err(kube::Error::Api(status)) if params.dry_run && status.is_not_found() => Ok(Applied {
                     not_checkable: Some("its namespace or its definition is not there yet"),
                     ..done(Action::Created)
                 }),
                 Err(error) => Err(ClusterError::of_request("apply", id(), &error)),
             };
         };
+        if self.mode == Mode::Compare {
+            let live = serde_json::to_value(&live).unwrap_or_default();
+            return Ok(done(if has_all(&live, &body) { Action::Unchanged } else { Action::Configured }));
+        }
         params.dry_run = true;
         let wanted = api
             .patch(name, &params, &patch)
@@ -191,13 +209,31 @@ impl Applier {
         if comparable(&live) == comparable(&wanted) {
             return Ok(done(Action::Unchanged));
         }
-        if !self.dry_run {
+        if self.mode == Mode::Write {
             params.dry_run = false;
             api.patch(name, &params, &patch)
                 .await
                 .map_err(|e| ClusterError::of_request("apply", id(), &e))?;
         }
         Ok(done(Action::Configured))
+    }
+}
+
+/// Whether an object has everything that is wanted; what it has beyond that (defaults, status, other
+/// managers' fields) does not count. Without the server's help, a value that it would only spell
+/// otherwise (`1000m` for `1`) counts as a difference.
+fn has_all(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| match live.get(key) {
+                Some(found) => has_all(found, value),
+                None => value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty),
+            })
+        }
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(l, w)| has_all(l, w))
+        }
+        (live, wanted) => live == wanted,
     }
 }
 
@@ -233,6 +269,19 @@ mod tests {
         let shown = format!("{secret:?} {}", secret.shown());
         assert!(!shown.contains("CANARY") && !shown.contains("Q0FOQVJZ"), "{shown}");
         assert_eq!(secret.expose()["data"]["age.agekey"], "Q0FOQVJZ");
+    }
+
+    #[test]
+    fn what_others_added_is_no_difference() {
+        let live = serde_json::json!({"a": {"b": [1, {"c": 2, "default": true}]}, "status": {}});
+        assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}})));
+        for wanted in [
+            serde_json::json!({"a": {"b": [1]}}),
+            serde_json::json!({"a": {"b": [1, {"c": 3}]}}),
+            serde_json::json!({"new": 1}),
+        ] {
+            assert!(!has_all(&live, &wanted), "{wanted}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod kubeconfig;
 mod remote;
 mod wait;
 
-pub use apply::{Action, Applied, Applier, FIELD_MANAGER, Manifest, dynamic};
+pub use apply::{Action, Applied, Applier, FIELD_MANAGER, Manifest, Mode, dynamic};
 pub use connect::{Connection, ConnectionArgs};
 pub use error::ClusterError;
 pub use kinds::Kinds;

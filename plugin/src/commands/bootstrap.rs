@@ -3,7 +3,9 @@
 mod talk;
 
 use crate::bootstrap::{self, Carried, CarryOut, Inputs, Live, Plan, PlanError, Request, WorkerRequest};
-use crate::cluster::{Applier, ClusterError, Connection, ConnectionArgs, Deadline, Kinds, KubeconfigSource};
+use crate::cluster::{
+    Applier, ClusterError, Connection, ConnectionArgs, Deadline, Kinds, KubeconfigSource, Mode,
+};
 use crate::flux::{Expected, ManifestSource, Sync, git_repository, kustomization, wait_for_sync};
 use crate::invocation::Invocation;
 use crate::keys::KeySource;
@@ -102,6 +104,16 @@ pub(crate) enum DryRun {
     Server,
 }
 
+impl DryRun {
+    fn mode(self) -> Mode {
+        match self {
+            DryRun::None => Mode::Write,
+            DryRun::Client => Mode::Compare,
+            DryRun::Server => Mode::AskServer,
+        }
+    }
+}
+
 /// For programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -165,7 +177,7 @@ pub(crate) async fn run(
     }
     let live = look(&hub, &inputs).await?;
     let plan = make_plan(&inputs, &live)?;
-    let applier = Applier { connection: hub, kinds, force: args.force_conflicts, dry_run: false };
+    let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: args.dry_run.mode() };
     if args.dry_run != DryRun::None {
         let carried = Carried { applied: bootstrap::dry_run(&plan, &applier).await? };
         talk.dry_run(&carried);
