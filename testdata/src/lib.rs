@@ -2,6 +2,9 @@
 
 mod controllers;
 pub mod git_server;
+pub mod harness;
+mod objects;
 pub mod parts;
 pub mod rig;
+pub mod source_controller;
 mod talk;

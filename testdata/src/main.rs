@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use kubiya_testdata::git_server::GitServer;
 use kubiya_testdata::parts::{PartSet, Toolbox};
 use kubiya_testdata::rig::{detached, supervisor};
+use kubiya_testdata::source_controller;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -43,6 +44,15 @@ enum Command {
     ///
     /// One line of JSON on stdout says where they are.
     GitServer(Serve),
+    /// A stand-in for Flux's source-controller, for a cluster of this rig
+    ///
+    /// It is not Flux's: it serves the branches of GitRepositories, and nothing else.
+    #[command(disable_help_flag = true)]
+    SourceController {
+        /// The arguments of the real one, most of which mean nothing here
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// List the rigs that run, and clean up after killed ones
     Status {
         /// One line of JSON for each
@@ -101,6 +111,7 @@ fn run(cli: Cli) -> Result<()> {
             writeln!(stdout, "{}", toolbox.bin.display())?;
         }
         Command::Up(up) => bring_up(&up)?,
+        Command::SourceController { arguments } => source_controller::run(&arguments)?,
         Command::GitServer(serve) => serve_git(&serve)?,
         Command::Down { names } => {
             for rig in detached::pick(detached::running()?, &names)? {
