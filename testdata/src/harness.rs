@@ -3,7 +3,9 @@
 use crate::parts::PartSet;
 use crate::rig::{HUB, RigInfo};
 use anyhow::{Context as _, Result, bail};
+use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -126,6 +128,18 @@ impl Rig {
             let _ = stdin.write_all(input);
         }
         child.wait_with_output().context("kubectl broke off")
+    }
+
+    /// Waits until no other test uses Flux on this rig, be it in another process, and keeps it until the
+    /// value is dropped. Flux is there once for a whole cluster, so tests that install it take turns.
+    ///
+    /// # Errors
+    /// When the rig is gone.
+    pub fn flux_turn(&self) -> Result<File> {
+        let path = self.info.run_dir.join("flux-turn");
+        let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        flock(&file, FlockOperation::LockExclusive).context("cannot wait for a turn")?;
+        Ok(file)
     }
 
     /// Makes a new namespace on the hub, and gives its name.

@@ -21,7 +21,8 @@ pub(crate) type Wanted<T> = watch::Receiver<Option<T>>;
 /// this function; `view` says what the object asks for, and the task is woken only when that changes.
 ///
 /// # Errors
-/// Never while the watch goes on; it goes on whatever the API server says, with growing pauses.
+/// When the watch ends, which it does not by itself: whatever the API server says, it is asked again,
+/// after growing pauses.
 pub(crate) async fn each<K, T, F>(
     api: Api<K>,
     view: impl Fn(&K) -> Option<T>,

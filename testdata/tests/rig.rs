@@ -15,16 +15,9 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(90);
-
-/// Flux is there once for the whole rig, so the tests that install it take turns.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn install_flux(rig: &Rig) {
     let manifests = fs::read_to_string(&rig.info().flux_manifests).unwrap();
@@ -111,8 +104,8 @@ fn sync_objects(url: &str) -> String {
 
 #[test]
 fn a_secret_goes_from_git_through_flux_to_the_worker() {
-    let _turn = turn();
     let rig = Rig::shared(PartSet::Test);
+    let _turn = rig.flux_turn().unwrap();
     let (work, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = GitServer::start(root.path()).unwrap();
     server.create_repo("fleet", None).unwrap();
@@ -168,8 +161,8 @@ fn a_secret_goes_from_git_through_flux_to_the_worker() {
 
 #[test]
 fn a_controller_lives_and_dies_with_its_deployment() {
-    let _turn = turn();
     let rig = Rig::shared(PartSet::Test);
+    let _turn = rig.flux_turn().unwrap();
     install_flux(rig);
     let program = "kustomize-controller";
     let running = || processes(rig, program);
@@ -270,4 +263,24 @@ fn two_rigs_run_at_once_and_the_next_start_cleans_up_after_a_killed_one() {
     assert!(!own.iter().any(|process| process.is_alive()));
     assert!(!next_info.run_dir.exists());
     shared.hub().run(["get", "nodes"]).unwrap();
+}
+
+#[test]
+fn an_interrupt_while_it_comes_up_leaves_nothing() {
+    let mut child = Command::new(workspace_bin("kubiya-rig").unwrap())
+        .args(["up", "--set", "demo", "--workers", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let children = || {
+        let list = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
+        list.split_ascii_whitespace().filter_map(|pid| ProcessId::of(pid.parse().ok()?)).collect::<Vec<_>>()
+    };
+    eventually("API servers", LONG, || Ok(children().len() >= 3)).unwrap();
+    let started = children();
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    assert!(child.wait().unwrap().success());
+    assert!(!started.iter().any(|process| process.is_alive()));
 }

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 /// How long a token lives: longer than any rig.
 const TOKEN_SECONDS: i64 = 7 * 24 * 3600;
 
+/// How often it is tried whether a process can be started by now.
+const RETRY: Duration = Duration::from_millis(300);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,7 @@ pub(super) struct Host {
 /// pauses when it ends, restarted at once when it is to be different, stopped when it is to go.
 pub(super) async fn keep(host: Arc<Host>, key: Key, mut wanted: Wanted<Guest>) {
     let mut pause = FIRST_PAUSE;
+    let mut obstacle = String::new();
     loop {
         let Some(guest) = wanted.borrow_and_update().clone() else {
             if wanted.changed().await.is_err() {
@@ -71,7 +74,18 @@ pub(super) async fn keep(host: Arc<Host>, key: Key, mut wanted: Wanted<Guest>) {
                 host.note(&format!("{} ended: {status}", guest.program));
             }
             // As long as the ServiceAccount is not there, a pod would not start either.
-            Err(error) => host.note(&format!("{} does not start: {error:#}", guest.program)),
+            Err(error) => {
+                let now = format!("{} does not start: {error:#}", guest.program);
+                if now != obstacle {
+                    host.note(&now);
+                    obstacle = now;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    _ = wanted.changed() => wanted.mark_changed(),
+                }
+                continue;
+            }
         }
         pause = if began.elapsed() > LONGEST_PAUSE { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         tokio::select! {

@@ -1,11 +1,9 @@
 //! Builds what the cache lacks.
 
-use super::progress::Progress;
-use super::{Cache, Part, PartSet, Toolbox, cache, flux_cli, flux_manifests, go};
+use super::{Cache, Part, PartSet, Toolbox, cache, flux_cli, flux_manifests, go, progress};
 use crate::talk::say;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -81,7 +79,7 @@ fn build_parts(cache: &Cache, parts: &[Part]) -> Result<()> {
     let names = parts.iter().map(|part| part.name()).collect::<Vec<_>>().join(", ");
     say(format!("building the local control plane's real parts: {names}"));
     say(format!(
-        "this happens once and takes some ten minutes on two cores; the result stays in {}",
+        "this happens once (all parts together: some ten minutes on two cores); they stay in {}",
         cache.dir().display()
     ));
     let module = Path::new(cache::MODULE);
@@ -90,13 +88,13 @@ fn build_parts(cache: &Cache, parts: &[Part]) -> Result<()> {
 
     let mut list = go::command(module);
     list.args(["list", "-mod=readonly", "-deps"]).args(&packages);
-    let total = list_dependencies(&mut list)?;
+    let total = list_dependencies("parts", list)?;
 
     let mut command = go::command(module);
     command.args(["build", "-v"]).args(cache::BUILD_FLAGS).args(["-ldflags", cache::LINKER_FLAGS]);
     // The separator at the end makes `go build` take it for a folder.
     command.arg("-o").arg(scratch.path().join("")).args(&packages);
-    compile("building", total, command)?;
+    progress::follow("parts: building", Some(total), command)?;
 
     for part in parts {
         let from = scratch.path().join(part.built_as());
@@ -106,43 +104,11 @@ fn build_parts(cache: &Cache, parts: &[Part]) -> Result<()> {
     Ok(())
 }
 
-/// How many packages `go list -deps` names: the most that a build can have to compile.
-pub(super) fn list_dependencies(command: &mut Command) -> Result<u64> {
-    let output = command.output().context("cannot run `go list`")?;
-    if !output.status.success() {
-        bail!("`go list` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64)
-}
-
-/// Runs `go build -v` and shows how far it is. What the compiler said is in the error.
-pub(super) fn compile(label: &str, total: u64, mut command: Command) -> Result<()> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run `go build`")?;
-    let mut progress = Progress::start(label, total);
-    let mut said = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        for line in BufReader::new(stderr).lines() {
-            let line = line?;
-            if line.starts_with("go: downloading ") {
-                progress.event(line.trim_start_matches("go: "));
-            } else if line.contains(' ') {
-                said.push(line);
-            } else {
-                progress.package(&line);
-            }
-        }
-    }
-    let status = child.wait()?;
-    progress.finish();
-    if !status.success() {
-        bail!("`go build` failed ({status}):\n{}", said.join("\n"));
-    }
-    Ok(())
+/// How many packages `go list -deps` names: the most that a build can have to compile. It also fetches
+/// the sources of all of them.
+pub(super) fn list_dependencies(label: &str, command: Command) -> Result<u64> {
+    let listed = progress::follow(&format!("{label}: fetching sources"), None, command)?;
+    Ok(listed.iter().filter(|byte| **byte == b'\n').count() as u64)
 }
 
 /// Copies kwok's stages next to the programs, so that a run reads nothing of Go's module cache.

@@ -291,3 +291,24 @@ fn node() -> Result<Node> {
         "status": {"allocatable": resources, "capacity": resources},
     }))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rig::run_dir::RunDir;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_part_that_ends_says_why() {
+        let base = tempfile::tempdir().unwrap();
+        let processes = Processes::new(Arc::new(RunDir::create(base.path()).unwrap())).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no such flag >&2; exit 3"]);
+        let handle = processes.spawn("part", Rank::Client, command).unwrap();
+        let outcome = until_ready(&processes, &handle, "ready", || async { bail!("refused") }).await;
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("part ended (exit status: 3)") && error.contains("no such flag"), "{error}");
+        assert!(processes.casualty().is_some());
+        processes.stop_all().await;
+    }
+}
