@@ -1,46 +1,32 @@
 //! The one entrance: rules + SOPS + detection → findings.
 
-use crate::finding::Finding;
+mod class;
+mod governed;
+mod judge;
+mod prefilter;
+mod types;
 
-/// Why a file is looked at: what the caller knows of its part in the repository.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// A file like any other: its content and the rules decide.
-    #[default]
-    File,
-    /// A `secretGenerator` of a kustomization names it: its content becomes a Secret, so it must be encrypted.
-    SecretSource,
-    /// A kustomization includes it as a patch.
-    Patch,
+pub use class::{PathClass, PathKind, path_class};
+pub use governed::{Content, Reason, must_encrypt};
+pub use types::{Input, Reference, Report, Role};
+
+use crate::detect::Sink;
+
+/// Judges a file.
+///
+/// Total: any bytes give a report. Time and memory are bounded by the size of the file and the limits of the
+/// YAML layer. Nothing in the report, nor in its `Debug`, is a value of the file.
+pub fn check(input: &Input<'_>) -> Report {
+    let class = path_class(input.path, input.rules);
+    let mut sink = Sink::new(input.path);
+    if !input.bytes.is_empty() {
+        let interest = prefilter::look(input, &class);
+        if interest.any() {
+            judge::file(input, &class, interest, &mut sink);
+        }
+    }
+    sink.into_report()
 }
 
-/// A file to judge.
-#[derive(Clone, Debug)]
-pub struct Input<'a> {
-    /// Path in the repository, `/`-separated bytes.
-    pub path: &'a [u8],
-    /// The content.
-    pub bytes: &'a [u8],
-    /// The `.sops.yaml` that governs the path, if any: the nearest one at or above the file's folder.
-    pub rules: Option<&'a crate::rules::Rules>,
-    /// Its part in the repository.
-    pub role: Role,
-}
-
-/// A file that another file names and that must be judged in the given role, in the same tree.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reference {
-    /// Path in the repository, normalised (`.` and `..` resolved).
-    pub path: Vec<u8>,
-    /// The role to judge it in.
-    pub role: Role,
-}
-
-/// What a check gives back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// What was found, in the order of the file.
-    pub findings: Vec<Finding>,
-    /// Files named by this one, to be judged by the caller in their role.
-    pub references: Vec<Reference>,
-}
+#[cfg(test)]
+mod tests;

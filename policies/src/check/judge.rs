@@ -1,0 +1,344 @@
+//! Judging one file.
+
+use super::class::{PathClass, PathKind};
+use super::governed::{Content, Reason, covered_leaves, must_encrypt};
+use super::prefilter::Interest;
+use super::types::{Input, Reference, Role};
+use crate::builtin as codes;
+use crate::detect::literal::{is_base64_literal, is_literal, leaf_text};
+use crate::detect::private_key::KeyKind;
+use crate::detect::secret::{Context, What};
+use crate::detect::{Sink, kubeconfig, kustomize, private_key, secret};
+use crate::finding::{Severity, Span};
+use crate::rules::{Rules, Weight};
+use crate::sops::metadata::Metadata;
+use crate::sops::state::{self, Fault, FaultKind};
+use crate::sops::store::{self, Flat, Format};
+use crate::yaml::{Document, Error, Limits, NodeRef, Source, Stream, readings, tolerant};
+
+/// Judges a file that is worth reading.
+pub(super) fn file(input: &Input<'_>, class: &PathClass, interest: Interest, sink: &mut Sink<'_>) {
+    let source = Source::new(input.bytes);
+    let judge = Judge { input, class, interest, source: &source };
+    if class.kind == PathKind::SopsConfig {
+        judge.sops_config(sink);
+    } else if interest.structure {
+        judge.structure(sink);
+    }
+    if interest.keys {
+        judge.private_keys(sink);
+    }
+}
+
+struct Judge<'j> {
+    input: &'j Input<'j>,
+    class: &'j PathClass,
+    interest: Interest,
+    source: &'j Source<'j>,
+}
+
+impl Judge<'_> {
+    /// Credentials other than Secrets weigh less where nothing speaks of encryption: a code repository's
+    /// test keys.
+    fn carrier_severity(&self) -> Severity {
+        if self.input.rules.is_some() { Severity::Error } else { Severity::Warning }
+    }
+
+    fn sops_config(&self, sink: &mut Sink<'_>) {
+        let problems = match Rules::parse(self.input.path, self.input.bytes) {
+            Ok(rules) => rules.problems().to_vec(),
+            Err(problems) => problems.0,
+        };
+        for problem in problems {
+            let severity = if problem.weight == Weight::Error { Severity::Error } else { Severity::Warning };
+            sink.add(codes::SOPS_CONFIG, severity, (None, String::new(), Some(problem.span)), problem.what);
+        }
+    }
+
+    fn private_keys(&self, sink: &mut Sink<'_>) {
+        for (kind, range) in private_key::find(self.source.text()) {
+            let (code, severity, what) = match kind {
+                KeyKind::Age => (codes::AGE_IDENTITY, Severity::Error, "a private age identity"),
+                KeyKind::AgeInBase64 => {
+                    (codes::AGE_IDENTITY, Severity::Error, "a private age identity in base64")
+                }
+                KeyKind::Pgp => (codes::PGP_PRIVATE_KEY, self.carrier_severity(), "an OpenPGP private key"),
+                KeyKind::Pem => (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in PEM"),
+            };
+            sink.add(code, severity, (None, String::new(), Some(self.source.span(&range))), what);
+        }
+    }
+
+    fn structure(&self, sink: &mut Sink<'_>) {
+        let flat_format = matches!(self.class.format, Format::Dotenv | Format::Ini);
+        let mut read = false;
+        if !flat_format {
+            for (_, stream) in readings(self.source, Limits::DEFAULT) {
+                // Prose and code are often half YAML: without the name, only what is YAML as a whole counts.
+                if !self.class.yaml_like && !stream.errors().is_empty() {
+                    continue;
+                }
+                read |= stream.documents().any(|(_, root)| !matches!(root.sort(), crate::yaml::Sort::Scalar));
+                self.stream(&stream, sink);
+            }
+        }
+        if !read && !self.class.yaml_like {
+            self.no_tree(sink);
+        }
+    }
+
+    fn stream(&self, stream: &Stream<'_>, sink: &mut Sink<'_>) {
+        for (document, root) in stream.documents() {
+            self.document(document, root, sink);
+        }
+        for error in stream.errors() {
+            self.unreadable(error, sink);
+        }
+    }
+
+    fn document(&self, document: &Document, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+        let number = Some(document.index);
+        let metadata = Metadata::of_document(root);
+        if let Some(metadata) = &metadata {
+            for fault in state::faults(root, metadata) {
+                add_fault(fault, number, sink);
+            }
+        }
+        self.secrets(number, root, metadata.is_some(), sink);
+        for (key_path, span) in kubeconfig::find(root) {
+            let at = (number, key_path.to_string(), Some(span));
+            sink.add(
+                codes::KUBECONFIG,
+                self.carrier_severity(),
+                at,
+                "a credential of a kubeconfig is plaintext",
+            );
+        }
+        self.kustomization(number, root, sink);
+        if metadata.is_none() && !sink.has_errors_in(number) {
+            self.must_be_encrypted(number, root, sink);
+        }
+    }
+
+    fn secrets(&self, number: Option<u32>, root: NodeRef<'_>, has_metadata: bool, sink: &mut Sink<'_>) {
+        let context = Context { has_metadata, is_secret: self.input.role == Role::Patch };
+        for hit in secret::find(root, context) {
+            let (code, message) = match hit.what {
+                What::Value if has_metadata => {
+                    (codes::PARTLY_ENCRYPTED, "a value of an encrypted Secret is plaintext".to_owned())
+                }
+                What::Value if context.is_secret => {
+                    (codes::SECRET_PATCH, "the patch puts a plaintext value into a Secret".to_owned())
+                }
+                What::Value => (codes::PLAIN_SECRET, "a value of a Secret is plaintext".to_owned()),
+                What::Malformed(why) => {
+                    (codes::MALFORMED_VALUE, format!("a value of a Secret only looks encrypted: {why}"))
+                }
+                What::NoMetadata => {
+                    (codes::METADATA, "encrypted values in a document without SOPS metadata".to_owned())
+                }
+                What::Embedded => {
+                    (codes::EMBEDDED_SECRET, "a string holds the manifest of a plaintext Secret".to_owned())
+                }
+                What::LastApplied => {
+                    (codes::LAST_APPLIED, "an annotation holds a plaintext Secret".to_owned())
+                }
+                What::Patch => {
+                    (codes::SECRET_PATCH, "a patch operation puts a plaintext value into a Secret".to_owned())
+                }
+            };
+            sink.add(code, Severity::Error, (number, hit.key_path.to_string(), Some(hit.span)), message);
+        }
+    }
+
+    fn kustomization(&self, number: Option<u32>, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+        let folder = match &self.class.kind {
+            PathKind::Kustomization(folder) => folder.as_slice(),
+            _ => b"",
+        };
+        let found = kustomize::find(root, folder);
+        for (key_path, span) in found.literals {
+            let at = (number, key_path.to_string(), Some(span));
+            sink.add(
+                codes::GENERATOR_LITERAL,
+                Severity::Error,
+                at,
+                "a literal of a secretGenerator is plaintext",
+            );
+        }
+        for (key_path, span) in found.patches {
+            let at = (number, key_path.to_string(), Some(span));
+            sink.add(
+                codes::SECRET_PATCH,
+                Severity::Error,
+                at,
+                "the patch puts a plaintext value into a Secret",
+            );
+        }
+        // What a file of another name seems to refer to, kustomize does not load.
+        if matches!(self.class.kind, PathKind::Kustomization(_)) {
+            found.references.into_iter().for_each(|reference: Reference| sink.refer(reference));
+        }
+    }
+
+    /// A document without metadata that must have some.
+    fn must_be_encrypted(&self, number: Option<u32>, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+        let content = Content::Document(root);
+        let Some(reason) = must_encrypt(self.class, self.input.rules, self.input.role, content) else {
+            return;
+        };
+        // Secrets were judged value by value.
+        if reason == Reason::Secret {
+            return;
+        }
+        let selector = match reason {
+            Reason::Rule(number) => self.input.rules.and_then(|rules| rules.rules().get(number)),
+            _ => None,
+        }
+        .map(crate::rules::Rule::effective_selector);
+        let mut first: Option<(String, Span)> = None;
+        covered_leaves(root, selector.as_ref(), &mut |path, node| {
+            let text = leaf_text(node).unwrap_or_default();
+            if first.is_none() && is_literal(&text) && is_base64_literal(&text) {
+                first = Some((path.to_string(), node.span()));
+            }
+        });
+        if let Some((key_path, span)) = first {
+            self.not_encrypted(reason, (number, key_path, Some(span)), sink);
+        }
+    }
+
+    fn not_encrypted(&self, reason: Reason, at: (Option<u32>, String, Option<Span>), sink: &mut Sink<'_>) {
+        let (code, message) = match reason {
+            Reason::Secret | Reason::Generated => {
+                (codes::GENERATOR_SOURCE, "a secretGenerator names the file, and it is plaintext".to_owned())
+            }
+            Reason::Name => {
+                (codes::NOT_ENCRYPTED, "the name says that the file is encrypted, and it is not".to_owned())
+            }
+            Reason::Rule(number) => (
+                codes::NOT_ENCRYPTED,
+                format!(
+                    "creation rule {} of .sops.yaml is for this file, and it is not encrypted",
+                    number + 1
+                ),
+            ),
+        };
+        sink.add(code, Severity::Error, at, message);
+    }
+
+    /// A file that is no YAML tree: dotenv, INI, or anything else as a whole.
+    fn no_tree(&self, sink: &mut Sink<'_>) {
+        let text = self.source.text();
+        let flat = match self.class.format {
+            Format::Ini => store::ini(text),
+            Format::Dotenv => store::dotenv(text),
+            _ => {
+                let found =
+                    [store::dotenv(text), store::ini(text)].into_iter().find(|flat| flat.metadata.is_some());
+                match found {
+                    Some(flat) => flat,
+                    None => return self.whole(sink),
+                }
+            }
+        };
+        match &flat.metadata {
+            Some(metadata) => {
+                for fault in state::flat_faults(self.source, &flat, metadata) {
+                    add_fault(fault, None, sink);
+                }
+            }
+            None => self.flat(&flat, sink),
+        }
+    }
+
+    fn flat(&self, flat: &Flat, sink: &mut Sink<'_>) {
+        let content = Content::Flat(flat);
+        let Some(reason) = must_encrypt(self.class, self.input.rules, self.input.role, content) else {
+            return;
+        };
+        let literal = flat.entries.iter().find(|entry| is_literal(entry.value.trim_matches(['"', '\''])));
+        if let Some(entry) = literal {
+            let key_path = crate::yaml::KeyPath::of(&entry.path()).to_string();
+            self.not_encrypted(reason, (None, key_path, Some(self.source.span(&entry.range))), sink);
+        }
+    }
+
+    /// A file that sops would store as one value.
+    fn whole(&self, sink: &mut Sink<'_>) {
+        let text = self.source.text();
+        if encrypted_otherwise(self.input.bytes) || text.trim().is_empty() {
+            return;
+        }
+        let content = Content::Whole;
+        let Some(reason) = must_encrypt(self.class, self.input.rules, self.input.role, content) else {
+            return;
+        };
+        // A file of `KEY=${VALUE}` lines is a template.
+        let lines = store::dotenv(text).entries;
+        let template = lines.iter().all(|entry| !entry.key.is_empty() && !is_literal(&entry.value));
+        if !template && is_literal(text) {
+            self.not_encrypted(reason, (None, String::new(), Some(self.source.span(&(0..0)))), sink);
+        }
+    }
+
+    /// A document that is no YAML: a template, a broken file, or one beyond the limits.
+    fn unreadable(&self, error: &Error, sink: &mut Sink<'_>) {
+        let number = Some(error.document);
+        let region = self.source.text().get(error.region.clone()).unwrap_or_default();
+        let mut found = false;
+        for field in tolerant::secret_fields(region) {
+            let value = field.value.as_str();
+            let sealed = crate::sops::value::parse(value).is_ok();
+            let literal = if field.section == "data" { is_base64_literal(value) } else { is_literal(value) };
+            if literal && !sealed {
+                found = true;
+                let range = error.region.start + field.range.start..error.region.start + field.range.end;
+                let at = (number, format!("{}.{}", field.section, field.key), Some(self.source.span(&range)));
+                sink.add(
+                    codes::PLAIN_SECRET,
+                    Severity::Error,
+                    at,
+                    "a value of a Secret is plaintext (read line by line)",
+                );
+            }
+        }
+        if found {
+            return;
+        }
+        let limit = error.kind.is_limit();
+        let governed = self.class.governed() || self.input.role != Role::File;
+        let severity =
+            if governed || (limit && self.interest.secrets) { Severity::Error } else { Severity::Warning };
+        // Helm and the like: no YAML, and not meant to be. What looks like a Secret in it was judged above.
+        let template = region.contains("{{") || region.contains("{%") || region.contains("<%");
+        if template && !limit && !governed {
+            return;
+        }
+        let code = if limit { codes::BEYOND_LIMITS } else { codes::UNREADABLE };
+        let at = (number, String::new(), Some(error.span.clone()));
+        sink.add(code, severity, at, format!("cannot be judged: {}", error.kind));
+    }
+}
+
+fn add_fault(fault: Fault, document: Option<u32>, sink: &mut Sink<'_>) {
+    let (code, message) = match fault.kind {
+        FaultKind::Metadata(why) => (codes::METADATA, format!("the SOPS metadata is not whole: {why}")),
+        FaultKind::Plain => (codes::PARTLY_ENCRYPTED, "a value of an encrypted file is plaintext".to_owned()),
+        FaultKind::Malformed(why) => (codes::MALFORMED_VALUE, format!("a value only looks encrypted: {why}")),
+    };
+    sink.add(code, Severity::Error, (document, fault.key_path.to_string(), Some(fault.span)), message);
+}
+
+/// Other tools' encrypted files, by their first bytes: age, OpenPGP, Ansible Vault, OpenSSL, git-crypt.
+fn encrypted_otherwise(bytes: &[u8]) -> bool {
+    let heads: [&[u8]; 6] = [
+        b"age-encryption.org/v1",
+        b"-----BEGIN AGE ENCRYPTED FILE-----",
+        b"-----BEGIN PGP MESSAGE-----",
+        b"$ANSIBLE_VAULT;",
+        b"Salted__",
+        b"\0GITCRYPT\0",
+    ];
+    heads.iter().any(|head| bytes.starts_with(head))
+}

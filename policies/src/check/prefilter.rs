@@ -1,0 +1,59 @@
+//! Which files are worth reading: a search for a few words decides, so that the rest costs next to nothing.
+
+use std::borrow::Cow;
+
+use bstr::ByteSlice as _;
+
+use super::class::{PathClass, PathKind};
+use super::types::{Input, Role};
+use crate::detect::private_key;
+use crate::yaml::Source;
+
+/// What to look for in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Interest {
+    /// Read it as YAML or JSON, or judge it as a whole.
+    pub(super) structure: bool,
+    /// Search it for private keys.
+    pub(super) keys: bool,
+    /// It speaks of Secrets: if it cannot be judged, that is no small thing.
+    pub(super) secrets: bool,
+}
+
+impl Interest {
+    pub(super) fn any(self) -> bool {
+        self.structure || self.keys
+    }
+}
+
+/// Looks over the bytes.
+pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
+    let bytes = narrow(input.bytes);
+    let has = |needle: &str| bytes.contains_str(needle);
+    let secrets = has("Secret") && (has("data") || has("Data"));
+    let asked = class.governed()
+        || input.role != Role::File
+        || matches!(class.kind, PathKind::Kustomization(_) | PathKind::SopsConfig);
+    let credentials = has("users") && (has("token") || has("client-key-data") || has("password"));
+    let encrypted = has("sops") && (has("mac") || has("ENC["));
+    let structure = asked
+        || encrypted
+        || credentials
+        || if class.yaml_like {
+            // An escape, a tag or a patch can spell the word in another way.
+            has("Secret") || has("secretGenerator") || has("stringData") || has("\\") || has("!")
+        } else {
+            secrets && has("kind")
+        };
+    Interest { structure, keys: private_key::may_hold_key(&bytes), secrets }
+}
+
+/// UTF-16 as UTF-8, so that words can be searched; anything else as it is.
+fn narrow(bytes: &[u8]) -> Cow<'_, [u8]> {
+    match bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [_, 0, _, 0, ..] | [0, _, 0, _, ..] => {
+            Cow::Owned(Source::new(bytes).text().as_bytes().to_owned())
+        }
+        _ => Cow::Borrowed(bytes),
+    }
+}

@@ -1,0 +1,271 @@
+//! Kustomizations: generators of Secrets, and patches.
+
+use super::literal::is_literal;
+use super::secret::{self, Context, Hit, What};
+use crate::check::{Reference, Role};
+use crate::finding::Span;
+use crate::sops::state::{Leaf, leaf};
+use crate::yaml::{KeyPath, Limits, NodeRef, Sort, Source, Step, readings};
+
+/// What a kustomization holds and names.
+#[derive(Clone, Debug, Default)]
+pub struct Kustomization {
+    /// Plaintext values in generators.
+    pub literals: Vec<(KeyPath, Span)>,
+    /// Plaintext values in inline patches: the place of the patch.
+    pub patches: Vec<(KeyPath, Span)>,
+    /// Files that become Secrets or patch them.
+    pub references: Vec<Reference>,
+}
+
+/// The names under which kustomize looks for a kustomization.
+pub fn is_kustomization_name(name: &[u8]) -> bool {
+    matches!(name, b"kustomization.yaml" | b"kustomization.yml" | b"Kustomization")
+}
+
+/// Looks at a document. `folder` is where the file stands, with a trailing slash unless it is the root; what
+/// the document names is relative to it. Nothing for documents that are no kustomization.
+pub fn find(root: NodeRef<'_>, folder: &[u8]) -> Kustomization {
+    let mut found = Finder { folder, found: Kustomization::default() };
+    if root.sort() != Sort::Mapping {
+        return found.found;
+    }
+    found.each(root, "secretGenerator", Finder::generator);
+    if root.says("kind", "SecretGenerator") {
+        found.generator(root, &KeyPath::root());
+    }
+    for name in ["patches", "patchesJson6902"] {
+        found.each(root, name, Finder::patch);
+    }
+    found.each(root, "patchesStrategicMerge", Finder::merge_patch);
+    found.found
+}
+
+struct Finder<'f> {
+    folder: &'f [u8],
+    found: Kustomization,
+}
+
+impl Finder<'_> {
+    /// Calls back for the items of a list below the root.
+    fn each(&mut self, root: NodeRef<'_>, name: &str, call: fn(&mut Self, NodeRef<'_>, &KeyPath)) {
+        for list in root.values(name) {
+            for (index, item) in list.items().enumerate() {
+                let path = KeyPath::of(&[name]).with(Step::Index(index), |path| path.clone());
+                call(self, item, &path);
+            }
+        }
+    }
+
+    fn generator(&mut self, generator: NodeRef<'_>, path: &KeyPath) {
+        for literals in generator.values("literals") {
+            for (index, literal) in literals.items().enumerate() {
+                let text = literal.text().unwrap_or_default();
+                let value = text.split_once('=').map_or(text.as_ref(), |(_, value)| value);
+                if !matches!(leaf(literal), Leaf::Sealed) && is_literal(unquoted(value)) {
+                    let path = path.below(&["literals"]).with(Step::Index(index), |path| path.clone());
+                    self.found.literals.push((path, literal.span()));
+                }
+            }
+        }
+        for name in ["envs", "env", "files"] {
+            for value in generator.values(name) {
+                for item in value.items().chain((value.sort() == Sort::Scalar).then_some(value)) {
+                    let text = item.text().unwrap_or_default();
+                    // `key=path`, or a path alone.
+                    let file = if name == "files" {
+                        text.split_once('=').map_or(text.as_ref(), |(_, f)| f)
+                    } else {
+                        &text
+                    };
+                    self.refer(file, Role::SecretSource);
+                }
+            }
+        }
+    }
+
+    fn patch(&mut self, patch: NodeRef<'_>, path: &KeyPath) {
+        let is_secret = patch.get("target").is_some_and(targets_secrets);
+        for file in patch.values("path").filter_map(NodeRef::text) {
+            self.refer(&file, if is_secret { Role::Patch } else { Role::File });
+        }
+        for inline in patch.values("patch") {
+            self.inline(inline, is_secret, &path.below(&["patch"]));
+        }
+    }
+
+    /// A path, or a patch itself.
+    fn merge_patch(&mut self, item: NodeRef<'_>, path: &KeyPath) {
+        let text = item.text().unwrap_or_default();
+        if text.contains('\n') || text.contains(": ") || text.trim_start().starts_with('{') {
+            self.inline(item, false, path);
+        } else {
+            self.refer(&text, Role::File);
+        }
+    }
+
+    fn inline(&mut self, node: NodeRef<'_>, is_secret: bool, path: &KeyPath) {
+        let hits = match node.text() {
+            Some(text) => hits_in(&text, is_secret),
+            None => secret::find(node, Context { has_metadata: false, is_secret }),
+        };
+        if hits.iter().any(|hit| hit.what != What::NoMetadata) {
+            self.found.patches.push((path.clone(), node.span()));
+        }
+    }
+
+    fn refer(&mut self, file: &str, role: Role) {
+        if let Some(path) = normalise(self.folder, file) {
+            self.found.references.push(Reference { path, role });
+        }
+    }
+}
+
+fn hits_in(text: &str, is_secret: bool) -> Vec<Hit> {
+    let source = Source::new(text.as_bytes());
+    let mut hits = Vec::new();
+    for (_, stream) in readings(&source, Limits::DEFAULT) {
+        for (_, root) in stream.documents() {
+            hits.extend(secret::find(root, Context { has_metadata: false, is_secret }));
+        }
+    }
+    hits
+}
+
+/// Whether a patch's target is, or may be, a Secret: kustomize takes `kind` as an anchored regular expression.
+fn targets_secrets(target: NodeRef<'_>) -> bool {
+    target.values("kind").filter_map(NodeRef::text).any(|kind| {
+        kind == "Secret"
+            || crate::rules::goregex::GoRegex::new(&format!("^(?:{kind})$"))
+                .is_ok_and(|regex| regex.is_match(b"Secret"))
+    })
+}
+
+fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    ['"', '\''].into_iter().find_map(|q| value.strip_prefix(q)?.strip_suffix(q)).unwrap_or(value)
+}
+
+/// The path in the repository of what a file in `folder` names. `None` for URLs, for absolute paths and for
+/// what leads out of the repository.
+pub fn normalise(folder: &[u8], file: &str) -> Option<Vec<u8>> {
+    let file = file.trim();
+    if file.is_empty()
+        || file.contains("://")
+        || file.starts_with('/')
+        || file.starts_with("git@")
+        || file.contains('\n')
+    {
+        return None;
+    }
+    let mut parts: Vec<&[u8]> = folder.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
+    for part in file.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            name => parts.push(name.as_bytes()),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<R>(text: &str, call: impl FnOnce(Kustomization) -> R) -> R {
+        let source = Source::new(text.as_bytes());
+        let streams = readings(&source, Limits::DEFAULT);
+        assert_eq!(streams[0].1.errors(), []);
+        let (_, root) = streams[0].1.documents().next().unwrap();
+        call(find(root, b"apps/db/"))
+    }
+
+    #[test]
+    fn generators_give_literals_and_files() {
+        let text = "
+secretGenerator:
+  - name: a
+    literals: [user=app, 'password=${PASS}', empty=]
+    envs: [secret.env, ../shared/other.env]
+    files:
+      - tls.key=certs/tls.key
+      - ./plain.txt
+  - {name: b, env: one.env}
+configMapGenerator:
+  - literals: [x=y]
+    files: [c.txt]
+";
+        with(text, |found| {
+            let literals = found.literals.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>();
+            assert_eq!(literals, ["secretGenerator[0].literals[0]"]);
+            let paths = found
+                .references
+                .iter()
+                .map(|r| String::from_utf8_lossy(&r.path).into_owned())
+                .collect::<Vec<_>>();
+            let wanted = [
+                "apps/db/secret.env",
+                "apps/shared/other.env",
+                "apps/db/certs/tls.key",
+                "apps/db/plain.txt",
+                "apps/db/one.env",
+            ];
+            assert_eq!(paths, wanted);
+            assert!(found.references.iter().all(|r| r.role == Role::SecretSource));
+        });
+    }
+
+    #[test]
+    fn patches_are_told_by_their_target() {
+        let text = r#"
+patches:
+  - path: a.yaml
+    target: {kind: Secret}
+  - path: b.yaml
+    target: {kind: Deployment}
+  - target: {kind: "Sec.*"}
+    patch: '[{"op": "add", "path": "/data/x", "value": "aHVudGVyMg=="}]'
+  - target: {kind: ConfigMap}
+    patch: '[{"op": "add", "path": "/data/x", "value": "plain"}]'
+  - patch: |
+      kind: Secret
+      stringData: {a: b}
+  - patch: '[{"op": "replace", "path": "/stringData/x", "value": "v"}]'
+patchesStrategicMerge:
+  - c.yaml
+  - |-
+    apiVersion: v1
+    kind: Secret
+    data: {x: eA==}
+  - https://example.com/p.yaml
+"#;
+        with(text, |found| {
+            let patches = found.patches.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>();
+            assert_eq!(
+                patches,
+                ["patches[2].patch", "patches[4].patch", "patches[5].patch", "patchesStrategicMerge[1]"]
+            );
+            let roles = found.references.iter().map(|r| (r.path.as_slice(), r.role)).collect::<Vec<_>>();
+            assert_eq!(
+                roles,
+                [
+                    (&b"apps/db/a.yaml"[..], Role::Patch),
+                    (b"apps/db/b.yaml", Role::File),
+                    (b"apps/db/c.yaml", Role::File)
+                ]
+            );
+        });
+    }
+
+    #[test]
+    fn paths_are_normalised_and_stay_inside() {
+        assert_eq!(normalise(b"a/b/", "../c//./d").unwrap(), b"a/c/d");
+        assert_eq!(normalise(b"", "x").unwrap(), b"x");
+        assert_eq!(normalise(b"a/", "../../x"), None);
+        assert_eq!(normalise(b"a/", "https://x/y"), None);
+        assert_eq!(normalise(b"a/", "/etc/passwd"), None);
+    }
+}

@@ -1,0 +1,265 @@
+//! Secrets, by structure and at any depth.
+
+use std::collections::HashSet;
+
+use super::literal::{is_base64_literal, is_literal, leaf_text};
+use crate::finding::Span;
+use crate::sops::metadata::Metadata;
+use crate::sops::state::{Leaf, leaf};
+use crate::sops::value::Malformed;
+use crate::yaml::{KeyPath, Limits, NodeRef, Sort, Source, Step, leaves, readings};
+
+/// The annotation in which `kubectl apply` keeps what was applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// How many strings in strings are opened.
+const EMBEDDED_DEPTH: u8 = 2;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A plaintext value of a Secret.
+    Value,
+    /// A value of a Secret that looks encrypted and is not well-formed.
+    Malformed(Malformed),
+    /// Encrypted values in a document without metadata.
+    NoMetadata,
+    /// A string with a plaintext Secret in it.
+    Embedded,
+    /// The annotation with a plaintext Secret in it.
+    LastApplied,
+    /// A JSON patch operation that puts a plaintext value into a Secret.
+    Patch,
+}
+
+/// Something found, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// What.
+    pub what: What,
+    /// Where in the document.
+    pub key_path: KeyPath,
+    /// Where in the file.
+    pub span: Span,
+}
+
+/// What is known of a document before it is looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context {
+    /// The document has SOPS metadata.
+    pub has_metadata: bool,
+    /// Whatever its kind, it becomes a Secret: a patch whose target is one.
+    pub is_secret: bool,
+}
+
+/// Everything in the document that a plaintext Secret, or an attempt at an encrypted one, is made of.
+pub fn find(root: NodeRef<'_>, context: Context) -> Vec<Hit> {
+    find_at(root, context, EMBEDDED_DEPTH)
+}
+
+/// Whether the document holds a Secret with a non-empty value, encrypted or not.
+pub fn contains_secret(root: NodeRef<'_>) -> bool {
+    let mut found = false;
+    objects(root, &mut |object| {
+        found = found || sections(object).into_iter().any(|(_, section)| has_value(section));
+    });
+    found
+}
+
+fn has_value(section: NodeRef<'_>) -> bool {
+    let mut found = false;
+    leaves(section, &mut KeyPath::root(), &mut |_, leaf| found = found || !leaf.is_empty_scalar());
+    found
+}
+
+/// Calls back for every Secret in the document.
+fn objects<'t>(node: NodeRef<'t>, visit: &mut dyn FnMut(NodeRef<'t>)) {
+    if is_secret(node) {
+        visit(node);
+    }
+    let list = node.says("kind", "SecretList");
+    for entry in node.entries() {
+        if list && entry.key.text().is_some_and(|key| key == "items") {
+            entry.value.items().for_each(&mut *visit);
+        }
+        objects(entry.value, visit);
+    }
+    for item in node.items() {
+        objects(item, visit);
+    }
+}
+
+/// `kind: Secret` of the core API. A version that is a placeholder, empty or missing does not let it off; one
+/// of another API group does, as its `data` is that API's affair.
+fn is_secret(node: NodeRef<'_>) -> bool {
+    if node.sort() != Sort::Mapping || !node.says("kind", "Secret") {
+        return false;
+    }
+    let mut versions = node.values("apiVersion").filter_map(leaf_text).peekable();
+    versions.peek().is_none() || versions.any(|version| version == "v1" || !is_literal(&version))
+}
+
+/// `data` and `stringData` of a Secret, with the keys that lead there. Where `data` of something without
+/// `metadata` holds a whole object body, as in a policy that generates Secrets, that body's own are meant.
+fn sections(secret: NodeRef<'_>) -> Vec<(Vec<&'static str>, NodeRef<'_>)> {
+    const NAMES: [&str; 2] = ["data", "stringData"];
+    let mut found = Vec::new();
+    for name in NAMES {
+        for section in secret.values(name) {
+            let body =
+                !secret.has("metadata") && section.get("metadata").is_some_and(|m| m.sort() == Sort::Mapping);
+            if !body {
+                found.push((vec![name], section));
+                continue;
+            }
+            for inner in NAMES {
+                found.extend(section.values(inner).map(|value| (vec![name, inner], value)));
+            }
+        }
+    }
+    found
+}
+
+fn find_at(root: NodeRef<'_>, context: Context, depth: u8) -> Vec<Hit> {
+    let mut finder = Finder { context, depth, hits: Vec::new(), opened: HashSet::new() };
+    finder.visit(root, &mut KeyPath::root(), context.is_secret);
+    finder.hits
+}
+
+struct Finder {
+    context: Context,
+    depth: u8,
+    hits: Vec<Hit>,
+    /// Strings that were opened: an alias does not open them again.
+    opened: HashSet<std::ops::Range<usize>>,
+}
+
+impl Finder {
+    fn visit(&mut self, node: NodeRef<'_>, path: &mut KeyPath, secret: bool) {
+        match node.sort() {
+            Sort::Scalar => self.open(node, path),
+            Sort::Sequence => {
+                for (index, item) in node.items().enumerate() {
+                    path.with(Step::Index(index), |path| {
+                        self.operation(item, path);
+                        self.visit(item, path, false);
+                    });
+                }
+            }
+            Sort::Mapping => self.mapping(node, path, secret),
+        }
+    }
+
+    fn mapping(&mut self, node: NodeRef<'_>, path: &mut KeyPath, secret: bool) {
+        let secret = secret || is_secret(node);
+        if secret {
+            self.judge(node, path);
+        }
+        let list = node.says("kind", "SecretList");
+        for entry in node.entries() {
+            let key = entry.key.text().unwrap_or_default();
+            // What is under `data` of a Secret is judged as a value; it need not be opened as well.
+            if secret && (key == "data" || key == "stringData") {
+                continue;
+            }
+            path.with(Step::key(entry.key), |path| {
+                if list && key == "items" {
+                    for (index, item) in entry.value.items().enumerate() {
+                        path.with(Step::Index(index), |path| self.visit(item, path, true));
+                    }
+                } else {
+                    self.visit(entry.value, path, false);
+                }
+            });
+        }
+    }
+
+    /// Judges the values of a Secret.
+    fn judge(&mut self, secret: NodeRef<'_>, path: &KeyPath) {
+        let mut sealed = None;
+        for (keys, section) in sections(secret) {
+            let base64 = keys.last() == Some(&"data");
+            let mut path = path.below(&keys);
+            leaves(section, &mut path, &mut |path, node| match judge_value(node, base64) {
+                None if leaf(node) == Leaf::Sealed => {
+                    sealed.get_or_insert_with(|| (path.clone(), node.span()));
+                }
+                None => {}
+                Some(what) => self.hits.push(Hit { what, key_path: path.clone(), span: node.span() }),
+            });
+        }
+        if let (Some((key_path, span)), false) = (sealed, self.context.has_metadata) {
+            self.hits.push(Hit { what: What::NoMetadata, key_path, span });
+        }
+    }
+
+    /// An operation of a JSON patch on a Secret: `stringData` is found in Secrets only; `data` counts where
+    /// the patch is known to be for one.
+    fn operation(&mut self, item: NodeRef<'_>, path: &mut KeyPath) {
+        let (Some(_), Some(value), Some(pointer)) =
+            (item.get("op"), item.get("value"), item.get("path").and_then(NodeRef::text))
+        else {
+            return;
+        };
+        let below = |name: &str| {
+            pointer.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let data = below("/data");
+        if !(below("/stringData") || (data && self.context.is_secret)) {
+            return;
+        }
+        path.with(Step::Key("value".to_owned()), |path| {
+            leaves(value, path, &mut |path, node| {
+                if judge_value(node, data).is_some() {
+                    self.hits.push(Hit { what: What::Patch, key_path: path.clone(), span: node.span() });
+                }
+            });
+        });
+    }
+
+    /// Looks for Secrets in a string.
+    fn open(&mut self, node: NodeRef<'_>, path: &KeyPath) {
+        let Some(text) = node.text() else { return };
+        if self.depth == 0 || !may_hold_secret(&text) || !self.opened.insert(node.range()) {
+            return;
+        }
+        if embedded_plaintext(&text, self.depth - 1) {
+            let what = if path.ends_with_key(LAST_APPLIED) { What::LastApplied } else { What::Embedded };
+            self.hits.push(Hit { what, key_path: path.clone(), span: node.span() });
+        }
+    }
+}
+
+/// What is wrong with a value of a Secret, if anything.
+fn judge_value(node: NodeRef<'_>, base64: bool) -> Option<What> {
+    match leaf(node) {
+        Leaf::Empty | Leaf::Sealed => None,
+        Leaf::Malformed(malformed) => Some(What::Malformed(malformed)),
+        Leaf::Plain => {
+            let text = leaf_text(node).unwrap_or_default();
+            let literal = if base64 { is_base64_literal(&text) } else { is_literal(&text) };
+            literal.then_some(What::Value)
+        }
+    }
+}
+
+fn may_hold_secret(text: &str) -> bool {
+    text.len() > 20
+        && text.contains("kind")
+        && text.contains("Secret")
+        && (text.contains("data") || text.contains("Data"))
+}
+
+/// Whether a text is YAML or JSON, as a whole, and holds a plaintext Secret.
+fn embedded_plaintext(text: &str, depth: u8) -> bool {
+    let source = Source::new(text.as_bytes());
+    readings(&source, Limits::DEFAULT).iter().any(|(_, stream)| {
+        stream.errors().is_empty()
+            && stream.documents().any(|(_, root)| {
+                let context =
+                    Context { has_metadata: Metadata::of_document(root).is_some(), is_secret: false };
+                root.sort() != Sort::Scalar
+                    && find_at(root, context, depth).iter().any(|hit| hit.what != What::NoMetadata)
+            })
+    })
+}

@@ -1,0 +1,59 @@
+//! Where findings are gathered.
+
+use crate::check::{Reference, Report};
+use crate::finding::{Code, Finding, Place, Severity, Span};
+
+/// Findings of one weight that are kept for one file. More say nothing new.
+const MOST: usize = 1000;
+
+/// Gathers the findings of one file: each once, within bounds.
+pub(crate) struct Sink<'a> {
+    path: &'a [u8],
+    findings: Vec<Finding>,
+    references: Vec<Reference>,
+    seen: std::collections::HashSet<(Code, Option<u32>, String, usize)>,
+    counts: [usize; 3],
+}
+
+impl<'a> Sink<'a> {
+    pub(crate) fn new(path: &'a [u8]) -> Self {
+        Self { path, findings: Vec::new(), references: Vec::new(), seen: Default::default(), counts: [0; 3] }
+    }
+
+    /// Adds a finding, unless the same was found before, in another reading for instance.
+    pub(crate) fn add(
+        &mut self,
+        code: Code,
+        severity: Severity,
+        (document, key_path, span): (Option<u32>, String, Option<Span>),
+        message: impl Into<String>,
+    ) {
+        let at = span.as_ref().map_or(0, |span| span.bytes.start);
+        let count = &mut self.counts[severity as usize];
+        if *count >= MOST || !self.seen.insert((code, document, key_path.clone(), at)) {
+            return;
+        }
+        *count += 1;
+        let place = Place { path: self.path.to_owned(), document, key_path, span };
+        self.findings.push(Finding { code, severity, place, message: message.into() });
+    }
+
+    pub(crate) fn refer(&mut self, reference: Reference) {
+        if self.references.len() < MOST * 10 && !self.references.contains(&reference) {
+            self.references.push(reference);
+        }
+    }
+
+    /// Whether something was found in the document.
+    pub(crate) fn has_errors_in(&self, document: Option<u32>) -> bool {
+        self.findings.iter().any(|f| f.severity == Severity::Error && f.place.document == document)
+    }
+
+    /// The report, in the order of the file.
+    pub(crate) fn into_report(mut self) -> Report {
+        let at = |finding: &Finding| finding.place.span.as_ref().map_or(0, |span| span.bytes.start);
+        self.findings
+            .sort_by(|a, b| (at(a), a.code, &a.place.key_path).cmp(&(at(b), b.code, &b.place.key_path)));
+        Report { findings: self.findings, references: self.references }
+    }
+}

@@ -1,0 +1,159 @@
+//! One encrypted value: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The type of the plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueType {
+    /// Text.
+    Str,
+    /// An integer.
+    Int,
+    /// A floating point number.
+    Float,
+    /// True or false.
+    Bool,
+    /// Bytes, written by old versions.
+    Bytes,
+    /// A comment.
+    Comment,
+    /// A time.
+    Time,
+}
+
+/// A well-formed encrypted value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncryptedValue {
+    /// The ciphertext.
+    pub data: Vec<u8>,
+    /// The nonce, 32 bytes (`aes/cipher.go`, `nonceSize`).
+    pub iv: [u8; 32],
+    /// The authentication tag.
+    pub tag: [u8; 16],
+    /// The type of the plaintext.
+    pub kind: ValueType,
+}
+
+/// Shows sizes only: in a forged value the "ciphertext" is the secret.
+impl std::fmt::Debug for EncryptedValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EncryptedValue")
+            .field("kind", &self.kind)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with something that looks like an encrypted value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Not of the form `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`.
+    #[error("it is not of the form ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]")]
+    Form,
+    /// A part is not base64, or empty.
+    #[error("its `{0}` is not base64")]
+    Base64(&'static str),
+    /// The nonce is not 32 bytes long.
+    #[error("its `iv` is not 32 bytes long")]
+    IvLength,
+    /// The tag is not 16 bytes long.
+    #[error("its `tag` is not 16 bytes long")]
+    TagLength,
+    /// The type is unknown.
+    #[error("its `type` is unknown")]
+    Type,
+    /// The data is text: nothing that came out of a cipher.
+    #[error("its `data` is readable text, which ciphertext is not")]
+    Forged,
+}
+
+/// Whether a text claims to be an encrypted value. sops itself asks no more than this of its start.
+pub fn claims(text: &str) -> bool {
+    text.starts_with("ENC[")
+}
+
+/// Reads an encrypted value, more strictly than sops: it accepts junk after the `]` and any lengths, and
+/// then fails to decrypt.
+///
+/// Trailing line breaks are allowed, which a block scalar adds.
+///
+/// # Errors
+///
+/// What is wrong, never the content.
+pub fn parse(text: &str) -> Result<EncryptedValue, Malformed> {
+    let inner =
+        text.trim_end_matches(['\n', '\r']).strip_prefix("ENC[AES256_GCM,").and_then(|s| s.strip_suffix(']'));
+    let mut parts = inner.ok_or(Malformed::Form)?.split(',');
+    let mut part = |name: &str| {
+        parts.next().and_then(|p| p.strip_prefix(name)?.strip_prefix(':')).ok_or(Malformed::Form)
+    };
+    let (data, iv, tag, kind) = (part("data")?, part("iv")?, part("tag")?, part("type")?);
+    if parts.next().is_some() {
+        return Err(Malformed::Form);
+    }
+    let data = decode("data", data)?;
+    let iv = decode("iv", iv)?.try_into().map_err(|_| Malformed::IvLength)?;
+    let tag = decode("tag", tag)?.try_into().map_err(|_| Malformed::TagLength)?;
+    let kind = match kind {
+        "str" => ValueType::Str,
+        "int" => ValueType::Int,
+        "float" => ValueType::Float,
+        "bool" => ValueType::Bool,
+        "bytes" => ValueType::Bytes,
+        "comment" => ValueType::Comment,
+        "time" => ValueType::Time,
+        _ => return Err(Malformed::Type),
+    };
+    let value = EncryptedValue { data, iv, tag, kind };
+    if value.is_readable() { Err(Malformed::Forged) } else { Ok(value) }
+}
+
+fn decode(name: &'static str, text: &str) -> Result<Vec<u8>, Malformed> {
+    STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty()).ok_or(Malformed::Base64(name))
+}
+
+impl EncryptedValue {
+    /// Whether the data is printable text of 20 bytes or more: by chance once in 10⁸ values of that length.
+    fn is_readable(&self) -> bool {
+        self.data.len() >= 20
+            && std::str::from_utf8(&self.data).is_ok()
+            && self.data.iter().all(|b| (0x20..0x7f).contains(b) || b"\t\n\r".contains(b))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(data: &[u8], iv: usize, tag: usize, kind: &str) -> String {
+        let b = |bytes: &[u8]| STANDARD.encode(bytes);
+        format!(
+            "ENC[AES256_GCM,data:{},iv:{},tag:{},type:{kind}]",
+            b(data),
+            b(&vec![1; iv]),
+            b(&vec![2; tag])
+        )
+    }
+
+    #[test]
+    fn the_grammar_is_strict() {
+        assert!(parse(&value(b"\x01\xff", 32, 16, "str")).is_ok());
+        assert!(parse(&format!("{}\n", value(b"\x01", 32, 16, "comment"))).is_ok());
+        let table = [
+            (value(b"\x01", 12, 16, "str"), Malformed::IvLength),
+            (value(b"\x01", 32, 12, "str"), Malformed::TagLength),
+            (value(b"\x01", 32, 16, "text"), Malformed::Type),
+            (value(b"", 32, 16, "str"), Malformed::Base64("data")),
+            (value(b"\x01", 32, 16, "str") + "junk", Malformed::Form),
+            (format!(" {}", value(b"\x01", 32, 16, "str")), Malformed::Form),
+            ("ENC[not really]".to_owned(), Malformed::Form),
+            ("ENC[AES256_GCM,data:hunter2!,iv:eA==,tag:eA==,type:str]".to_owned(), Malformed::Base64("data")),
+            (value(b"this is readable by anyone", 32, 16, "str"), Malformed::Forged),
+            (value(b"\x01", 32, 16, "str").replace(",type", ",more:x,type"), Malformed::Form),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(parse(&text).unwrap_err(), wanted, "{text}");
+        }
+    }
+}

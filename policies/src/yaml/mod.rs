@@ -1,0 +1,46 @@
+//! Reading YAML and JSON with the position of everything kept.
+//!
+//! [`Source`] turns bytes (with a byte order mark, UTF-16, broken UTF-8) into text and knows the
+//! way back to the original bytes. [`Stream`] is the tree: documents, mappings in order with their
+//! duplicate keys, scalars with style, tag and position, comments. [`readings`] gives one tree for
+//! each way in which readers in the field understand the same bytes. [`resolve`] says what a plain
+//! scalar means to Go programs. [`tolerant`] reads what is no YAML at all, such as a Helm template.
+
+mod build;
+mod error;
+mod key_path;
+mod node;
+mod readings;
+pub mod resolve;
+mod source;
+pub mod tolerant;
+
+pub use error::{Error, ErrorKind};
+pub(crate) use key_path::leaves;
+pub use key_path::{KeyPath, Step};
+pub(crate) use node::decode_base64;
+pub use node::{Comment, Document, Entry, Kind, NodeRef, Scalar, Sort, Stream, Style, Tag};
+pub use readings::{Reading, readings};
+pub use source::Source;
+
+/// What reading may cost. Beyond it, reading ends with a typed error instead of going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the original file.
+    pub bytes: usize,
+    /// Levels of nesting, with aliases followed.
+    pub depth: u32,
+    /// Nodes of one document, with aliases followed: what a visit of the whole tree can cost.
+    pub expanded_nodes: u64,
+}
+
+impl Limits {
+    /// What the checks use: far above what people write, low enough for a hook with a deadline.
+    pub const DEFAULT: Self = Self { bytes: 64 << 20, depth: 128, expanded_nodes: 4_000_000 };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
