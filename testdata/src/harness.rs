@@ -10,6 +10,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The variable that names the description of a running rig, to be used instead of a new one.
@@ -21,7 +22,7 @@ const SHARED_WORKERS: usize = 2;
 /// A running rig. It goes with the value, and with the process: the supervisor sees the end of a pipe.
 pub struct Rig {
     info: RigInfo,
-    home: tempfile::TempDir,
+    home: PathBuf,
     supervisor: Option<(Child, ChildStdin)>,
 }
 
@@ -70,7 +71,10 @@ impl Rig {
     }
 
     fn new(info: RigInfo, supervisor: Option<(Child, ChildStdin)>) -> Result<Self> {
-        Ok(Self { info, home: tempfile::tempdir()?, supervisor })
+        // In the folder of the run, so that it goes when the rig goes.
+        let home = info.run_dir.join("home");
+        std::fs::create_dir_all(&home).with_context(|| format!("the rig {} is gone", info.id))?;
+        Ok(Self { info, home, supervisor })
     }
 
     /// Where everything is.
@@ -115,7 +119,7 @@ impl Rig {
         let mut child = Command::new(self.bin("kubectl"))
             .args(arguments)
             .env_clear()
-            .env("HOME", self.home.path())
+            .env("HOME", &self.home)
             .env("PATH", &self.info.bin_dir)
             .env("KUBECONFIG", kubeconfig)
             .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
@@ -147,8 +151,8 @@ impl Rig {
     /// # Errors
     /// When the hub refuses.
     pub fn fresh_namespace(&self) -> Result<String> {
-        let named = tempfile::Builder::new().prefix("t-").rand_bytes(10).tempdir_in(self.home.path())?;
-        let name = named.path().file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        static MADE: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("t-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         self.hub().run(["create", "namespace", &name])?;
         Ok(name)
     }

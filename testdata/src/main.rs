@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// A local control plane of real parts: kube-apiserver, etcd, Flux's controllers, and stand-ins where
 /// there is nothing real to run.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

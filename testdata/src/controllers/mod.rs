@@ -96,7 +96,7 @@ mod tests {
         let pinned = "mirror.example.com:5000/fluxcd/kustomize-controller:v1@sha256:00";
         assert_eq!(of("kc", pinned), Some("kustomize-controller"));
         assert_eq!(of("helm-controller", "mirror.example.com/renamed"), Some("helm-controller"));
-        assert_eq!(of("podinfo", "ghcr.io/stefanprodan/podinfo:6"), None);
+        assert_eq!(of("podinfo", "mirror.example.com/podinfo:6"), None);
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub(super) const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rig");
 /// Changes when the layout of the cache or the way of building changes, though no pin does.
 const LAYOUT: &str = "1";
 
+/// How the names of temporary folders in the cache begin.
+const SCRATCH: &str = ".making-";
+
 /// The flags that every build shares.
 pub(super) const BUILD_FLAGS: &[&str] = &["-mod=readonly", "-trimpath", "-buildvcs=false"];
 
@@ -66,7 +69,8 @@ impl Cache {
         parts.iter().copied().filter(|part| !self.bin().join(part.name()).is_file()).collect()
     }
 
-    /// Waits until no other process builds into this folder. The lock ends with the value.
+    /// Waits until no other process builds into this folder, and removes what an interrupted one left.
+    /// The lock ends with the value.
     pub(super) fn lock(&self, waiting: impl FnOnce()) -> Result<File> {
         let path = self.dir.join("lock");
         let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -75,13 +79,19 @@ impl Cache {
             flock(&file, FlockOperation::LockExclusive)
                 .with_context(|| format!("cannot lock {}", path.display()))?;
         }
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
         Ok(file)
     }
 
     /// A temporary folder on the same file system, so that what is made there can be renamed into
     /// place.
     pub(super) fn scratch(&self) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new().prefix(".making-").tempdir_in(&self.dir).context("no scratch folder")
+        tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&self.dir).context("no scratch folder")
     }
 }
 

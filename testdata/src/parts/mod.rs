@@ -2,7 +2,7 @@
 //!
 //! All but one are `package main` inside Go modules that one `go.mod` pins, so one `go build` makes
 //! them and their common packages are compiled once. The flux command line tool is the exception, see
-//! [`flux_cli`].
+//! `flux_cli`.
 
 mod build;
 mod cache;

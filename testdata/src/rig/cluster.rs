@@ -71,7 +71,7 @@ pub struct Cluster {
     administrator: Identity,
     files: Files,
     dir: PathBuf,
-    _port: Port,
+    port: Port,
 }
 
 impl Cluster {
@@ -94,7 +94,7 @@ impl Cluster {
         let server = format!("https://127.0.0.1:{}", port.number());
         let kubeconfig = run.join(format!("{name}.kubeconfig"));
         let cluster =
-            Self { name: name.into(), server, kubeconfig, authority, administrator, files, dir, _port: port };
+            Self { name: name.into(), server, kubeconfig, authority, administrator, files, dir, port };
         kubeconfig::write(&cluster.kubeconfig, &[cluster.context()])?;
 
         let handle = processes.spawn(
@@ -132,7 +132,7 @@ impl Cluster {
             .arg(format!("--etcd-servers={}", store.url))
             .arg(format!("--etcd-prefix=/{}", self.name))
             .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-            .arg(format!("--secure-port={}", self._port.number()))
+            .arg(format!("--secure-port={}", self.port.number()))
             .args(["--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24"])
             .args(["--authorization-mode=Node,RBAC", "--allow-privileged=true"])
             .arg(file("client-ca-file", &self.files.ca))

@@ -123,7 +123,12 @@ impl RunDir {
     ///
     /// # Errors
     /// When something in it cannot be removed.
-    pub fn remove(self) -> Result<()> {
+    pub fn remove(&self) -> Result<()> {
+        // The lock file goes with the rest. Nobody may take what remains for a leftover meanwhile.
+        let _guard = match self.path.parent() {
+            Some(base) => Some(lock(&base.join(LOCK), FlockOperation::LockExclusive)?),
+            None => None,
+        };
         fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
     }
 }
@@ -133,6 +138,7 @@ impl RunDir {
 /// # Errors
 /// When the folder of all runs cannot be read.
 pub fn list(base: &Path) -> Result<Vec<(PathBuf, bool)>> {
+    let _guard = lock(&base.join(LOCK), FlockOperation::LockExclusive)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(base)? {
         let path = entry?.path();
@@ -241,8 +247,8 @@ mod tests {
         assert_eq!(list(base.path()).unwrap().iter().filter(|(_, used)| *used).count(), 2);
 
         // As the kernel does when the supervisor is killed: the lock goes, the folder stays.
-        let RunDir { path, _lock, .. } = first;
-        drop(_lock);
+        let RunDir { path, _lock: held, .. } = first;
+        drop(held);
         let cleaned = clean_leftovers(base.path()).unwrap();
         assert_eq!(cleaned, std::slice::from_ref(&path));
         assert!(!path.exists());

@@ -48,12 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
     });
     // Watches may still be open; nobody waits for them.
     runtime.shutdown_background();
-    drop(processes);
-    let removed = match Arc::try_unwrap(run) {
-        Ok(run) => run.remove(),
-        // A task that was cut off still holds the folder; it goes with the process.
-        Err(run) => std::fs::remove_dir_all(run.path()).context("cannot remove the run folder"),
-    };
+    let removed = run.remove();
     outcome.and(removed)
 }
 

@@ -10,6 +10,7 @@ mod status;
 
 use crate::objects::{self, Key, Wanted};
 use crate::rig::kubeconfig;
+use crate::talk::say;
 use anyhow::{Context as _, Result, bail};
 use artifacts::Artifacts;
 use futures::StreamExt as _;
@@ -43,14 +44,21 @@ struct Source {
     requested: Option<String>,
 }
 
+/// What it says of itself, in its log and when it is asked for help.
+const WHAT_IT_IS: &str = "this is a stand-in for Flux's source-controller, not the real one; \
+    it serves the branches of GitRepositories and knows nothing else";
+
 /// Runs until the process is told to end. `arguments` are the real controller's; the stand-in heeds
 /// `--watch-all-namespaces` and ignores the rest.
 ///
 /// # Errors
 /// When `KUBECONFIG` names no usable kubeconfig.
 pub fn run(arguments: &[String]) -> Result<()> {
-    let log = |line: &str| crate::talk::say(line);
-    log("this is a stand-in for Flux's source-controller: GitRepository with spec.ref.branch only");
+    say(WHAT_IT_IS);
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        say("its arguments are the real one's; it heeds --watch-all-namespaces and ignores the rest");
+        return Ok(());
+    }
     let path = std::env::var_os("KUBECONFIG").map(PathBuf::from).context("KUBECONFIG is not set")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
@@ -63,11 +71,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
         };
         let storage = tempfile::tempdir()?;
         let artifacts = Arc::new(Artifacts::serve().await?);
-        log(&format!("serving artifacts at {}", artifacts.url("")));
+        say(format!("serving artifacts at {}", artifacts.url("")));
         let folder = storage.path().to_owned();
         let events = watcher(api, watcher::Config::default()).default_backoff().inspect(|event| {
             if let Err(error) = event {
-                crate::talk::say(format!("watch: {error}"));
+                say(format!("watch: {error}"));
             }
         });
         objects::each_of(events, source, move |key, wanted| {
@@ -159,10 +167,10 @@ impl Worker {
             let began = Instant::now();
             let outcome = self.reconcile(&source).await;
             if let Err(error) = &outcome {
-                crate::talk::say(format!("{}/{}: {error:#}", self.key.0, self.key.1));
+                say(format!("{}/{}: {error:#}", self.key.0, self.key.1));
             }
             if let Err(error) = self.reporter.report(&source, &outcome).await {
-                crate::talk::say(format!("{}/{}: status: {error:#}", self.key.0, self.key.1));
+                say(format!("{}/{}: status: {error:#}", self.key.0, self.key.1));
             }
             let pause = source.interval.clamp(Duration::from_secs(1), POLL).saturating_sub(began.elapsed());
             tokio::select! {
@@ -190,7 +198,7 @@ impl Worker {
         let packed = self.git.pack(&source.url, branch, &oid, header.as_deref()).await?;
         let path = format!("gitrepository/{}/{}/{oid}.tar.gz", self.key.0, self.key.1);
         let artifact = self.artifacts.put(path, revision, packed);
-        crate::talk::say(format!("{}/{}: stored {}", self.key.0, self.key.1, artifact.revision));
+        say(format!("{}/{}: stored {}", self.key.0, self.key.1, artifact.revision));
         self.current = Some((place, artifact.clone()));
         Ok(artifact)
     }
