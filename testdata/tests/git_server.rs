@@ -1,6 +1,6 @@
 //! The Git server against the real git: pushes, fetches, refusals, passwords.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use kubiya_testdata::git_server::{GitServer, Options};
 use std::fs;

@@ -1,7 +1,7 @@
 //! The rig proves itself: Flux's real controllers decrypt a real SOPS file from a real Git server into
 //! a worker cluster, processes follow their Deployments, and killed rigs leave nothing behind.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use kubiya_testdata::git_server::{GitServer, Options};
 use kubiya_testdata::harness::{Rig, eventually, workspace_bin};
