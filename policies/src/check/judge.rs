@@ -14,7 +14,7 @@ use crate::rules::{Rules, Weight};
 use crate::sops::metadata::Metadata;
 use crate::sops::state::{self, Fault, FaultKind};
 use crate::sops::store::{self, Flat, Format};
-use crate::yaml::{Document, Error, Limits, NodeRef, Source, Stream, readings, tolerant};
+use crate::yaml::{Document, Error, Limits, NodeRef, Sort, Source, readings, tolerant};
 
 /// Judges a file that is worth reading.
 pub(super) fn file(input: &Input<'_>, class: &PathClass, interest: Interest, sink: &mut Sink<'_>) {
@@ -70,30 +70,34 @@ impl Judge<'_> {
     }
 
     fn structure(&self, sink: &mut Sink<'_>) {
-        let flat_format = matches!(self.class.format, Format::Dotenv | Format::Ini);
-        let mut read = false;
-        if !flat_format {
-            for (_, stream) in readings(self.source, Limits::DEFAULT) {
-                // Prose and code are often half YAML: without the name, only what is YAML as a whole counts.
-                if !self.class.yaml_like && !stream.errors().is_empty() {
-                    continue;
-                }
-                read |= stream.documents().any(|(_, root)| !matches!(root.sort(), crate::yaml::Sort::Scalar));
-                self.stream(&stream, sink);
-            }
+        if !matches!(self.class.format, Format::Dotenv | Format::Ini) && self.trees(sink) {
+            return;
         }
-        if !read && !self.class.yaml_like {
-            self.no_tree(sink);
-        }
+        self.no_tree(sink);
     }
 
-    fn stream(&self, stream: &Stream<'_>, sink: &mut Sink<'_>) {
-        for (document, root) in stream.documents() {
-            self.document(document, root, sink);
+    /// Judges every reading of the file as YAML or JSON. False where it is neither, by content and by name.
+    fn trees(&self, sink: &mut Sink<'_>) -> bool {
+        let mut streams = readings(self.source, Limits::DEFAULT);
+        if !self.class.yaml_like {
+            // Prose and code are often half YAML: without the name, only what is YAML as a whole counts.
+            streams.retain(|(_, stream)| {
+                stream.errors().is_empty() && stream.documents().any(|(_, root)| root.sort() != Sort::Scalar)
+            });
         }
-        for error in stream.errors() {
-            self.unreadable(error, sink);
+        // Where one reading is whole, what another one stumbles over says nothing.
+        let whole = streams.iter().any(|(_, stream)| stream.errors().is_empty());
+        for (_, stream) in &streams {
+            for (document, root) in stream.documents() {
+                self.document(document, root, sink);
+            }
+            for error in stream.errors() {
+                if !self.line_by_line(error, sink) && !whole {
+                    self.unreadable(error, sink);
+                }
+            }
         }
+        !streams.is_empty()
     }
 
     fn document(&self, document: &Document, root: NodeRef<'_>, sink: &mut Sink<'_>) {
@@ -204,27 +208,8 @@ impl Judge<'_> {
             }
         });
         if let Some((key_path, span)) = first {
-            self.not_encrypted(reason, (number, key_path, Some(span)), sink);
+            not_encrypted(reason, (number, key_path, Some(span)), sink);
         }
-    }
-
-    fn not_encrypted(&self, reason: Reason, at: (Option<u32>, String, Option<Span>), sink: &mut Sink<'_>) {
-        let (code, message) = match reason {
-            Reason::Secret | Reason::Generated => {
-                (codes::GENERATOR_SOURCE, "a secretGenerator names the file, and it is plaintext".to_owned())
-            }
-            Reason::Name => {
-                (codes::NOT_ENCRYPTED, "the name says that the file is encrypted, and it is not".to_owned())
-            }
-            Reason::Rule(number) => (
-                codes::NOT_ENCRYPTED,
-                format!(
-                    "creation rule {} of .sops.yaml is for this file, and it is not encrypted",
-                    number + 1
-                ),
-            ),
-        };
-        sink.add(code, Severity::Error, at, message);
     }
 
     /// A file that is no YAML tree: dotenv, INI, or anything else as a whole.
@@ -260,7 +245,7 @@ impl Judge<'_> {
         let literal = flat.entries.iter().find(|entry| is_literal(entry.value.trim_matches(['"', '\''])));
         if let Some(entry) = literal {
             let key_path = crate::yaml::KeyPath::of(&entry.path()).to_string();
-            self.not_encrypted(reason, (None, key_path, Some(self.source.span(&entry.range))), sink);
+            not_encrypted(reason, (None, key_path, Some(self.source.span(&entry.range))), sink);
         }
     }
 
@@ -278,23 +263,22 @@ impl Judge<'_> {
         let lines = store::dotenv(text).entries;
         let template = lines.iter().all(|entry| !entry.key.is_empty() && !is_literal(&entry.value));
         if !template && is_literal(text) {
-            self.not_encrypted(reason, (None, String::new(), Some(self.source.span(&(0..0)))), sink);
+            not_encrypted(reason, (None, String::new(), Some(self.source.span(&(0..0)))), sink);
         }
     }
 
-    /// A document that is no YAML: a template, a broken file, or one beyond the limits.
-    fn unreadable(&self, error: &Error, sink: &mut Sink<'_>) {
-        let number = Some(error.document);
-        let region = self.source.text().get(error.region.clone()).unwrap_or_default();
+    /// Looks for Secrets in a document that is no YAML. Whether there were any.
+    fn line_by_line(&self, error: &Error, sink: &mut Sink<'_>) -> bool {
         let mut found = false;
-        for field in tolerant::secret_fields(region) {
+        for field in tolerant::secret_fields(self.region(error)) {
             let value = field.value.as_str();
             let sealed = crate::sops::value::parse(value).is_ok();
             let literal = if field.section == "data" { is_base64_literal(value) } else { is_literal(value) };
             if literal && !sealed {
                 found = true;
                 let range = error.region.start + field.range.start..error.region.start + field.range.end;
-                let at = (number, format!("{}.{}", field.section, field.key), Some(self.source.span(&range)));
+                let key_path = crate::yaml::KeyPath::of(&[field.section, &field.key]).to_string();
+                let at = (Some(error.document), key_path, Some(self.source.span(&range)));
                 sink.add(
                     codes::PLAIN_SECRET,
                     Severity::Error,
@@ -303,9 +287,17 @@ impl Judge<'_> {
                 );
             }
         }
-        if found {
-            return;
-        }
+        found
+    }
+
+    fn region(&self, error: &Error) -> &str {
+        self.source.text().get(error.region.clone()).unwrap_or_default()
+    }
+
+    /// A document that could not be read: a template, a broken file, or one beyond the limits.
+    fn unreadable(&self, error: &Error, sink: &mut Sink<'_>) {
+        let number = Some(error.document);
+        let region = self.region(error);
         let limit = error.kind.is_limit();
         let governed = self.class.governed() || self.input.role != Role::File;
         let severity =
@@ -319,6 +311,22 @@ impl Judge<'_> {
         let at = (number, String::new(), Some(error.span.clone()));
         sink.add(code, severity, at, format!("cannot be judged: {}", error.kind));
     }
+}
+
+fn not_encrypted(reason: Reason, at: (Option<u32>, String, Option<Span>), sink: &mut Sink<'_>) {
+    let (code, message) = match reason {
+        Reason::Secret | Reason::Generated => {
+            (codes::GENERATOR_SOURCE, "a secretGenerator names the file, and it is plaintext".to_owned())
+        }
+        Reason::Name => {
+            (codes::NOT_ENCRYPTED, "the name says that the file is encrypted, and it is not".to_owned())
+        }
+        Reason::Rule(number) => (
+            codes::NOT_ENCRYPTED,
+            format!("creation rule {} of .sops.yaml is for this file, and it is not encrypted", number + 1),
+        ),
+    };
+    sink.add(code, Severity::Error, at, message);
 }
 
 fn add_fault(fault: Fault, document: Option<u32>, sink: &mut Sink<'_>) {

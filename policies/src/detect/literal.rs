@@ -36,7 +36,7 @@ const GIVING: [&str; 17] = [
 pub fn leaf_text(node: NodeRef<'_>) -> Option<String> {
     match node.sort() {
         Sort::Scalar if node.is_empty_scalar() => Some(String::new()),
-        Sort::Scalar => node.text().map(|text| text.into_owned()),
+        Sort::Scalar => node.text().map(std::borrow::Cow::into_owned),
         _ if node.is_template_action() => node.source_text().map(str::to_owned),
         _ => None,
     }

@@ -168,7 +168,8 @@ impl<'p> Translator<'p> {
         self.last = Last::Nothing;
         let Some(flags) = self.rest.strip_prefix('?') else { return Ok(()) };
         if flags.starts_with("P<") || flags.starts_with('<') {
-            return Ok(self.head('>'));
+            self.head('>');
+            return Ok(());
         }
         let end = flags.find([':', ')']).ok_or_else(|| Unusable::Syntax("missing closing )".to_owned()))?;
         if !flags[..end].chars().all(|c| "imsU-".contains(c)) {

@@ -287,7 +287,7 @@ impl Reader {
     }
 
     fn group_item(&mut self, key: &str, item: NodeRef<'_>, group: &mut KeyGroup) {
-        let field = |name: &str| item.get(name).and_then(NodeRef::text).map(|text| text.into_owned());
+        let field = |name: &str| item.get(name).and_then(NodeRef::text).map(std::borrow::Cow::into_owned);
         match key {
             "merge" => group.recipients.extend(self.group(item).recipients),
             "kms" => {

@@ -81,7 +81,7 @@ impl Metadata {
                 .get(name)
                 .filter(|node| !node.is_empty_scalar())
                 .and_then(NodeRef::text)
-                .map(|text| text.into_owned())
+                .map(std::borrow::Cow::into_owned)
         };
         let mut metadata = Self {
             shamir_threshold: text("shamir_threshold").and_then(|text| text.parse().ok()),
@@ -133,7 +133,7 @@ impl Metadata {
                 let field = |name: &str| {
                     key.get(name)
                         .and_then(NodeRef::text)
-                        .map(|text| text.into_owned())
+                        .map(std::borrow::Cow::into_owned)
                         .filter(|text| !text.is_empty())
                 };
                 if let Some(enc) = field("enc") {

@@ -165,6 +165,7 @@ fn collect(lines: &[Line<'_>], column: usize, fields: &mut Vec<Field>) {
                 flow(name, value, at, fields);
             }
         } else if let (Some(name), Some((key, value, at))) = (section, line.entry()) {
+            let at = at + usize::from(value.starts_with(['"', '\'']));
             let mut value = scalar(value).to_owned();
             let mut end = at + value.len();
             if value.starts_with(['|', '>']) || value.is_empty() {
@@ -183,14 +184,16 @@ fn collect(lines: &[Line<'_>], column: usize, fields: &mut Vec<Field>) {
 fn flow(section: &'static str, value: &str, at: usize, fields: &mut Vec<Field>) {
     let Some(inner) = value.strip_prefix('{').filter(|inner| !inner.starts_with('{')) else { return };
     let inner = inner.trim_end_matches(['}', ',', ' ']);
+    // After the brace.
+    let mut at = at + 1;
     for part in inner.split(',') {
-        let Some((key, value)) = part.split_once(':') else { continue };
-        fields.push(Field {
-            section,
-            key: unquote(key.trim()).to_owned(),
-            value: scalar(value).to_owned(),
-            range: at..at + value.len(),
-        });
+        if let Some((key, value)) = part.split_once(':') {
+            let start = at + part.len() - value.trim_start().len();
+            let end = start + value.trim().len();
+            let (key, value) = (unquote(key.trim()).to_owned(), scalar(value).to_owned());
+            fields.push(Field { section, key, value, range: start..end });
+        }
+        at += part.len() + 1;
     }
 }
 
