@@ -1,6 +1,8 @@
 //! All that was asked for, read and checked before anything is touched.
 
-use crate::cluster::{KubeconfigSource, RemoteKubeconfig, RemoteProblem, remote_kubeconfig};
+use crate::cluster::{
+    ConnectionArgs, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection, remote_kubeconfig,
+};
 use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec};
 use crate::keys::KeySource;
 use kubiya_hook::edge::Failure;
@@ -9,6 +11,8 @@ use kubiya_policies::sops::age::IdentityFile;
 /// What is asked for, unchecked: from flags, later from a file as well.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// The way to the infra cluster; `None` where it is not to be asked.
+    pub hub: Option<ConnectionArgs>,
     /// Namespace of Flux.
     pub namespace: String,
     /// Git URL.
@@ -60,6 +64,8 @@ impl Worker {
 /// Checked input: from here on no file is read any more.
 #[derive(Clone, Debug)]
 pub struct Inputs {
+    /// The infra cluster, unless it is not to be asked.
+    pub hub: Option<Selection>,
     /// What Flux is to follow.
     pub sync: SyncSpec,
     /// The age identities.
@@ -77,6 +83,8 @@ impl Inputs {
     /// All problems at once.
     pub fn gather(request: &Request) -> Result<Self, Failure> {
         let mut problems = Vec::new();
+        let hub = request.hub.as_ref().map(ConnectionArgs::selection).transpose();
+        let hub = hub.map_err(|error| problems.push(Failure::from(error))).ok().flatten();
         problems.extend(label_problem("--namespace", &request.namespace));
         let url = git_url(request).map_err(|failure| problems.push(failure)).ok();
         let path = sync_path(&request.path).map_err(|failure| problems.push(failure)).ok();
@@ -88,6 +96,7 @@ impl Inputs {
         let flux = flux.map_err(|error| problems.push(manifest_failure(&error))).ok();
         match (url, path, identities, flux) {
             (Some(url), Some(path), Some(identities), Some(flux)) if problems.is_empty() => Ok(Self {
+                hub,
                 sync: SyncSpec {
                     namespace: request.namespace.clone(),
                     url,
@@ -133,7 +142,9 @@ fn git_url(request: &Request) -> Result<String, Failure> {
         let (host, path) = given.split_once(':').unwrap_or_default();
         return Err(refused("Flux does not take this short form").hint(format!("--url ssh://{host}/{path}")));
     }
-    let Ok(url) = parsed else { return Err(refused("not a URL")) };
+    let Ok(url) = parsed else {
+        return Err(refused("not a URL").hint("--url https://git.example.com/platform/gitops.git"));
+    };
     if url.password().is_some() || (url.scheme() != "ssh" && !url.username().is_empty()) {
         // Not `refused`: it would repeat the password.
         return Err(Failure::usage("--url: it holds credentials, which the GitRepository object would show")
@@ -244,6 +255,7 @@ mod tests {
 
     fn url(given: &str, more: &[&str]) -> Result<String, String> {
         let request = Request {
+            hub: None,
             namespace: "flux-system".to_owned(),
             url: given.to_owned(),
             branch: "main".to_owned(),

@@ -220,8 +220,7 @@ impl Applier {
 }
 
 /// Whether an object has everything that is wanted; what it has beyond that (defaults, status, other
-/// managers' fields) does not count. Without the server's help, a value that it would only spell
-/// otherwise (`1000m` for `1`) counts as a difference.
+/// managers' fields) does not count.
 fn has_all(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
@@ -233,8 +232,33 @@ fn has_all(live: &Value, wanted: &Value) -> bool {
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(l, w)| has_all(l, w))
         }
+        (Value::String(live), Value::String(wanted)) => live == wanted || same_quantity(live, wanted),
         (live, wanted) => live == wanted,
     }
+}
+
+/// Whether two strings are one quantity: the API server stores `1000m` as `1` and `1000` as `1k`
+/// (apimachinery's resource.Quantity).
+fn same_quantity(live: &str, wanted: &str) -> bool {
+    let quantity = |text: &str| {
+        let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let factor = match unit {
+            "" => 1.0,
+            "m" => 1e-3,
+            "k" => 1e3,
+            "M" => 1e6,
+            "G" => 1e9,
+            "T" => 1e12,
+            "Ki" => 1024.0,
+            "Mi" => 1_048_576.0,
+            "Gi" => 1_073_741_824.0,
+            "Ti" => 1_099_511_627_776.0,
+            _ => return None,
+        };
+        number.parse::<f64>().ok().map(|number| number * factor)
+    };
+    quantity(live).is_some_and(|live| quantity(wanted) == Some(live))
 }
 
 /// What counts when two states of an object are compared: everything but what the server keeps count
@@ -275,6 +299,8 @@ mod tests {
     fn what_others_added_is_no_difference() {
         let live = serde_json::json!({"a": {"b": [1, {"c": 2, "default": true}]}, "status": {}});
         assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}})));
+        assert!(has_all(&"1k".into(), &"1000".into()) && has_all(&"1".into(), &"1000m".into()));
+        assert!(!has_all(&"1".into(), &"2".into()) && !has_all(&"a".into(), &"b".into()));
         for wanted in [
             serde_json::json!({"a": {"b": [1]}}),
             serde_json::json!({"a": {"b": [1, {"c": 3}]}}),

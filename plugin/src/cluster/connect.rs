@@ -161,14 +161,6 @@ impl ConnectionArgs {
         }
         Ok(chosen)
     }
-
-    /// Connects and proves it: the server's version is read.
-    ///
-    /// # Errors
-    /// Those of [`Self::selection`], an unreachable server, and credentials it does not accept.
-    pub async fn connect(&self) -> Result<Connection, ClusterError> {
-        Connection::open(&self.selection()?, self.request_timeout).await
-    }
 }
 
 impl Connection {

@@ -202,9 +202,15 @@ async fn preflight(
         let proof = worker.remote.prove(connection.request_timeout).await;
         (worker, proof)
     });
-    let (hub, workers, tip) = futures::join!(connection.connect(), futures::future::join_all(workers), look);
+    let hub = async {
+        match &inputs.hub {
+            Some(selection) => Connection::open(selection, connection.request_timeout).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (hub, workers, tip) = futures::join!(hub, futures::future::join_all(workers), look);
     let mut problems = Vec::new();
-    let hub = hub.map_err(|error| problems.push(Failure::from(error))).ok();
+    let hub = hub.map_err(|error| problems.push(Failure::from(error))).ok().flatten();
     if let Some(hub) = &hub {
         talk.cluster("infra", hub);
     }
@@ -335,6 +341,7 @@ fn finish(
 impl BootstrapArgs {
     fn request(&self, connection: &ConnectionArgs) -> Request {
         Request {
+            hub: (!self.export).then(|| connection.clone()),
             namespace: connection.namespace.clone(),
             url: self.url.clone(),
             branch: self.branch.clone(),

@@ -1,7 +1,9 @@
 //! Where age identities come from.
 
 use kubiya_hook::edge::Failure;
-use kubiya_policies::sops::age::{Identity, IdentityFile, IdentityFileError};
+use kubiya_policies::sops::age::{AgeKeys, Identity, IdentityFile, IdentityFileError, IdentityKind};
+use kubiya_policies::sops::keys::{DataKey, KeyError as ServiceError, KeyService as _};
+use kubiya_policies::sops::recipient::Recipient;
 use std::io::Read as _;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -31,10 +33,18 @@ pub enum KeyError {
     #[error("not an age key file")]
     Malformed(#[source] IdentityFileError),
     /// Flux's controllers cannot use it.
-    #[error("line {line}: a plugin identity: Flux's controllers have no age plugin to use it with")]
+    #[error("identity {number} is a plugin identity: Flux's controllers have no age plugin to use it with")]
     Plugin {
-        /// Line in the file, from 1.
-        line: usize,
+        /// Which identity of the file, from 1.
+        number: usize,
+    },
+    /// It does not open what is encrypted for it.
+    #[error("identity {number} does not open what is encrypted for its own public key")]
+    Unproven {
+        /// Which identity of the file, from 1.
+        number: usize,
+        /// Why.
+        source: ServiceError,
     },
 }
 
@@ -70,10 +80,10 @@ impl KeySource {
             return Err(KeyError::TooLarge);
         }
         let file = IdentityFile::parse(&bytes).map_err(KeyError::Malformed)?;
-        match file.identities().iter().find(|identity| identity.is_plugin()) {
-            Some(identity) => Err(KeyError::Plugin { line: identity.line() }),
-            None => Ok(file),
+        for (index, identity) in file.identities().iter().enumerate() {
+            prove(identity, index + 1)?;
         }
+        Ok(file)
     }
 
     /// Whether others than the owner may read the file.
@@ -100,12 +110,30 @@ impl KeySource {
             (KeyError::Read(io), KeySource::File(path)) if io.kind() == std::io::ErrorKind::NotFound => {
                 failure.hint(format!("make one: age-keygen -o {}", path.display()))
             }
+            (KeyError::Malformed(IdentityFileError::PassphraseProtected), _) => failure
+                .hint("age -d KEYFILE | … --age-key-file -   # Flux needs the key without the passphrase"),
             (KeyError::Malformed(_), _) => {
                 failure.hint("it needs a line that begins with AGE-SECRET-KEY-1, as age-keygen writes it")
             }
             _ => failure,
         }
     }
+}
+
+/// Wraps and unwraps a data key: the proof that Flux will be able to. What only Flux can open
+/// (post-quantum identities) is taken as it is.
+fn prove(identity: &Identity, number: usize) -> Result<(), KeyError> {
+    if identity.kind() == IdentityKind::Plugin {
+        return Err(KeyError::Plugin { number });
+    }
+    let Some(recipient) = identity.recipient() else { return Ok(()) };
+    let keys = AgeKeys::new(vec![identity.clone()]);
+    // Any key will do: nothing is encrypted with it.
+    let sample = DataKey::new([0x5a; 32]);
+    keys.wrap(&sample, &Recipient::Age(recipient))
+        .and_then(|wrapped| keys.unwrap(&wrapped))
+        .map(|_| ())
+        .map_err(|source| KeyError::Unproven { number, source })
 }
 
 /// The text of `age.agekey` with the given identities added to those it has. None is ever taken away,
@@ -122,8 +150,39 @@ pub fn merged(existing: Option<(&str, &IdentityFile)>, new: &IdentityFile) -> Ze
         if let Some(recipient) = identity.recipient() {
             text.push_str(&format!("# public key: {recipient}\n"));
         }
-        text.push_str(identity.line_text().expose_secret());
+        text.push_str(identity.expose_line().expose_secret());
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret as _;
+
+    fn file(identities: &[&Identity]) -> IdentityFile {
+        let lines: Vec<&str> = identities.iter().map(|i| i.expose_line().expose_secret()).collect();
+        IdentityFile::parse(lines.join("\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn identities_are_added_and_none_is_lost() {
+        let (old, new) = (Identity::generate(), Identity::generate());
+        let text = merged(None, &file(&[&old]));
+        assert_eq!(IdentityFile::parse(text.as_bytes()).unwrap(), file(&[&old]));
+        let existing = format!("# kept\n{}", old.expose_line().expose_secret());
+        let parsed = IdentityFile::parse(existing.as_bytes()).unwrap();
+        let both = merged(Some((&existing, &parsed)), &file(&[&new, &old]));
+        assert!(both.starts_with("# kept\n"));
+        assert_eq!(IdentityFile::parse(both.as_bytes()).unwrap(), file(&[&old, &new]));
+        // What holds all of them stays as it is, byte for byte.
+        let parsed = IdentityFile::parse(both.as_bytes()).unwrap();
+        assert_eq!(merged(Some((&both, &parsed)), &file(&[&new])).as_str(), both.as_str());
+    }
+
+    #[test]
+    fn a_sound_identity_proves_itself() {
+        assert!(prove(&Identity::generate(), 1).is_ok());
+    }
 }

@@ -1,0 +1,103 @@
+//! `--export`: the manifests without asking a cluster, private keys only when told.
+
+use crate::sandbox::{CANARY, Sandbox};
+use std::process::Command;
+
+#[test]
+fn private_keys_are_left_out() {
+    let sandbox = Sandbox::new();
+    let shown = sandbox.bootstrap(&[
+        "--export",
+        "--worker",
+        "worker01=worker01",
+        "--allow-loopback",
+        "--path",
+        "clusters/infra",
+    ]);
+    let sync = shown
+        .split("---\n")
+        .filter(|d| d.contains("kind: Kustomization\n") && d.contains("sourceRef"))
+        .collect::<String>();
+    insta::assert_snapshot!(sync, @"
+    apiVersion: kustomize.toolkit.fluxcd.io/v1
+    kind: Kustomization
+    metadata:
+      name: flux-system
+      namespace: flux-system
+    spec:
+      decryption:
+        provider: sops
+        secretRef:
+          name: sops-age
+      interval: 10m0s
+      path: ./clusters/infra
+      prune: true
+      sourceRef:
+        kind: GitRepository
+        name: flux-system
+    ------- stderr
+    ------- exit code 0
+    ");
+    let secrets =
+        shown.split("---\n").filter(|d| d.contains("kind: Secret\n")).collect::<Vec<_>>().join("---\n");
+    insta::assert_snapshot!(secrets, @"
+    # Secret flux-system/sops-age: its data is left out; --export-private-keys puts it in
+    apiVersion: v1
+    kind: Secret
+    metadata:
+      annotations:
+        kustomize.toolkit.fluxcd.io/prune: disabled
+      labels:
+        app.kubernetes.io/managed-by: kubectl-kubiya
+        reconcile.fluxcd.io/watch: Enabled
+      name: sops-age
+      namespace: flux-system
+    type: Opaque
+    ---
+    # Secret flux-system/worker01-kubeconfig: its data is left out; --export-private-keys puts it in
+    apiVersion: v1
+    kind: Secret
+    metadata:
+      annotations:
+        kustomize.toolkit.fluxcd.io/prune: disabled
+      labels:
+        app.kubernetes.io/managed-by: kubectl-kubiya
+        reconcile.fluxcd.io/watch: Enabled
+      name: worker01-kubeconfig
+      namespace: flux-system
+    type: Opaque
+    ");
+    assert!(shown.ends_with("exit code 0\n"));
+}
+
+#[test]
+fn private_keys_are_put_in_when_told() {
+    let sandbox = Sandbox::new();
+    let words = [
+        "bootstrap",
+        "--url",
+        "https://git.invalid/r.git",
+        "--age-key-file",
+        "age.agekey",
+        "--flux-manifests",
+        "flux.yaml",
+        "--kubeconfig",
+        "config",
+        "--worker",
+        "worker01=worker01",
+        "--allow-loopback",
+        "--export",
+        "--export-private-keys",
+    ];
+    let output = Command::new(env!("CARGO_BIN_EXE_kubectl-kubiya"))
+        .args(words)
+        .current_dir(sandbox.path(""))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    use base64::Engine as _;
+    let values = text.lines().filter_map(|line| line.trim().strip_prefix("value: "));
+    let decoded: Vec<u8> =
+        values.flat_map(|v| base64::engine::general_purpose::STANDARD.decode(v).unwrap()).collect();
+    assert!(String::from_utf8(decoded).unwrap().contains(CANARY), "{text}");
+}

@@ -1,0 +1,21 @@
+//! The command line as a user meets it: whole output and exit code, in an environment of its own.
+
+mod bad_input;
+mod completion;
+mod export;
+mod help;
+mod plugin_links;
+mod sandbox;
+mod unreachable;
+
+/// A test file that is not listed above would never run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli");
+    let main = std::fs::read_to_string(format!("{folder}/main.rs")).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let Some(name) = file.strip_suffix(".rs").filter(|name| *name != "main") else { continue };
+        assert!(main.contains(&format!("mod {name};")), "{file} is not in main.rs");
+    }
+}

@@ -1,0 +1,1 @@
+//! bootstrap on a real control plane.
