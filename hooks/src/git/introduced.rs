@@ -1,0 +1,87 @@
+//! What a commit brings that none of its parents had.
+
+use super::object::{EntryKind, TreeEntry};
+use super::{GitError, ObjectId, Repository};
+use std::rc::Rc;
+
+/// An entry that differs from the one at the same path in every parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduced {
+    /// Path from the root of the tree.
+    pub path: Vec<u8>,
+    /// A file or a link; folders are gone through, and submodules hold nothing here.
+    pub kind: EntryKind,
+    /// What it holds.
+    pub id: ObjectId,
+}
+
+/// No path that a file system takes is nested deeper (`PATH_MAX` is 4096).
+const DEEPEST: usize = 2048;
+
+/// Compares a folder with those of all parents; without parents, everything is introduced. A change of
+/// the executable bit alone is none. Renames are not looked for: rules depend on the path.
+///
+/// # Errors
+/// Where a folder is missing or cannot be read.
+pub fn introduced(
+    repository: &Repository,
+    tree: ObjectId,
+    parents: &[ObjectId],
+) -> Result<Vec<Introduced>, GitError> {
+    let mut comparison = Comparison { repository, path: Vec::new(), depth: 0, introduced: Vec::new() };
+    if !parents.contains(&tree) {
+        comparison.folder(tree, parents)?;
+    }
+    Ok(comparison.introduced)
+}
+
+struct Comparison<'r> {
+    repository: &'r Repository,
+    path: Vec<u8>,
+    depth: usize,
+    introduced: Vec<Introduced>,
+}
+
+impl Comparison<'_> {
+    fn folder(&mut self, tree: ObjectId, parents: &[ObjectId]) -> Result<(), GitError> {
+        if self.depth >= DEEPEST {
+            return Err(GitError::TooDeep(tree));
+        }
+        let entries = self.repository.tree(tree)?;
+        let parents = parents.iter().map(|id| self.repository.tree(*id)).collect::<Result<Vec<_>, _>>()?;
+        for entry in entries.iter() {
+            let before: Vec<_> = parents.iter().filter_map(|parent| find(parent, &entry.name)).collect();
+            if before.iter().any(|old| old.id == entry.id && old.kind == entry.kind) {
+                continue;
+            }
+            let length = self.path.len();
+            if length > 0 {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(&entry.name);
+            match entry.kind {
+                EntryKind::Tree => {
+                    let folders = before.iter().filter(|old| old.kind == EntryKind::Tree);
+                    let folders: Vec<_> = folders.map(|old| old.id).collect();
+                    self.depth += 1;
+                    self.folder(entry.id, &folders)?;
+                    self.depth -= 1;
+                }
+                EntryKind::File | EntryKind::Symlink => self.introduced.push(Introduced {
+                    path: self.path.clone(),
+                    kind: entry.kind,
+                    id: entry.id,
+                }),
+                EntryKind::Gitlink => {}
+            }
+            self.path.truncate(length);
+        }
+        Ok(())
+    }
+}
+
+/// Looks a name up in a folder.
+pub(crate) fn find<'e>(entries: &'e Rc<[TreeEntry]>, name: &[u8]) -> Option<&'e TreeEntry> {
+    let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
+    entries.get(at)
+}

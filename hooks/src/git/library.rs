@@ -1,0 +1,171 @@
+//! Reading through libgit2.
+
+use super::environment::ObjectFolders;
+use super::index::IndexEntry;
+use super::object::{Content, EntryKind, Kind};
+use super::repository::Backend;
+use super::{GitError, ObjectId, settings};
+use git2::{IndexEntryExtendedFlag, Odb, OdbLookupFlags};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+pub(super) struct Library {
+    repository: git2::Repository,
+    /// Our own view of the objects: libgit2's does not unquote the list of alternates.
+    objects: Odb<'static>,
+    /// What was there before the push, where a push is going on.
+    before: Option<Odb<'static>>,
+    /// What the push brought.
+    brought: Option<Odb<'static>>,
+}
+
+impl Library {
+    /// Opens what Git's variables name, as in a hook.
+    pub(super) fn open_from_env() -> Result<Self, git2::Error> {
+        settings::apply();
+        Self::with(git2::Repository::open_from_env()?, &ObjectFolders::from_env())
+    }
+
+    /// Opens the repository that a path is in.
+    pub(super) fn open_at(path: &Path) -> Result<Self, git2::Error> {
+        settings::apply();
+        let none: [&OsStr; 0] = [];
+        let repository = git2::Repository::open_ext(path, git2::RepositoryOpenFlags::empty(), none)?;
+        Self::with(repository, &ObjectFolders::default())
+    }
+
+    fn with(repository: git2::Repository, folders: &ObjectFolders) -> Result<Self, git2::Error> {
+        // All refs count, not those of one namespace alone.
+        repository.remove_namespace()?;
+        let own = folders.own.clone().unwrap_or_else(|| repository.commondir().join("objects"));
+        let own = std::slice::from_ref(&own);
+        let objects = open_objects(own.iter().chain(&folders.alternates))?;
+        let (before, brought) = if folders.quarantined {
+            (Some(open_objects(folders.alternates.iter())?), Some(open_objects(own.iter())?))
+        } else {
+            (None, None)
+        };
+        Ok(Self { repository, objects, before, brought })
+    }
+}
+
+fn open_objects<'p>(folders: impl Iterator<Item = &'p PathBuf>) -> Result<Odb<'static>, git2::Error> {
+    let objects = Odb::new()?;
+    for folder in folders {
+        let folder = folder.to_str().ok_or_else(|| git2::Error::from_str("the path is not UTF-8"))?;
+        objects.add_disk_alternate(folder)?;
+    }
+    Ok(objects)
+}
+
+fn ours(id: git2::Oid) -> Option<ObjectId> {
+    ObjectId::from_bytes(id.as_bytes())
+}
+
+fn theirs(id: ObjectId) -> Result<git2::Oid, GitError> {
+    git2::Oid::from_bytes(id.as_bytes()).map_err(|source| GitError::Library { id, source })
+}
+
+fn kind(kind: git2::ObjectType) -> Option<Kind> {
+    match kind {
+        git2::ObjectType::Commit => Some(Kind::Commit),
+        git2::ObjectType::Tree => Some(Kind::Tree),
+        git2::ObjectType::Blob => Some(Kind::Blob),
+        git2::ObjectType::Tag => Some(Kind::Tag),
+        git2::ObjectType::Any => None,
+    }
+}
+
+/// `None` for "there is no such object"; other errors stay errors.
+fn found<T>(id: ObjectId, outcome: Result<T, git2::Error>) -> Result<Option<T>, GitError> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+        Err(source) => Err(GitError::Library { id, source }),
+    }
+}
+
+impl Backend for Library {
+    fn read(&self, id: ObjectId) -> Result<Option<(Kind, Content<'_>)>, GitError> {
+        let Some(object) = found(id, self.objects.read(theirs(id)?))? else { return Ok(None) };
+        let kind = kind(object.kind()).ok_or(GitError::Malformed { id, what: "object" })?;
+        Ok(Some((kind, Content::Library(object))))
+    }
+
+    fn kind(&self, id: ObjectId) -> Result<Option<Kind>, GitError> {
+        let header = found(id, self.objects.read_header(theirs(id)?))?;
+        Ok(header.and_then(|(_, of)| kind(of)))
+    }
+
+    fn ref_tips(&self) -> Result<Vec<ObjectId>, GitError> {
+        let references = self.repository.references().map_err(GitError::Refs)?;
+        let mut tips: Vec<_> = self.head()?.into_iter().collect();
+        let mut broken = 0;
+        for reference in references {
+            match reference {
+                // A symbolic ref leads to another one of the list.
+                Ok(reference) => tips.extend(reference.target().and_then(ours)),
+                // What a broken ref holds is judged again; a few of them stop nothing.
+                Err(source) => {
+                    broken += 1;
+                    if broken > 1000 {
+                        return Err(GitError::Refs(source));
+                    }
+                }
+            }
+        }
+        Ok(tips)
+    }
+
+    fn head(&self) -> Result<Option<ObjectId>, GitError> {
+        match self.repository.head() {
+            Ok(head) => Ok(head.target().and_then(ours)),
+            Err(error)
+                if matches!(error.code(), git2::ErrorCode::UnbornBranch | git2::ErrorCode::NotFound) =>
+            {
+                Ok(None)
+            }
+            Err(source) => Err(GitError::Refs(source)),
+        }
+    }
+
+    fn was_there(&self, id: ObjectId) -> Result<bool, GitError> {
+        let Some(before) = &self.before else { return Ok(true) };
+        Ok(before.exists_ext(theirs(id)?, OdbLookupFlags::NO_REFRESH))
+    }
+
+    fn brought(&self) -> Result<Vec<ObjectId>, GitError> {
+        let mut all = Vec::new();
+        if let Some(brought) = &self.brought {
+            let each = |id: &git2::Oid| {
+                all.extend(ours(*id));
+                true
+            };
+            brought.foreach(each).map_err(GitError::List)?;
+        }
+        Ok(all)
+    }
+
+    fn index(&self) -> Result<Vec<IndexEntry>, GitError> {
+        let index = self.repository.index().map_err(GitError::Index)?;
+        let intent_to_add = IndexEntryExtendedFlag::INTENT_TO_ADD.bits();
+        let entries = index.iter().filter_map(|entry| {
+            let stage = entry.flags >> 12 & 3;
+            Some(IndexEntry {
+                id: ours(entry.id)?,
+                kind: EntryKind::of_mode(entry.mode),
+                staged: stage == 0 && entry.flags_extended & intent_to_add == 0,
+                path: entry.path,
+            })
+        });
+        Ok(entries.collect())
+    }
+
+    fn git_dir(&self) -> &Path {
+        self.repository.path()
+    }
+
+    fn work_tree(&self) -> Option<&Path> {
+        self.repository.workdir()
+    }
+}

@@ -1,0 +1,227 @@
+//! A repository: objects, refs, index.
+
+use super::command_line::CommandLine;
+use super::index::IndexEntry;
+use super::library::Library;
+use super::object::{self, Commit, Content, Kind, TreeEntry};
+use super::{GitError, ObjectId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+
+/// What a way of reading must be able to do.
+pub(super) trait Backend {
+    /// An object; `None` where there is none of that name.
+    fn read(&self, id: ObjectId) -> Result<Option<(Kind, Content<'_>)>, GitError>;
+    /// What an object is.
+    fn kind(&self, id: ObjectId) -> Result<Option<Kind>, GitError>;
+    /// What all refs and HEAD point at, tags not peeled.
+    fn ref_tips(&self) -> Result<Vec<ObjectId>, GitError>;
+    /// The commit of HEAD; `None` where the branch is unborn.
+    fn head(&self) -> Result<Option<ObjectId>, GitError>;
+    /// Whether the object was in the repository before the push that is going on.
+    fn was_there(&self, id: ObjectId) -> Result<bool, GitError>;
+    /// All objects that the push put into the quarantine.
+    fn brought(&self) -> Result<Vec<ObjectId>, GitError>;
+    /// The index that the environment names.
+    fn index(&self) -> Result<Vec<IndexEntry>, GitError>;
+    /// Where the repository (of this work tree) is.
+    fn git_dir(&self) -> &Path;
+    /// Where its files are; `None` for a bare one.
+    fn work_tree(&self) -> Option<&Path>;
+}
+
+/// How many folders are remembered, so that memory does not grow with history.
+const REMEMBERED_TREES: usize = 8192;
+
+/// A repository, open for reading.
+pub struct Repository {
+    backend: Box<dyn Backend>,
+    trees: RefCell<HashMap<ObjectId, Rc<[TreeEntry]>>>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Repository").field(&self.git_dir()).finish()
+    }
+}
+
+/// What is at the end of a chain of tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peeled {
+    /// The object that is no tag.
+    pub id: ObjectId,
+    /// What it is.
+    pub kind: Kind,
+    /// The tag objects on the way.
+    pub tags: Vec<ObjectId>,
+}
+
+impl Repository {
+    /// Opens the repository that Git's variables name, and looks at objects as they say: in a
+    /// `pre-receive` hook those of the push are seen in no other way.
+    ///
+    /// # Errors
+    /// Where neither libgit2 nor the `git` command can open it.
+    pub fn open_from_env() -> Result<Self, GitError> {
+        Self::either(Library::open_from_env(), CommandLine::open_from_env)
+    }
+
+    /// Opens the repository that a path is in, whatever Git's variables say.
+    ///
+    /// # Errors
+    /// Where neither libgit2 nor the `git` command can open it.
+    pub fn open_at(path: &Path) -> Result<Self, GitError> {
+        Self::either(Library::open_at(path), || CommandLine::open_at(path))
+    }
+
+    fn either(
+        library: Result<Library, git2::Error>,
+        command_line: impl FnOnce() -> Result<CommandLine, super::ProcessError>,
+    ) -> Result<Self, GitError> {
+        let backend: Box<dyn Backend> = match library {
+            Ok(library) => Box::new(library),
+            Err(library) => match command_line() {
+                Ok(command_line) => Box::new(command_line),
+                Err(command) => return Err(GitError::Open { library, command }),
+            },
+        };
+        Ok(Self { backend, trees: RefCell::default() })
+    }
+
+    /// An object; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be read.
+    pub fn read(&self, id: ObjectId) -> Result<Option<(Kind, Content<'_>)>, GitError> {
+        self.backend.read(id)
+    }
+
+    /// What an object is; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be read.
+    pub fn kind(&self, id: ObjectId) -> Result<Option<Kind>, GitError> {
+        self.backend.kind(id)
+    }
+
+    /// A commit; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// Where it is no commit or cannot be read.
+    pub fn commit(&self, id: ObjectId) -> Result<Option<Commit>, GitError> {
+        match self.backend.read(id)? {
+            Some((Kind::Commit, bytes)) => Ok(Some(Commit::parse(id, &bytes)?)),
+            Some(_) => Err(GitError::Malformed { id, what: "commit" }),
+            None => Ok(None),
+        }
+    }
+
+    /// The entries of a folder, sorted by the bytes of their names.
+    ///
+    /// # Errors
+    /// Where it is missing, no tree, or cannot be read.
+    pub fn tree(&self, id: ObjectId) -> Result<Rc<[TreeEntry]>, GitError> {
+        if let Some(entries) = self.trees.borrow().get(&id) {
+            return Ok(Rc::clone(entries));
+        }
+        let entries: Rc<[TreeEntry]> = match self.backend.read(id)?.ok_or(GitError::Missing(id))? {
+            (Kind::Tree, bytes) => object::parse_tree(id, &bytes)?.into(),
+            _ => return Err(GitError::Malformed { id, what: "tree" }),
+        };
+        let mut trees = self.trees.borrow_mut();
+        if trees.len() >= REMEMBERED_TREES {
+            trees.clear();
+        }
+        trees.insert(id, Rc::clone(&entries));
+        Ok(entries)
+    }
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// Where it is missing, no blob, or cannot be read.
+    pub fn blob(&self, id: ObjectId) -> Result<Content<'_>, GitError> {
+        match self.backend.read(id)?.ok_or(GitError::Missing(id))? {
+            (Kind::Blob, bytes) => Ok(bytes),
+            _ => Err(GitError::Malformed { id, what: "blob" }),
+        }
+    }
+
+    /// Follows tags to what is no tag.
+    ///
+    /// # Errors
+    /// Where something on the way is missing or cannot be read.
+    pub fn peel(&self, id: ObjectId) -> Result<Peeled, GitError> {
+        let mut peeled = Peeled { id, kind: Kind::Tag, tags: Vec::new() };
+        loop {
+            peeled.kind = self.kind(peeled.id)?.ok_or(GitError::Missing(peeled.id))?;
+            if peeled.kind != Kind::Tag {
+                return Ok(peeled);
+            }
+            let (_, bytes) = self.read(peeled.id)?.ok_or(GitError::Missing(peeled.id))?;
+            peeled.tags.push(peeled.id);
+            // The names are hashes of the contents, so this cannot go in circles.
+            peeled.id = object::tag_target(peeled.id, &bytes)?;
+        }
+    }
+
+    /// What all refs and HEAD point at, tags not peeled.
+    ///
+    /// # Errors
+    /// Where refs cannot be listed.
+    pub fn ref_tips(&self) -> Result<Vec<ObjectId>, GitError> {
+        self.backend.ref_tips()
+    }
+
+    /// The commit of HEAD; `None` where the branch is unborn.
+    ///
+    /// # Errors
+    /// Where HEAD cannot be read.
+    pub fn head(&self) -> Result<Option<ObjectId>, GitError> {
+        self.backend.head()
+    }
+
+    /// The commits that are being merged into HEAD (`MERGE_HEAD`).
+    pub fn merge_heads(&self) -> Vec<ObjectId> {
+        let lines = std::fs::read(self.git_dir().join("MERGE_HEAD")).unwrap_or_default();
+        lines.split(|byte| *byte == b'\n').filter_map(ObjectId::from_hex).collect()
+    }
+
+    /// Whether the object was in the repository before the push that is going on; `true` where none is.
+    ///
+    /// # Errors
+    /// Where that cannot be told.
+    pub fn was_there(&self, id: ObjectId) -> Result<bool, GitError> {
+        self.backend.was_there(id)
+    }
+
+    /// All objects that the push that is going on put into the quarantine, wanted or not.
+    ///
+    /// # Errors
+    /// Where they cannot be listed.
+    pub fn brought(&self) -> Result<Vec<ObjectId>, GitError> {
+        self.backend.brought()
+    }
+
+    /// The index, sorted by path.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn index(&self) -> Result<Vec<IndexEntry>, GitError> {
+        let mut entries = self.backend.index()?;
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
+    /// Where the repository (of this work tree) is.
+    pub fn git_dir(&self) -> &Path {
+        self.backend.git_dir()
+    }
+
+    /// Where its files are; `None` for a bare one.
+    pub fn work_tree(&self) -> Option<&Path> {
+        self.backend.work_tree()
+    }
+}

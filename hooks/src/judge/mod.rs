@@ -1,0 +1,166 @@
+//! From files to findings: which rules govern a file, what other files it drags in, what is known already.
+//!
+//! The one judge is [`kubiya_policies::check`]. This module feeds it: from a commit, from the index or from
+//! a work tree, each behind [`Snapshot`]. Nothing here knows how any of them is stored.
+
+mod policy;
+mod roles;
+mod snapshot;
+mod verdict;
+
+pub use snapshot::{Entry, Snapshot, Unreadable};
+pub use verdict::{Found, Unverified, Verdict};
+
+use crate::git::{EntryKind, ObjectId};
+use kubiya_policies::check::{self, Input, PathClass, PathKind, Report, Role};
+use kubiya_policies::rules::Rules;
+use policy::{Policies, Policy};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+/// A file to be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Path from the root of the snapshot.
+    pub path: Vec<u8>,
+    /// What is there.
+    pub entry: Entry,
+}
+
+/// What decides a verdict: nothing else may.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    content: ObjectId,
+    class: PathClass,
+    rules: Option<[u8; 32]>,
+    role: Role,
+}
+
+/// Judges files, and each content once under the same rules however many commits and paths hold it.
+#[derive(Default)]
+pub struct Judge {
+    policies: Policies,
+    reports: HashMap<Key, Rc<Report>>,
+    checks: usize,
+}
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judge").field("checks", &self.checks).finish_non_exhaustive()
+    }
+}
+
+impl Judge {
+    /// A judge who has seen nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often a content was really looked at; what was known is not counted.
+    pub fn checks(&self) -> usize {
+        self.checks
+    }
+
+    /// Judges the files of one snapshot, and the files of the same snapshot that they name.
+    pub fn judge<S: Snapshot>(&mut self, snapshot: &S, files: impl IntoIterator<Item = File>) -> Verdict {
+        let mut sitting = Sitting { judge: self, snapshot, done: HashSet::new(), verdict: Verdict::default() };
+        let mut roles = roles::Roles::default();
+        for file in files {
+            sitting.file(&file, Role::File);
+            for role in roles.of(&mut sitting, &file.path) {
+                sitting.file(&file, role);
+            }
+        }
+        sitting.verdict.settle();
+        sitting.verdict
+    }
+
+    /// Judges content that no path leads to.
+    pub fn judge_pathless(&mut self, id: ObjectId, bytes: &[u8]) -> Rc<Report> {
+        self.report(Some(id), b"", || Ok(bytes), None, Role::File).unwrap_or_default()
+    }
+
+    /// The report of a content, from memory if it was judged before.
+    fn report<B: std::ops::Deref<Target = [u8]>>(
+        &mut self,
+        id: Option<ObjectId>,
+        path: &[u8],
+        bytes: impl FnOnce() -> Result<B, Unreadable>,
+        rules: Option<&Rules>,
+        role: Role,
+    ) -> Result<Rc<Report>, Unreadable> {
+        let key = id.map(|content| Key {
+            content,
+            class: check::path_class(path, rules),
+            rules: rules.map(Rules::fingerprint),
+            role,
+        });
+        if let Some(report) = key.as_ref().and_then(|key| self.reports.get(key)) {
+            return Ok(Rc::clone(report));
+        }
+        let bytes = bytes()?;
+        self.checks += 1;
+        let report = Rc::new(check::check(&Input { path, bytes: &bytes, rules, role }));
+        if let Some(key) = key {
+            self.reports.insert(key, Rc::clone(&report));
+        }
+        Ok(report)
+    }
+}
+
+/// The judging of one snapshot.
+struct Sitting<'j, 's, S> {
+    judge: &'j mut Judge,
+    snapshot: &'s S,
+    /// What was judged in which role: files may name each other in circles.
+    done: HashSet<(Vec<u8>, Role)>,
+    verdict: Verdict,
+}
+
+impl<S: Snapshot> Sitting<'_, '_, S> {
+    fn file(&mut self, file: &File, role: Role) {
+        if !self.done.insert((file.path.clone(), role)) {
+            return;
+        }
+        match self.look(file, role) {
+            Ok(report) => {
+                self.verdict.add(&file.path, file.entry.id, &report);
+                for reference in &report.references {
+                    self.reference(&reference.path, reference.role);
+                }
+            }
+            Err(unreadable) => self.verdict.unverified.push(unreadable.into()),
+        }
+    }
+
+    /// The report of one file by the rules that govern it.
+    fn look(&mut self, file: &File, role: Role) -> Result<Rc<Report>, Unreadable> {
+        // A link's name claims nothing about its blob, which is the target's path.
+        let is_link = file.entry.kind == EntryKind::Symlink;
+        let path: &[u8] = if is_link { b"" } else { &file.path };
+        let policy = self.judge.policies.governing(self.snapshot, &file.path)?;
+        if let Policy::Unusable { config, reason } = &*policy
+            && !is_link
+            && is_governable(path)
+        {
+            self.verdict.add_ungoverned(&file.path, config, reason);
+        }
+        let snapshot = self.snapshot;
+        let bytes = || snapshot.read(&file.path, file.entry);
+        self.judge.report(file.entry.id, path, bytes, policy.rules(), role)
+    }
+
+    /// Judges what a file names, where it is there; where it is not, building it fails, too.
+    fn reference(&mut self, path: &[u8], role: Role) {
+        match snapshot::follow(self.snapshot, path) {
+            Ok(Some(file)) => self.file(&file, role),
+            Ok(None) => {}
+            Err(unreadable) => self.verdict.unverified.push(unreadable.into()),
+        }
+    }
+}
+
+/// Whether rules may decide about a file: not about rules themselves, nor about prose and program text.
+fn is_governable(path: &[u8]) -> bool {
+    !matches!(check::path_class(path, None).kind, PathKind::SopsConfig | PathKind::Inert)
+}

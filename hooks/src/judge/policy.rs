@@ -1,0 +1,103 @@
+//! Which `.sops.yaml` governs a path.
+
+use super::{Entry, Snapshot, Unreadable};
+use crate::git::{EntryKind, ObjectId};
+use kubiya_policies::rules::{FILE_NAME, Rules};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// What the nearest `.sops.yaml` says.
+#[derive(Debug)]
+pub(super) enum Policy {
+    /// There is none.
+    None,
+    /// Rules.
+    Rules(Rules),
+    /// There is one, and it cannot be used.
+    Unusable { config: Vec<u8>, reason: String },
+}
+
+impl Policy {
+    pub(super) fn rules(&self) -> Option<&Rules> {
+        match self {
+            Policy::Rules(rules) => Some(rules),
+            Policy::None | Policy::Unusable { .. } => None,
+        }
+    }
+}
+
+/// Reads each `.sops.yaml` once.
+pub(super) struct Policies {
+    read: HashMap<(ObjectId, Vec<u8>), Rc<Policy>>,
+    none: Rc<Policy>,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self { read: HashMap::new(), none: Rc::new(Policy::None) }
+    }
+}
+
+impl Policies {
+    /// The nearest `.sops.yaml` at or above the file's folder, in the same snapshot.
+    pub(super) fn governing<S: Snapshot>(
+        &mut self,
+        snapshot: &S,
+        path: &[u8],
+    ) -> Result<Rc<Policy>, Unreadable> {
+        for folder in folders(path) {
+            let config = [folder, FILE_NAME.as_bytes()].concat();
+            if let Some(entry) = snapshot.entry(&config)? {
+                return self.of(snapshot, config, entry);
+            }
+        }
+        Ok(Rc::clone(&self.none))
+    }
+
+    fn of<S: Snapshot>(
+        &mut self,
+        snapshot: &S,
+        config: Vec<u8>,
+        entry: Entry,
+    ) -> Result<Rc<Policy>, Unreadable> {
+        let key = entry.id.map(|id| (id, config.clone()));
+        if let Some(policy) = key.as_ref().and_then(|key| self.read.get(key)) {
+            return Ok(Rc::clone(policy));
+        }
+        let policy = Rc::new(match entry.kind {
+            EntryKind::File => match Rules::parse(&config, &snapshot.read(&config, entry)?) {
+                Ok(rules) => Policy::Rules(rules),
+                Err(problems) => unusable(&config, &problems.to_string()),
+            },
+            EntryKind::Symlink => unusable(&config, "it is a symbolic link"),
+            EntryKind::Tree => unusable(&config, "it is a folder"),
+            EntryKind::Gitlink => unusable(&config, "it is a submodule"),
+        });
+        if let Some(key) = key {
+            self.read.insert(key, Rc::clone(&policy));
+        }
+        Ok(policy)
+    }
+}
+
+fn unusable(config: &[u8], reason: &str) -> Policy {
+    Policy::Unusable { config: config.to_owned(), reason: reason.to_owned() }
+}
+
+/// The folders that hold a path, from the inmost to the root; with a trailing slash, the root empty.
+pub(super) fn folders(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+    slashes.map(|(at, _)| &path[..=at]).chain([&path[..0]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_from_the_inmost_to_the_root() {
+        let all: Vec<_> = folders(b"a/b/c.yaml").collect();
+        assert_eq!(all, [&b"a/b/"[..], b"a/", b""]);
+        assert_eq!(folders(b"c.yaml").collect::<Vec<_>>(), [b""]);
+    }
+}
