@@ -151,7 +151,7 @@ fn alias_bombs_end_in_a_finding() {
         let before = level - 1;
         text += &format!("l{level}: &a{level} [*a{before}, *a{before}, *a{before}]\n");
     }
-    assert_snapshot!(findings("x.yaml", &text), @"KBY016 Error 14:18 doc 0 : cannot be judged: aliases expand to more than what is read");
+    assert_snapshot!(findings("x.yaml", &text), @"KBY016 Error 12:28 doc 0 : cannot be judged: aliases expand to more than what is read");
     assert_snapshot!(findings("x.yaml", "Secret: &a [data, *a]\n"), @"KBY016 Error 1:19 doc 0 : cannot be judged: an alias is part of what it stands for");
 }
 

@@ -8,6 +8,9 @@ use crate::yaml::{NodeRef, Sort};
 /// How deep placeholders inside of placeholders are followed.
 const DEPTH: u8 = 8;
 
+/// Characters of one `${…}`: a longer one is taken for a value.
+const LONGEST_VARIABLE: usize = 1024;
+
 /// Stands for a placeholder in what is left of a text.
 const HOLE: char = '\u{1}';
 
@@ -126,8 +129,13 @@ fn rest_is_literal(rest: &str) -> bool {
 fn without_placeholders(text: &str, depth: u8) -> Option<String> {
     let mut rest = String::new();
     let mut at = 0;
+    // Where nothing is closed from here on, nothing will be further on.
+    let mut closed = true;
     while let Some(here) = text.get(at..).filter(|here| !here.is_empty()) {
-        let found = action(here, depth).or_else(|| variable(here, depth)).or_else(|| angle(here));
+        let opens = closed && is_action(here);
+        let found = if opens { action(here, depth) } else { None };
+        closed &= !opens || found.is_some();
+        let found = found.or_else(|| variable(here, depth)).or_else(|| angle(here));
         match found {
             Some((_, true)) => return None,
             Some((length, false)) => {
@@ -144,9 +152,16 @@ fn without_placeholders(text: &str, depth: u8) -> Option<String> {
     Some(rest)
 }
 
-/// `{{ … }}`, `${{ … }}`, `{% … %}`, `#{ … }#` at the start: length, and whether a value is inside.
+/// How actions of templates begin and end.
+const ACTIONS: [(&str, &str); 4] = [("${{", "}}"), ("{{", "}}"), ("{%", "%}"), ("#{", "}#")];
+
+fn is_action(text: &str) -> bool {
+    ACTIONS.iter().any(|(open, _)| text.starts_with(open))
+}
+
+/// An action at the start: length, and whether a value is inside.
 fn action(text: &str, depth: u8) -> Option<(usize, bool)> {
-    for (open, close) in [("${{", "}}"), ("{{", "}}"), ("{%", "%}"), ("#{", "}#")] {
+    for (open, close) in ACTIONS {
         let Some(inner) = text.strip_prefix(open) else { continue };
         let end = find_outside_quotes(inner, close)?;
         return Some((open.len() + end + close.len(), action_gives_literal(&inner[..end], depth)));
@@ -233,7 +248,7 @@ fn variable(text: &str, depth: u8) -> Option<(usize, bool)> {
         return None;
     }
     let mut open = 1usize;
-    let end = inner.char_indices().find_map(|(at, c)| {
+    let end = inner.char_indices().take(LONGEST_VARIABLE).find_map(|(at, c)| {
         match c {
             '{' => open += 1,
             '}' => open -= 1,

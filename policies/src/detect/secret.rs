@@ -15,6 +15,9 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// How many strings in strings are opened.
 const EMBEDDED_DEPTH: u8 = 2;
 
+/// Hits that are kept for one document. More say nothing new, and aliases can make many of few bytes.
+const MOST: usize = 1000;
+
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
@@ -135,6 +138,12 @@ struct Finder {
 }
 
 impl Finder {
+    fn hit(&mut self, what: What, key_path: &KeyPath, node: NodeRef<'_>) {
+        if self.hits.len() < MOST {
+            self.hits.push(Hit { what, key_path: key_path.clone(), span: node.span() });
+        }
+    }
+
     fn visit(&mut self, node: NodeRef<'_>, path: &mut KeyPath, secret: bool) {
         match node.sort() {
             Sort::Scalar => self.open(node, path),
@@ -185,7 +194,7 @@ impl Finder {
                     sealed.get_or_insert_with(|| (path.clone(), node.span()));
                 }
                 None => {}
-                Some(what) => self.hits.push(Hit { what, key_path: path.clone(), span: node.span() }),
+                Some(what) => self.hit(what, path, node),
             });
         }
         if let (Some((key_path, span)), false) = (sealed, self.context.has_metadata) {
@@ -211,7 +220,7 @@ impl Finder {
         path.with(Step::Key("value".to_owned()), |path| {
             leaves(value, path, &mut |path, node| {
                 if judge_value(node, data).is_some() {
-                    self.hits.push(Hit { what: What::Patch, key_path: path.clone(), span: node.span() });
+                    self.hit(What::Patch, path, node);
                 }
             });
         });
@@ -225,7 +234,7 @@ impl Finder {
         }
         if embedded_plaintext(&text, self.depth - 1) {
             let what = if path.ends_with_key(LAST_APPLIED) { What::LastApplied } else { What::Embedded };
-            self.hits.push(Hit { what, key_path: path.clone(), span: node.span() });
+            self.hit(what, path, node);
         }
     }
 }

@@ -13,11 +13,20 @@ pub(crate) struct Sink<'a> {
     references: Vec<Reference>,
     seen: std::collections::HashSet<(Code, Option<u32>, String, usize)>,
     counts: [usize; 3],
+    /// Documents with an error in them.
+    refused: std::collections::HashSet<Option<u32>>,
 }
 
 impl<'a> Sink<'a> {
     pub(crate) fn new(path: &'a [u8]) -> Self {
-        Self { path, findings: Vec::new(), references: Vec::new(), seen: Default::default(), counts: [0; 3] }
+        Self {
+            path,
+            findings: Vec::new(),
+            references: Vec::new(),
+            seen: Default::default(),
+            counts: [0; 3],
+            refused: Default::default(),
+        }
     }
 
     /// Adds a finding, unless the same was found before, in another reading for instance.
@@ -34,6 +43,9 @@ impl<'a> Sink<'a> {
             return;
         }
         *count += 1;
+        if severity == Severity::Error {
+            self.refused.insert(document);
+        }
         let place = Place { path: self.path.to_owned(), document, key_path, span };
         self.findings.push(Finding { code, severity, place, message: message.into() });
     }
@@ -46,7 +58,7 @@ impl<'a> Sink<'a> {
 
     /// Whether something was found in the document.
     pub(crate) fn has_errors_in(&self, document: Option<u32>) -> bool {
-        self.findings.iter().any(|f| f.severity == Severity::Error && f.place.document == document)
+        self.refused.contains(&document)
     }
 
     /// The report, in the order of the file.

@@ -1,5 +1,7 @@
 //! The keys of a `.sops.yaml`.
 
+use std::collections::HashSet;
+
 use super::problem::{Problem, Weight};
 use super::{GoRegex, Rule};
 use crate::sops::recipient::{KeyGroup, Recipient, age_recipient_problem};
@@ -11,6 +13,9 @@ pub(super) struct Read {
     pub(super) rules: Option<Vec<Rule>>,
     pub(super) problems: Vec<Problem>,
 }
+
+/// Rules in one file: each has patterns to compile.
+const MOST_RULES: usize = 1000;
 
 const TOP: [&str; 3] = ["creation_rules", "destination_rules", "stores"];
 
@@ -79,15 +84,20 @@ impl Reader {
             self.error(node, format!("{what} must be a map"));
             return Vec::new();
         }
+        let mut own = HashSet::new();
+        for entry in node.own_entries() {
+            let key = entry.key.text().unwrap_or_default().into_owned();
+            if key != "<<" && own.contains(&key) {
+                self.error(entry.key, format!("`{key}` is there twice"));
+            }
+            own.insert(key);
+        }
         let mut entries: Vec<(String, Entry<'t>)> = Vec::new();
+        let mut seen = HashSet::new();
         for entry in node.entries() {
             let key = entry.key.text().unwrap_or_default().into_owned();
-            let twice =
-                node.own_entries().filter(|own| own.key.text().is_some_and(|text| text == key)).count() > 1;
-            if entries.iter().any(|(known, _)| *known == key) {
-                if twice {
-                    self.error(entry.key, format!("`{key}` is there twice"));
-                }
+            // What comes through a merge key gives way to what is written.
+            if !seen.insert(key.clone()) {
                 continue;
             }
             if !known.contains(&key.as_str()) {
@@ -106,6 +116,10 @@ impl Reader {
             }
             if entry.value.sort() != Sort::Sequence {
                 self.error(entry.value, "`creation_rules` must be a list");
+                continue;
+            }
+            if entry.value.items().count() > MOST_RULES {
+                self.error(entry.value, "more rules than are read");
                 continue;
             }
             rules = Some(entry.value.items().map(|rule| self.rule(rule)).collect::<Vec<_>>());

@@ -7,6 +7,9 @@ use super::value::{self, Malformed};
 use crate::finding::Span;
 use crate::yaml::{KeyPath, NodeRef, Source, Step, leaves};
 
+/// Faults that are kept for one document. More say nothing new, and aliases can make many of few bytes.
+const MOST: usize = 1000;
+
 /// What is wrong in a file that claims to be encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
@@ -78,7 +81,11 @@ pub fn faults(root: NodeRef<'_>, metadata: &Metadata) -> Vec<Fault> {
             continue;
         }
         KeyPath::root().with(Step::key(entry.key), |path| {
-            leaves(entry.value, path, &mut |path, node| faults.extend(covered_fault(path, node, &selector)));
+            leaves(entry.value, path, &mut |path, node| {
+                if faults.len() < MOST {
+                    faults.extend(covered_fault(path, node, &selector));
+                }
+            });
         });
     }
     faults.sort_by_key(|fault| fault.span.bytes.start);

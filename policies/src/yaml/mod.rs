@@ -36,7 +36,7 @@ pub struct Limits {
 
 impl Limits {
     /// What the checks use: far above what people write, low enough for a hook with a deadline.
-    pub const DEFAULT: Self = Self { bytes: 64 << 20, depth: 128, expanded_nodes: 4_000_000 };
+    pub const DEFAULT: Self = Self { bytes: 16 << 20, depth: 128, expanded_nodes: 1_000_000 };
 }
 
 impl Default for Limits {
@@ -44,3 +44,6 @@ impl Default for Limits {
         Self::DEFAULT
     }
 }
+
+#[cfg(test)]
+mod tests;

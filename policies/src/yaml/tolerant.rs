@@ -3,6 +3,7 @@
 //! Line by line, by indentation, as a person would: finds objects with `kind: Secret` and the values
 //! under their `data` and `stringData`. It may miss what is spelled in odd ways, and never fails.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A value under `data` or `stringData` of something that looks like a Secret.
@@ -114,12 +115,15 @@ fn lines(text: &str) -> Vec<Line<'_>> {
 pub fn secret_fields(text: &str) -> Vec<Field> {
     let lines = lines(text);
     let mut fields = Vec::new();
+    // For each column, the end of the last object: a second `kind` in it finds nothing new.
+    let mut ends = HashMap::new();
     for (index, line) in lines.iter().enumerate() {
         let is_secret = line.entry().is_some_and(|(key, value, _)| {
             key == "kind" && scalar(value).trim_start_matches("!!str ") == "Secret"
         });
-        if is_secret {
+        if is_secret && ends.get(&line.column).is_none_or(|end| *end <= index) {
             let object = object_around(&lines, index);
+            ends.insert(line.column, object.end);
             collect(&lines[object], line.column, &mut fields);
         }
     }
