@@ -1,5 +1,57 @@
 //! Git hooks that let no plaintext secret in: `pre-commit`, `pre-receive`, `scan`.
+//!
+//! [`main`] is the program. Commands know the domain ([`push`], [`judge`]); the domain knows its sources
+//! ([`git`], [`work_tree`]) through [`judge::Snapshot`]; what decides is `kubiya_policies::check` alone.
 
+mod cli;
+mod commands;
 pub mod edge;
 pub mod git;
 pub mod judge;
+pub mod push;
+pub mod report;
+pub mod work_tree;
+
+use cli::{Cli, Command, Parsed};
+use edge::{Console, Kind, Outcome};
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+/// Runs the program with its arguments, the program's own name first, and gives its exit code.
+///
+/// A panic becomes a refusal that says where it was, not with what: its message may quote a file.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    static PLACE: Mutex<String> = Mutex::new(String::new());
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line()));
+        *PLACE.lock().unwrap_or_else(PoisonError::into_inner) = place.unwrap_or_default();
+    }));
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let mut console = Console::of_process();
+        let outcome = match cli::parse(args, &mut console) {
+            Parsed::Run(cli) => run(&cli, &mut console),
+            Parsed::Done(outcome) => outcome,
+        };
+        console.finish(outcome)
+    }));
+    let code = ran.unwrap_or_else(|_| {
+        let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = format!("a fault of kubiya-hook {} at {place}", env!("CARGO_PKG_VERSION"));
+        commands::pre_receive::refuse(&mut Console::of_process(), Kind::Unverified, &reason)
+    });
+    ExitCode::from(code)
+}
+
+fn run(cli: &Cli, console: &mut Console) -> Outcome {
+    match &cli.command {
+        Command::PreReceive(args) => commands::pre_receive::run(args, console),
+        Command::PreCommit(args) => commands::pre_commit::run(args, console),
+        Command::Scan(args) => commands::scan::run(args, console),
+        Command::Explain(args) => commands::explain::run(args, console),
+        Command::Completion(args) => commands::completion::run(args, console),
+        Command::Man(args) => commands::man::run(args, console),
+    }
+}

@@ -83,7 +83,8 @@ impl Failure {
         if problems.len() == 1 {
             return problems.remove(0);
         }
-        let kind = problems.iter().map(Failure::kind).max_by_key(|k| k.exit_code()).unwrap_or(Kind::Unverified);
+        let kind =
+            problems.iter().map(Failure::kind).max_by_key(|k| k.exit_code()).unwrap_or(Kind::Unverified);
         let mut failure = Self::new(kind, message);
         failure.0.problems = problems;
         failure

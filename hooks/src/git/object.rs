@@ -130,10 +130,12 @@ pub(crate) fn parse_tree(id: ObjectId, bytes: &[u8]) -> Result<Vec<TreeEntry>, G
     let mut rest = bytes;
     while !rest.is_empty() {
         let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
-        let zero = rest.iter().position(|byte| *byte == 0).filter(|zero| *zero > space).ok_or_else(malformed)?;
+        let zero =
+            rest.iter().position(|byte| *byte == 0).filter(|zero| *zero > space).ok_or_else(malformed)?;
         let end = zero + 1 + id_len;
         let entry_id = rest.get(zero + 1..end).and_then(ObjectId::from_bytes).ok_or_else(malformed)?;
-        let mode = std::str::from_utf8(&rest[..space]).ok().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+        let mode =
+            std::str::from_utf8(&rest[..space]).ok().and_then(|mode| u32::from_str_radix(mode, 8).ok());
         entries.push(TreeEntry {
             name: rest[space + 1..zero].to_owned(),
             kind: EntryKind::of_mode(mode.ok_or_else(malformed)?),

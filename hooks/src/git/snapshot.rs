@@ -69,11 +69,7 @@ impl Snapshot for IndexSnapshot<'_> {
     }
 }
 
-fn read<'r>(
-    repository: &'r Repository,
-    path: &[u8],
-    entry: Entry,
-) -> Result<super::Content<'r>, Unreadable> {
+fn read<'r>(repository: &'r Repository, path: &[u8], entry: Entry) -> Result<super::Content<'r>, Unreadable> {
     let id = entry.id.ok_or_else(|| Unreadable::in_words(path, "it is no object"))?;
     repository.blob(id).map_err(|error| Unreadable::new(path, &error))
 }

@@ -63,7 +63,8 @@ impl Judge {
 
     /// Judges the files of one snapshot, and the files of the same snapshot that they name.
     pub fn judge<S: Snapshot>(&mut self, snapshot: &S, files: impl IntoIterator<Item = File>) -> Verdict {
-        let mut sitting = Sitting { judge: self, snapshot, done: HashSet::new(), verdict: Verdict::default() };
+        let mut sitting =
+            Sitting { judge: self, snapshot, done: HashSet::new(), verdict: Verdict::default() };
         let mut roles = roles::Roles::default();
         for file in files {
             sitting.file(&file, Role::File);

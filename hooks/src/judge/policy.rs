@@ -48,7 +48,7 @@ impl Policies {
         for folder in folders(path) {
             let config = [folder, FILE_NAME.as_bytes()].concat();
             if let Some(entry) = snapshot.entry(&config)? {
-                return self.of(snapshot, config, entry);
+                return self.of(snapshot, &config, entry);
             }
         }
         Ok(Rc::clone(&self.none))
@@ -57,21 +57,21 @@ impl Policies {
     fn of<S: Snapshot>(
         &mut self,
         snapshot: &S,
-        config: Vec<u8>,
+        config: &[u8],
         entry: Entry,
     ) -> Result<Rc<Policy>, Unreadable> {
-        let key = entry.id.map(|id| (id, config.clone()));
+        let key = entry.id.map(|id| (id, config.to_owned()));
         if let Some(policy) = key.as_ref().and_then(|key| self.read.get(key)) {
             return Ok(Rc::clone(policy));
         }
         let policy = Rc::new(match entry.kind {
-            EntryKind::File => match Rules::parse(&config, &snapshot.read(&config, entry)?) {
+            EntryKind::File => match Rules::parse(config, &snapshot.read(config, entry)?) {
                 Ok(rules) => Policy::Rules(rules),
-                Err(problems) => unusable(&config, &problems.to_string()),
+                Err(problems) => unusable(config, &problems.to_string()),
             },
-            EntryKind::Symlink => unusable(&config, "it is a symbolic link"),
-            EntryKind::Tree => unusable(&config, "it is a folder"),
-            EntryKind::Gitlink => unusable(&config, "it is a submodule"),
+            EntryKind::Symlink => unusable(config, "it is a symbolic link"),
+            EntryKind::Tree => unusable(config, "it is a folder"),
+            EntryKind::Gitlink => unusable(config, "it is a submodule"),
         });
         if let Some(key) = key {
             self.read.insert(key, Rc::clone(&policy));

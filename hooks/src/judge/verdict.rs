@@ -51,6 +51,23 @@ impl Verdict {
         self.found.is_empty() && self.unverified.is_empty()
     }
 
+    /// Takes another verdict in.
+    pub fn append(&mut self, mut other: Verdict) {
+        self.found.append(&mut other.found);
+        self.unverified.append(&mut other.unverified);
+    }
+
+    /// Gives every path as the caller wants it named.
+    pub fn rename(&mut self, name: impl Fn(&[u8]) -> Vec<u8>) {
+        let found = self.found.iter_mut().map(|found| &mut found.finding.place.path);
+        let unverified = self.unverified.iter_mut();
+        let unverified = unverified
+            .flat_map(|unverified| std::iter::once(&mut unverified.path).chain(&mut unverified.files));
+        for path in found.chain(unverified) {
+            *path = name(path);
+        }
+    }
+
     /// Adds a report for a file. The report may come from another path with the same content.
     pub(super) fn add(&mut self, path: &[u8], content: Option<ObjectId>, report: &Report) {
         for finding in &report.findings {

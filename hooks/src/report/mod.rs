@@ -1,26 +1,24 @@
-//! Findings, written for people and for programs.
+//! From findings to text, for people and for programs. None of it can show a value: findings hold none.
 
-mod json;
-mod text;
+pub mod json;
+pub mod push;
+mod shown;
+pub mod text;
 
-pub use json::json;
-pub use text::{Occasion, escaped, text};
+pub use shown::{in_shell, shown, wrapped};
 
 use kubiya_policies::finding::{Finding, Severity};
 
-/// A finding with where in Git it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located {
-    /// What was found.
-    pub finding: Finding,
-    /// The commit or tag object that brings it, in hexadecimal; `None` in an index or a work tree.
-    pub object: Option<String>,
-    /// The reference that brings it, as in `refs/heads/main`.
-    pub reference: Option<Vec<u8>>,
+/// The word for a severity.
+pub(crate) fn severity(finding: &Finding) -> &'static str {
+    match finding.severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
 }
 
-/// How many of the findings stop a commit or a push.
-#[must_use]
-pub fn errors(findings: &[Located]) -> usize {
-    findings.iter().filter(|found| found.finding.severity == Severity::Error).count()
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }

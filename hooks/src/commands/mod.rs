@@ -1,0 +1,8 @@
+//! One file for each subcommand.
+
+pub(crate) mod completion;
+pub(crate) mod explain;
+pub(crate) mod man;
+pub(crate) mod pre_commit;
+pub(crate) mod pre_receive;
+pub(crate) mod scan;

@@ -1,0 +1,182 @@
+//! What a pusher reads: plain lines that fit beside `remote:`, where Git itself colours `error:` and `hint:`.
+
+use super::{count, in_shell, shown, wrapped};
+use crate::git::RefUpdate;
+use crate::judge::Unverified;
+use crate::push::{Carrier, PushVerdict, Pushed};
+use kubiya_policies::builtin;
+use kubiya_policies::finding::{Code, Severity};
+use std::collections::BTreeSet;
+
+/// What `remote: ` leaves of 80 columns.
+const WIDTH: usize = 72;
+
+/// Findings that are shown one by one: about a screen.
+const MOST: usize = 20;
+
+/// The lines for a push; none where there is nothing to say.
+pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate]) -> Vec<String> {
+    let mut shown: Vec<&Pushed> =
+        verdict.pushed.iter().filter(|pushed| pushed.found.finding.severity > Severity::Note).collect();
+    // Errors first; the order of commits stays within.
+    shown.sort_by_key(|pushed| std::cmp::Reverse(pushed.found.finding.severity));
+    let mut lines = Vec::new();
+    headline(&mut lines, verdict);
+    findings(&mut lines, &shown, updates);
+    verdict.unverified.iter().for_each(|unverified| unjudged(&mut lines, unverified));
+    if verdict.errors() > 0 {
+        hints(&mut lines, &shown);
+    } else if !verdict.unverified.is_empty() {
+        hint(&mut lines, "what cannot be judged is refused; mend it in the same push");
+    }
+    lines
+}
+
+/// The lines where nothing could be judged, so that all is refused.
+pub fn cannot_verify(reason: &str) -> Vec<String> {
+    let mut lines = wrapped(&format!("error: refused, because it cannot be verified: {reason}"), WIDTH, "  ");
+    hint(&mut lines, "this is no finding but a fault; ask who runs the hook");
+    lines
+}
+
+fn headline(lines: &mut Vec<String>, verdict: &PushVerdict) {
+    let errors = verdict.errors();
+    let unjudged = verdict.unverified.len();
+    let mut parts = Vec::new();
+    if errors > 0 {
+        parts.push(count(errors, "finding"));
+    }
+    if unjudged > 0 {
+        parts.push(format!("{} in the way of judging", count(unjudged, "file")));
+    }
+    if !parts.is_empty() {
+        lines.extend(wrapped(&format!("error: push refused: {}", parts.join(", ")), WIDTH, "  "));
+    }
+}
+
+fn findings(lines: &mut Vec<String>, shown: &[&Pushed], updates: &[RefUpdate]) {
+    let mut last = None;
+    for pushed in shown.iter().take(MOST) {
+        let group = (&pushed.found.finding.place.path, pushed.carrier);
+        if last != Some(group) {
+            last = Some(group);
+            lines.push(String::new());
+            lines.extend(wrapped(&where_it_is(pushed, updates), WIDTH, "  "));
+        }
+        lines.extend(wrapped(&what_it_is(pushed), WIDTH, "      "));
+    }
+    let rest = shown.len().saturating_sub(MOST);
+    if rest > 0 {
+        lines.push(String::new());
+        lines.push(format!("and {} more", count(rest, "finding")));
+    }
+}
+
+fn where_it_is(pushed: &Pushed, updates: &[RefUpdate]) -> String {
+    let update = pushed.update.and_then(|number| updates.get(number));
+    let on = update.map(|update| format!(" on {}", shown(&update.name))).unwrap_or_default();
+    let path = &pushed.found.finding.place.path;
+    match pushed.carrier {
+        Carrier::Commit { id, .. } => format!("{} in commit {}{on}", shown(path), id.short()),
+        Carrier::Tagged(id) if path.is_empty() => format!("object {}{on}", id.short()),
+        Carrier::Tagged(id) => format!("{} in tree {}{on}", shown(path), id.short()),
+        Carrier::Loose(id) => format!("object {}, which no ref of the push reaches", id.short()),
+    }
+}
+
+fn what_it_is(pushed: &Pushed) -> String {
+    let finding = &pushed.found.finding;
+    let position = finding.place.span.as_ref().map(|span| format!("{}:{} ", span.line, span.column));
+    let key = match finding.place.key_path.as_str() {
+        "" => String::new(),
+        key => format!("{}: ", shown(key.as_bytes())),
+    };
+    let again = match pushed.again {
+        0 => String::new(),
+        times => format!(" (and in {})", count(times, "later commit")),
+    };
+    let word = if finding.severity == Severity::Error { "" } else { "warning: " };
+    let message = shown(finding.message.as_bytes());
+    format!("  {word}{}{key}{message} [{}]{again}", position.unwrap_or_default(), finding.code)
+}
+
+fn unjudged(lines: &mut Vec<String>, unverified: &Unverified) {
+    lines.push(String::new());
+    lines.extend(wrapped(
+        &format!("{}: {}", shown(&unverified.path), shown(unverified.reason.as_bytes())),
+        WIDTH,
+        "  ",
+    ));
+    if let Some(first) = unverified.files.first() {
+        let rest = match unverified.files.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {}", count(more, "other file")),
+        };
+        lines.extend(wrapped(
+            &format!("  so nobody can say whether {}{rest} must be encrypted", shown(first)),
+            WIDTH,
+            "    ",
+        ));
+    }
+}
+
+fn hint(lines: &mut Vec<String>, text: &str) {
+    // Each line has the word: Git colours line by line.
+    lines.extend(wrapped(text, WIDTH - "hint: ".len(), "").iter().map(|line| format!("hint: {line}")));
+}
+
+/// What to type: how to mend the files, then how to get it out of the commits.
+fn hints(lines: &mut Vec<String>, shown: &[&Pushed]) {
+    let errors: Vec<_> =
+        shown.iter().filter(|pushed| pushed.found.finding.severity == Severity::Error).copied().collect();
+    lines.push(String::new());
+    fixes(lines, &errors);
+    rewriting(lines, &errors);
+    let codes: BTreeSet<Code> = errors.iter().map(|pushed| pushed.found.finding.code).collect();
+    let codes: Vec<_> = codes.iter().map(ToString::to_string).collect();
+    if let Some(code) = codes.first() {
+        hint(lines, &format!("more about it: kubiya-hook explain {code}"));
+    }
+}
+
+/// The remedy of each kind of finding, for the first file that has it.
+fn fixes(lines: &mut Vec<String>, errors: &[&Pushed]) {
+    let mut told = BTreeSet::new();
+    for pushed in errors {
+        let finding = &pushed.found.finding;
+        if told.len() < 2 && told.insert(finding.code) {
+            let file =
+                if finding.place.path.is_empty() { "FILE".into() } else { in_shell(&finding.place.path) };
+            for line in builtin::explain(finding.code).fix.lines() {
+                match line.strip_prefix("  ") {
+                    Some(command) => lines.push(format!("hint:   {}", command.replace("FILE", &file))),
+                    None => hint(lines, line),
+                }
+            }
+        }
+    }
+}
+
+fn rewriting(lines: &mut Vec<String>, errors: &[&Pushed]) {
+    let earlier = errors.iter().find_map(|pushed| match pushed.carrier {
+        Carrier::Commit { id, is_tip: false, is_root } => Some((id, is_root)),
+        _ => None,
+    });
+    let in_commits = errors.iter().any(|pushed| matches!(pushed.carrier, Carrier::Commit { .. }));
+    match earlier {
+        Some((id, is_root)) => {
+            let from = if is_root { "--root".to_owned() } else { format!("{}^", id.short()) };
+            hint(
+                lines,
+                "It is in an earlier commit of the push, and a later one does not take it out of the history. Mark that commit `edit`, mend it, go on:",
+            );
+            lines.push(format!("hint:   git rebase -i {from}"));
+            lines.push("hint:   git commit --all --amend --no-edit && git rebase --continue".to_owned());
+        }
+        None if in_commits => {
+            hint(lines, "Then take it into the commit, and push again:");
+            lines.push("hint:   git commit --all --amend --no-edit".to_owned());
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,175 @@
+//! Files as they are on the disk.
+
+use crate::git::{EntryKind, Repository};
+use crate::judge::{Entry, File, Snapshot, Unreadable};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::ops::Deref;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+/// The files below a folder: the top of a Git work tree, or the root of the file system.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkTree {
+    base: PathBuf,
+}
+
+impl WorkTree {
+    /// The work tree that a folder is in; the whole file system where it is in none.
+    fn around(folder: &Path) -> Self {
+        let top = Repository::open_at(folder).ok().and_then(|repository| {
+            let top = repository.work_tree()?.canonicalize().ok()?;
+            folder.starts_with(&top).then_some(top)
+        });
+        Self { base: top.unwrap_or_else(|| PathBuf::from("/")) }
+    }
+
+    fn on_disk(&self, path: &[u8]) -> PathBuf {
+        self.base.join(OsStr::from_bytes(path))
+    }
+
+    fn relative(&self, absolute: &Path) -> Vec<u8> {
+        absolute.strip_prefix(&self.base).unwrap_or(absolute).as_os_str().as_bytes().to_owned()
+    }
+
+    /// A path of this tree as a person in a folder would type it.
+    pub fn named_from(&self, here: &Path, path: &[u8]) -> Vec<u8> {
+        let absolute = self.on_disk(path);
+        let named = absolute.strip_prefix(here).unwrap_or(&absolute);
+        named.as_os_str().as_bytes().to_owned()
+    }
+}
+
+fn kind(metadata: &std::fs::Metadata) -> Option<EntryKind> {
+    let file_type = metadata.file_type();
+    if file_type.is_file() {
+        Some(EntryKind::File)
+    } else if file_type.is_symlink() {
+        Some(EntryKind::Symlink)
+    } else if file_type.is_dir() {
+        Some(EntryKind::Tree)
+    } else {
+        None
+    }
+}
+
+impl Snapshot for WorkTree {
+    fn entry(&self, path: &[u8]) -> Result<Option<Entry>, Unreadable> {
+        match self.on_disk(path).symlink_metadata() {
+            // A socket or a device is nothing that Git would take.
+            Ok(metadata) => Ok(kind(&metadata).map(|kind| Entry { kind, id: None })),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(Unreadable::new(path, &error)),
+        }
+    }
+
+    fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable> {
+        let file = self.on_disk(path);
+        let bytes = match entry.kind {
+            EntryKind::Symlink => std::fs::read_link(file).map(|target| target.into_os_string().into_vec()),
+            _ => std::fs::read(file),
+        };
+        bytes.map_err(|error| Unreadable::new(path, &error))
+    }
+}
+
+/// Files to be judged in one tree.
+#[derive(Debug)]
+pub struct Selection {
+    /// The tree.
+    pub tree: WorkTree,
+    /// The files, each once, by path.
+    pub files: Vec<File>,
+    /// What could not be looked into.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// Why a path cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectionError {
+    /// It cannot be read.
+    #[error("{source}")]
+    Io {
+        /// The path as it was given.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is a device, a pipe or a socket.
+    #[error("it is neither a file nor a folder")]
+    NoFile(PathBuf),
+}
+
+impl SelectionError {
+    /// The path as it was given.
+    pub fn path(&self) -> &Path {
+        match self {
+            SelectionError::Io { path, .. } | SelectionError::NoFile(path) => path,
+        }
+    }
+}
+
+/// All files at and below a path.
+///
+/// # Errors
+/// Where there is nothing to be read.
+pub fn select(path: &Path) -> Result<Selection, SelectionError> {
+    let failed = |source| SelectionError::Io { path: path.to_owned(), source };
+    let absolute = path.canonicalize().map_err(failed)?;
+    let metadata = absolute.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        let tree = WorkTree::around(&absolute);
+        return Ok(walk(tree, &absolute));
+    }
+    if !metadata.is_file() {
+        return Err(SelectionError::NoFile(path.to_owned()));
+    }
+    let tree = WorkTree::around(absolute.parent().unwrap_or(&absolute));
+    let entry = Entry { kind: EntryKind::File, id: None };
+    let files = vec![File { path: tree.relative(&absolute), entry }];
+    Ok(Selection { tree, files, unreadable: Vec::new() })
+}
+
+fn walk(tree: WorkTree, folder: &Path) -> Selection {
+    let mut selection = Selection { tree, files: Vec::new(), unreadable: Vec::new() };
+    let found = walkdir::WalkDir::new(folder).sort_by_file_name();
+    for found in found.into_iter().filter_entry(|entry| entry.file_name() != ".git") {
+        let found = found.and_then(|found| found.metadata().map(|metadata| (found, metadata)));
+        match found {
+            Ok((found, metadata)) => {
+                if let Some(kind @ (EntryKind::File | EntryKind::Symlink)) = kind(&metadata) {
+                    let path = selection.tree.relative(found.path());
+                    selection.files.push(File { path, entry: Entry { kind, id: None } });
+                }
+            }
+            Err(error) => {
+                let path = error.path().map(|path| selection.tree.relative(path)).unwrap_or_default();
+                selection.unreadable.push(Unreadable::new(&path, &error));
+            }
+        }
+    }
+    selection
+}
+
+/// Puts the selections of one tree together, each file once.
+pub fn merged(selections: Vec<Selection>) -> Vec<Selection> {
+    let mut trees: BTreeMap<WorkTree, Selection> = BTreeMap::new();
+    for mut selection in selections {
+        match trees.get_mut(&selection.tree) {
+            Some(known) => {
+                known.files.append(&mut selection.files);
+                known.unreadable.append(&mut selection.unreadable);
+            }
+            None => drop(trees.insert(selection.tree.clone(), selection)),
+        }
+    }
+    let mut merged: Vec<_> = trees.into_values().collect();
+    for selection in &mut merged {
+        selection.files.sort_by(|a, b| a.path.cmp(&b.path));
+        selection.files.dedup_by(|a, b| a.path == b.path);
+    }
+    merged
+}
