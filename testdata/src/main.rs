@@ -1,7 +1,7 @@
 //! The command line of the local control plane: for people, for the demo, and for the tests, which
 //! run it as the supervisor of what they use.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use kubiya_testdata::git_server::GitServer;
 use kubiya_testdata::parts::{PartSet, Toolbox};
@@ -52,6 +52,11 @@ enum Command {
         /// The arguments of the real one, most of which mean nothing here
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Print one value of the JSON on standard input, by its keys: `repositories.gitops`
+    Get {
+        /// The keys, separated by dots
+        keys: String,
     },
     /// List the rigs that run, and clean up after killed ones
     Status {
@@ -112,6 +117,7 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Up(up) => bring_up(&up)?,
         Command::SourceController { arguments } => source_controller::run(&arguments)?,
+        Command::Get { keys } => writeln!(stdout, "{}", get(&keys)?)?,
         Command::GitServer(serve) => serve_git(&serve)?,
         Command::Down { names } => {
             for rig in detached::pick(detached::running()?, &names)? {
@@ -130,6 +136,13 @@ fn run(cli: Cli) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A string of a JSON document, as a script needs it: without quotes.
+fn get(keys: &str) -> Result<String> {
+    let document: serde_json::Value = serde_json::from_reader(std::io::stdin().lock())?;
+    let value = keys.split('.').fold(&document, |value, key| &value[key]);
+    value.as_str().map(str::to_owned).with_context(|| format!("no text at `{keys}` in this JSON"))
 }
 
 fn bring_up(up: &Up) -> Result<()> {

@@ -172,7 +172,12 @@ impl Applier {
         let api = self.kinds.api(&self.connection.client, manifest.object())?;
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
         let id = || manifest.id();
-        let live = api.get_opt(name).await.map_err(|e| ClusterError::of_request("get", id(), &e))?;
+        let live = match api.get(name).await {
+            Ok(live) => Some(live),
+            // Also where its kind is not served yet; that 404 comes without a reason.
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => return Err(ClusterError::of_request("get", id(), &error)),
+        };
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = self.force;
         let body = manifest.expose();
@@ -190,7 +195,7 @@ impl Applier {
             params.dry_run = self.mode == Mode::AskServer;
             return match api.patch(name, &params, &patch).await {
                 Ok(_) => Ok(done(Action::Created)),
-                Err(kube::Error::Api(status)) if params.dry_run && status.is_not_found() => Ok(Applied {
+                Err(kube::Error::Api(status)) if params.dry_run && status.code == 404 => Ok(Applied {
                     not_checkable: Some("its namespace or its definition is not there yet"),
                     ..done(Action::Created)
                 }),

@@ -1,1 +1,6 @@
-//! bootstrap on a real control plane.
+//! bootstrap on a real control plane: real kube-apiserver, real kustomize-controller, real sops, called
+//! through the real kubectl and the real flux CLI.
+
+mod bootstrap;
+mod faults;
+mod world;

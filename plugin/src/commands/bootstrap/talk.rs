@@ -57,7 +57,7 @@ impl<'a> Talk<'a> {
         match event {
             Event::Applied { applied, .. } => {
                 self.end_progress();
-                self.applied_objects(applied);
+                self.applied_objects(applied, Action::word);
             }
             Event::Waiting { waits } => self.progress(&waits_text(waits)),
             Event::Waited { waits } => {
@@ -67,17 +67,17 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn applied_objects(&mut self, applied: &[Applied]) {
+    fn applied_objects(&mut self, applied: &[Applied], word: fn(Action) -> &'static str) {
         for action in [Action::Created, Action::Configured, Action::Unchanged] {
             let those: Vec<&Applied> = applied.iter().filter(|a| a.action == action).collect();
             let color = if action == Action::Unchanged { Color::BrightBlack } else { Color::Green };
             if those.len() > LISTED {
-                self.say(action.word(), color, &count_by_kind(&those));
+                self.say(word(action), color, &count_by_kind(&those));
             } else {
                 for one in those {
                     let note = one.not_checkable.map(|why| format!("   (not checkable: {why})"));
                     let text = format!("{} {}{}", one.kind, one.name, note.unwrap_or_default());
-                    self.say(action.word(), color, &text);
+                    self.say(word(action), color, &text);
                 }
             }
         }
@@ -112,7 +112,12 @@ impl<'a> Talk<'a> {
     }
 
     pub(super) fn dry_run(&mut self, carried: &Carried) {
-        self.applied_objects(&carried.applied);
+        let word = |action| match action {
+            Action::Created => "would create",
+            Action::Configured => "would change",
+            Action::Unchanged => "unchanged",
+        };
+        self.applied_objects(&carried.applied, word);
         let text = match carried.changed() {
             0 => "nothing would change".to_owned(),
             changed => {

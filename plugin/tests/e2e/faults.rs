@@ -1,0 +1,132 @@
+//! What goes wrong on a cluster: said with the cluster's own cause, and healed by the next run.
+
+use crate::world::{World, secret};
+use kubiya_policies::sops::age::Identity;
+use kubiya_testdata::harness::eventually;
+use std::process::Command;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(120);
+
+#[test]
+fn a_file_for_another_key_is_said_in_fluxs_words_and_the_right_key_heals_it() {
+    let world = World::new();
+    let other = Identity::generate();
+    world.write_encrypted("repo/clusters/infra/db.yaml", &secret("for-another-key", "hunter2"), &other);
+    world.push();
+    let said = world.bootstrap(&[]);
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert!(said.stderr.contains("error: Kustomization flux-system/flux-system failed"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("decryption failed for 'Secret.v1.[noGrp]/for-another-key'"),
+        "{}",
+        said.stderr
+    );
+    use secrecy::ExposeSecret as _;
+    world.write("right.agekey", &format!("{}\n", other.expose_line().expose_secret()));
+    let healed = world.bootstrap(&["--age-key-file", "right.agekey"]);
+    assert_eq!(healed.code, 0, "{}", healed.stderr);
+}
+
+#[test]
+fn a_malformed_identity_on_the_cluster_is_found_before_anything_is_written() {
+    let world = World::new();
+    world.rig.hub().run(["create", "namespace", "flux-system"]).unwrap();
+    let words = [
+        "-n",
+        "flux-system",
+        "create",
+        "secret",
+        "generic",
+        "sops-age",
+        "--from-literal=age.agekey=AGE-SECRET-KEY-1BROKEN",
+    ];
+    world.rig.hub().run(words).unwrap();
+    let said = world.bootstrap(&[]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(
+        said.stderr
+            .contains("the Secret flux-system/sops-age on the cluster has a malformed entry `age.agekey`"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(world.hub(&["crd", "gitrepositories.source.toolkit.fluxcd.io"], "{.metadata.name}"), "");
+}
+
+#[test]
+fn fields_of_another_manager_are_taken_over_only_when_told() {
+    let world = World::new();
+    world.rig.hub().run(["create", "namespace", "flux-system"]).unwrap();
+    // As the recipes do it by hand: `kubectl create secret`, here with another key.
+    use secrecy::ExposeSecret as _;
+    world.write("by-hand.agekey", &format!("{}\n", Identity::generate().expose_line().expose_secret()));
+    let file = format!("--from-file=age.agekey={}", world.path("by-hand.agekey").display());
+    world.rig.hub().run(["-n", "flux-system", "create", "secret", "generic", "sops-age", &file]).unwrap();
+    let said = world.bootstrap(&["--wait=false"]);
+    assert!(said.code == 5 || said.code == 3, "{}", said.stderr);
+    assert!(said.stderr.contains("conflict") && said.stderr.contains("--force-conflicts"), "{}", said.stderr);
+    let forced = world.bootstrap(&["--wait=false", "--force-conflicts"]);
+    assert_eq!(forced.code, 0, "{}", forced.stderr);
+}
+
+#[test]
+fn somebody_without_permissions_changes_nothing() {
+    let world = World::new();
+    let said = world.bootstrap(&["--as", "jane"]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("User \"jane\" cannot"), "{}", said.stderr);
+    assert_eq!(world.versions(), "");
+}
+
+#[test]
+fn a_worker_that_does_not_accept_us_is_found_before_anything_is_written() {
+    let world = World::new();
+    let ca = world
+        .rig
+        .worker("worker01")
+        .unwrap()
+        .run(["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster}"])
+        .unwrap();
+    let text = format!(
+        "{{current-context: w, clusters: [{{name: w, cluster: {ca}}}], users: [{{name: u, user: {{token: CANARY}}}}], \
+         contexts: [{{name: w, context: {{cluster: w, user: u}}}}]}}"
+    );
+    world.write("worker.yaml", &text);
+    let said = world.bootstrap(&["--worker-kubeconfig", "worker01=worker.yaml"]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("worker worker01: the API server of `worker01` does not accept the credentials"),
+        "{}",
+        said.stderr
+    );
+    assert!(!said.stderr.contains("CANARY"), "{}", said.stderr);
+    assert_eq!(world.versions(), "");
+}
+
+#[test]
+fn a_deadline_says_what_is_missing_and_a_rerun_goes_on() {
+    let world = World::new();
+    let said = world.bootstrap(&["--path", "clusters/nowhere", "--timeout", "10s"]);
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    assert!(said.stderr.contains("kustomization path not found"), "{}", said.stderr);
+    let healed = world.bootstrap(&[]);
+    assert_eq!(healed.code, 0, "{}", healed.stderr);
+}
+
+#[test]
+fn ctrl_c_says_so_and_a_rerun_goes_on() {
+    let world = World::new();
+    let child = world.begin_bootstrap(&["--path", "clusters/nowhere"]);
+    eventually("the sync is there", LONG, || {
+        let words = ["get", "kustomization", "flux-system", "-n", "flux-system", "-o", "name"];
+        Ok(!world.rig.hub().run(words)?.is_empty())
+    })
+    .unwrap();
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let said = world.said(child.wait_with_output().unwrap());
+    assert_eq!(said.code, 130, "{}", said.stderr);
+    assert!(said.stderr.contains("error: interrupted"), "{}", said.stderr);
+    let healed = world.bootstrap(&[]);
+    assert_eq!(healed.code, 0, "{}", healed.stderr);
+}
