@@ -1,6 +1,8 @@
 //! Development only: hermetic environments, Git servers, and a local control plane of real parts.
 
 mod controllers;
+pub mod env;
+pub mod git;
 pub mod git_server;
 pub mod harness;
 mod objects;
