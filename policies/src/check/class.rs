@@ -39,6 +39,16 @@ pub struct PathClass {
 const TEMPLATES: [&str; 9] =
     ["tpl", "tmpl", "gotmpl", "j2", "jinja", "jinja2", "template", "example", "sample"];
 
+/// What is put behind a YAML file's name and leaves it one.
+const COPIES: [&str; 17] = [
+    "tpl", "tmpl", "gotmpl", "j2", "jinja", "jinja2", "template", "example", "sample", "dist", "bak", "old",
+    "orig", "txt", "enc", "sops", "erb",
+];
+
+fn is_yaml(extension: &str) -> bool {
+    matches!(extension, "yaml" | "yml" | "json")
+}
+
 const INERT: [&str; 24] = [
     "md", "markdown", "rst", "adoc", "go", "rs", "py", "js", "mjs", "ts", "tsx", "jsx", "java", "kt", "c",
     "h", "cc", "cpp", "cs", "rb", "sh", "bash", "html", "css",
@@ -53,9 +63,10 @@ pub fn path_class(path: &[u8], rules: Option<&Rules>) -> PathClass {
     let lower = String::from_utf8_lossy(name).to_ascii_lowercase();
     let extensions = lower.split('.').skip(1).collect::<Vec<_>>();
     let last = extensions.last().copied().unwrap_or_default();
-    let yaml_like = extensions.iter().any(|e| matches!(*e, "yaml" | "yml" | "json"))
+    let yaml_like = is_yaml(last)
         || last == "tpl"
-        || is_kustomization_name(name);
+        || is_kustomization_name(name)
+        || (COPIES.contains(&last) && extensions.iter().any(|extension| is_yaml(extension)));
     let kind = if name == FILE_NAME.as_bytes() {
         PathKind::SopsConfig
     } else if is_kustomization_name(name) {

@@ -42,12 +42,9 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     let source = Source::new(bytes);
     let mut reader = Reader { problems: Vec::new() };
     let mut streams = readings(&source, Limits::DEFAULT);
-    // sops reads YAML 1.1's line ends; that reading comes last where there are two.
-    let Some((_, stream)) =
-        streams.pop().filter(|(reading, _)| matches!(reading, Reading::Yaml12 | Reading::Yaml11))
-    else {
-        return Read { rules: None, problems: Vec::new() };
-    };
+    // sops reads YAML 1.1's line ends; that reading is the second one, where there are two.
+    streams.retain(|(reading, _)| *reading != Reading::Forgiving);
+    let Some((_, stream)) = streams.pop() else { return Read { rules: None, problems: Vec::new() } };
     for error in stream.errors() {
         reader.problems.push(Problem {
             weight: Weight::Error,

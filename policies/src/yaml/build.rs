@@ -36,6 +36,8 @@ pub(super) fn read(stream: &mut Stream<'_>, text: &str, base: usize, limits: Lim
     let options = granit_parser::options! {
         emit_anchor_events: true,
         max_buffered_comment_events: 1 << 20,
+        // JSON readers know no limit for keys; YAML's would hide what follows a long one.
+        simple_key_max_lookahead: 1 << 24,
         flow_nesting_limit: limits.depth as usize,
         block_nesting_limit: limits.depth as usize,
     };

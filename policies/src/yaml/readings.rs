@@ -15,15 +15,23 @@ pub enum Reading {
     /// YAML 1.1 as kubectl, kustomize and sops read it: lines end at NEL, U+2028 and U+2029 too, and
     /// a byte order mark may begin any line. `# x<NEL>kind: Secret` holds a Secret for them.
     Yaml11,
+    /// What only a forgiving reader takes: control characters, and escapes of half a UTF-16 pair, which
+    /// Go's JSON replaces. Made only where another reading fails.
+    Forgiving,
 }
 
-/// Reads the source in every way in which its readers differ: one stream, or two.
+/// Reads the source in every way in which its readers differ: one stream, two or three.
 ///
 /// Never fails as a whole: what cannot be read is in [`Stream::errors`].
 pub fn readings<'s>(source: &'s Source<'s>, limits: Limits) -> Vec<(Reading, Stream<'s>)> {
     let mut streams = vec![(Reading::Yaml12, stream(source, source.text(), limits))];
     if let Some(text) = with_yaml11_breaks(source.text()) {
         streams.push((Reading::Yaml11, stream(source, &text, limits)));
+    }
+    if streams.iter().all(|(_, stream)| stream.errors().iter().any(|error| !error.kind.is_limit()))
+        && let Some(text) = forgiven(source.text())
+    {
+        streams.push((Reading::Forgiving, stream(source, &text, limits)));
     }
     streams
 }
@@ -93,4 +101,54 @@ fn with_yaml11_breaks(text: &str) -> Option<String> {
         at_line_start = matches!(c, '\n' | '\r') || differs(c);
     }
     Some(changed)
+}
+
+/// The text with what strict readers refuse made harmless, at the same length; `None` where there is nothing.
+fn forgiven(text: &str) -> Option<String> {
+    let mut bytes = text.as_bytes().to_vec();
+    for (at, c) in text.char_indices() {
+        if (c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}'))
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
+        {
+            bytes[at..at + c.len_utf8()].fill(b'?');
+        }
+    }
+    let mut at = 0;
+    while let Some(unit) = surrogate(&bytes, at) {
+        let (start, high) = unit;
+        let paired = high && surrogate_at(&bytes, start + 6) == Some(false);
+        if paired {
+            at = start + 12;
+        } else {
+            bytes[start + 2..start + 6].copy_from_slice(b"fffd");
+            at = start + 6;
+        }
+    }
+    (bytes != text.as_bytes()).then(|| String::from_utf8(bytes).ok()).flatten()
+}
+
+/// The next escape of a surrogate from `at` on, and whether it is a high one.
+fn surrogate(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
+    let mut at = at;
+    while at + 6 <= bytes.len() {
+        if bytes[at] != b'\\' {
+            at += 1;
+        } else if let Some(high) = surrogate_at(bytes, at) {
+            return Some((at, high));
+        } else {
+            // An escaped backslash does not begin another escape.
+            at += 2;
+        }
+    }
+    None
+}
+
+fn surrogate_at(bytes: &[u8], at: usize) -> Option<bool> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    let unit = u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    match unit {
+        0xD800..=0xDBFF => Some(true),
+        0xDC00..=0xDFFF => Some(false),
+        _ => None,
+    }
 }

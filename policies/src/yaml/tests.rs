@@ -48,7 +48,7 @@ fn block_scalars_know_their_header() {
         let mut headers = Vec::new();
         for (_, root) in stream.documents() {
             leaves(root, &mut KeyPath::root(), &mut |_, node| {
-                headers.push(&text[node.block_header().unwrap()])
+                headers.push(&text[node.block_header().unwrap()]);
             });
         }
         assert_eq!(headers, ["|", ">2-", "|+", "|"]);
@@ -156,4 +156,22 @@ fn key_paths_are_shown_as_a_person_would_write_them() {
     assert_eq!(shown, r#"items[2].data["tls.crt"]"#);
     assert_eq!(KeyPath::of(&["a", "b\n"]).to_string(), r#"a["b\n"]"#);
     assert_eq!(path.to_string(), "items");
+}
+
+#[test]
+fn a_forgiving_reader_gets_what_strict_ones_refuse() {
+    for text in [
+        r#"{"x": "\ud800", "kind": "Secret"}"#,
+        r#"{"x": "\udc00\ud83d\ude00", "kind": "Secret"}"#,
+        "{\"x\": \"\u{7f}\", \"kind\": \"Secret\"}",
+        "# \u{1}\nkind: Secret\n",
+    ] {
+        let source = Source::new(text.as_bytes());
+        let streams = readings(&source, Limits::DEFAULT);
+        let secret =
+            streams.iter().any(|(_, stream)| stream.documents().any(|(_, root)| root.says("kind", "Secret")));
+        assert!(secret, "{text:?} {:?}", streams.last().map(|(_, stream)| stream.errors()));
+    }
+    let long = format!("{{\"{}\": 1, \"kind\": \"Secret\"}}", "k".repeat(3000));
+    root(&long, |root| assert!(root.says("kind", "Secret")));
 }
