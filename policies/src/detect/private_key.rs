@@ -20,6 +20,9 @@ pub enum KeyKind {
 /// Bech32's characters, in capitals as age writes them.
 const BECH32: &[u8] = b"QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L";
 
+/// How far around a needle base64 is decoded: several times an identity.
+const WINDOW: usize = 512;
+
 /// `AGE-SECRET-KEY-` in base64, at each of the three ways it can fall on groups of three bytes.
 const AGE_IN_BASE64: [&str; 3] = ["QUdFLVNFQ1JFVC1LRVkt", "FHRS1TRUNSRVQtS0VZL", "BR0UtU0VDUkVULUtFWS"];
 
@@ -69,8 +72,8 @@ fn age_identity(text: &str) -> Option<usize> {
 fn base64_identity(text: &str, at: usize) -> Option<Range<usize>> {
     let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/=".contains(b);
     let bytes = text.as_bytes();
-    let start = at - bytes.get(..at)?.iter().rev().take(4096).take_while(|b| is_base64(b)).count();
-    let end = at + bytes.get(at..)?.iter().take(4096).take_while(|b| is_base64(b)).count();
+    let start = at - bytes.get(..at)?.iter().rev().take(WINDOW).take_while(|b| is_base64(b)).count();
+    let end = at + bytes.get(at..)?.iter().take(WINDOW).take_while(|b| is_base64(b)).count();
     // The run may begin in the middle of a group of four.
     (start..at.min(start + 3) + 1).find_map(|from| {
         let decoded = crate::yaml::decode_base64(text.get(from..end)?.trim_end_matches('='))?;

@@ -190,6 +190,7 @@ impl Finder {
             let base64 = keys.last() == Some(&"data");
             let mut path = path.below(&keys);
             leaves(section, &mut path, &mut |path, node| match judge_value(node, base64) {
+                _ if is_directive(path, node) => {}
                 None if leaf(node) == Leaf::Sealed => {
                     sealed.get_or_insert_with(|| (path.clone(), node.span()));
                 }
@@ -237,6 +238,12 @@ impl Finder {
             self.hit(what, path, node);
         }
     }
+}
+
+/// `$patch: replace` and the like: what a strategic merge does with the map, not a value in it.
+fn is_directive(path: &KeyPath, node: NodeRef<'_>) -> bool {
+    path.ends_with_key("$patch")
+        && node.text().is_some_and(|text| ["delete", "merge", "replace"].contains(&text.as_ref()))
 }
 
 /// What is wrong with a value of a Secret, if anything.

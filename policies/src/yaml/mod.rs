@@ -19,7 +19,7 @@ pub use error::{Error, ErrorKind};
 pub(crate) use key_path::leaves;
 pub use key_path::{KeyPath, Step};
 pub(crate) use node::decode_base64;
-pub use node::{Comment, Document, Entry, Kind, NodeRef, Scalar, Sort, Stream, Style, Tag};
+pub use node::{Comment, Document, Entry, NodeRef, Scalar, Sort, Stream, Style, Tag};
 pub use readings::{Reading, readings};
 pub use source::Source;
 

@@ -169,17 +169,6 @@ pub struct Entry<'t> {
     pub value: NodeRef<'t>,
 }
 
-/// What a node holds.
-#[derive(Clone, Debug)]
-pub enum Kind<'t> {
-    /// A leaf, as text (see [`NodeRef::text`]).
-    Scalar(Cow<'t, str>),
-    /// The items of a list.
-    Sequence(Vec<NodeRef<'t>>),
-    /// The entries of a map: its own, then those that come through `<<`.
-    Mapping(Vec<Entry<'t>>),
-}
-
 impl<'t> NodeRef<'t> {
     fn at(self, id: Id) -> Self {
         Self { stream: self.stream, id }
@@ -203,15 +192,6 @@ impl<'t> NodeRef<'t> {
             Data::Scalar(_) | Data::Alias(_) => Sort::Scalar,
             Data::Sequence(_) => Sort::Sequence,
             Data::Mapping(_) => Sort::Mapping,
-        }
-    }
-
-    /// What it holds.
-    pub fn kind(self) -> Kind<'t> {
-        match self.sort() {
-            Sort::Scalar => Kind::Scalar(self.text().unwrap_or_default()),
-            Sort::Sequence => Kind::Sequence(self.items().collect()),
-            Sort::Mapping => Kind::Mapping(self.entries()),
         }
     }
 
