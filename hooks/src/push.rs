@@ -4,7 +4,7 @@ use crate::git::{
     self, GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced,
 };
 use crate::judge::{Entry, File, Found, Judge, Unverified, Verdict};
-use kubiya_policies::check::Report;
+use bstr::ByteSlice as _;
 use kubiya_policies::finding::Severity;
 use std::collections::{HashMap, HashSet};
 
@@ -88,6 +88,11 @@ pub fn judge_push(
     Ok(push.verdict)
 }
 
+/// The part of a tag that its author wrote: what follows the first blank line.
+fn message(tag: &[u8]) -> &[u8] {
+    tag.find(b"\n\n").map_or(tag, |at| &tag[at + 2..])
+}
+
 /// What makes two findings the same fault, in whatever commits.
 type Fault = (Vec<u8>, u16, Option<u32>, String);
 
@@ -144,13 +149,14 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Judges an object that has no path: a blob, or the text of a tag.
+    /// Judges an object that has no path: a blob, or the message of a tag.
     fn content(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
         if !self.seen.insert(id) {
             return Ok(());
         }
-        let (_, bytes) = self.repository.read(id)?.ok_or(GitError::Missing(id))?;
-        let report: std::rc::Rc<Report> = self.judge.judge_pathless(id, &bytes);
+        let (kind, bytes) = self.repository.read(id)?.ok_or(GitError::Missing(id))?;
+        let text = if kind == Kind::Tag { message(&bytes) } else { &bytes };
+        let report = self.judge.judge_pathless(id, text);
         let found =
             report.findings.iter().map(|finding| Found { finding: finding.clone(), content: Some(id) });
         self.add(Verdict { found: found.collect(), unverified: Vec::new() }, carrier, update);

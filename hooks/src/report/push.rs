@@ -21,12 +21,16 @@ pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate]) -> Vec<String> {
     // Errors first; the order of commits stays within.
     shown.sort_by_key(|pushed| std::cmp::Reverse(pushed.found.finding.severity));
     let mut lines = Vec::new();
+    if shown.is_empty() && verdict.unverified.is_empty() {
+        return lines;
+    }
     headline(&mut lines, verdict);
     findings(&mut lines, &shown, updates);
     verdict.unverified.iter().for_each(|unverified| unjudged(&mut lines, unverified));
     if verdict.errors() > 0 {
         hints(&mut lines, &shown);
     } else if !verdict.unverified.is_empty() {
+        lines.push(String::new());
         hint(&mut lines, "what cannot be judged is refused; mend it in the same push");
     }
     lines
@@ -41,29 +45,37 @@ pub fn cannot_verify(reason: &str) -> Vec<String> {
 
 fn headline(lines: &mut Vec<String>, verdict: &PushVerdict) {
     let errors = verdict.errors();
-    let unjudged = verdict.unverified.len();
+    let unjudged: usize = verdict.unverified.iter().map(|unverified| unverified.files.len().max(1)).sum();
     let mut parts = Vec::new();
     if errors > 0 {
         parts.push(count(errors, "finding"));
     }
     if unjudged > 0 {
-        parts.push(format!("{} in the way of judging", count(unjudged, "file")));
+        parts.push(format!("{} that cannot be judged", count(unjudged, "file")));
     }
-    if !parts.is_empty() {
+    if parts.is_empty() {
+        lines.push("warning: the push passes; worth a look:".to_owned());
+    } else {
         lines.extend(wrapped(&format!("error: push refused: {}", parts.join(", ")), WIDTH, "  "));
     }
 }
 
+/// Groups by what carries the files, and by file within.
 fn findings(lines: &mut Vec<String>, shown: &[&Pushed], updates: &[RefUpdate]) {
-    let mut last = None;
+    let mut last: Option<&Pushed> = None;
     for pushed in shown.iter().take(MOST) {
-        let group = (&pushed.found.finding.place.path, pushed.carrier);
-        if last != Some(group) {
-            last = Some(group);
+        let path = &pushed.found.finding.place.path;
+        let in_same = last.is_some_and(|last| last.carrier == pushed.carrier);
+        if !in_same {
             lines.push(String::new());
-            lines.extend(wrapped(&where_it_is(pushed, updates), WIDTH, "  "));
+            lines.extend(wrapped(&carrier(pushed, updates), WIDTH, "  "));
+        }
+        let is_same_file = in_same && last.is_some_and(|last| last.found.finding.place.path == *path);
+        if !path.is_empty() && !is_same_file {
+            lines.extend(wrapped(&format!("  {}", self::shown(path)), WIDTH, "    "));
         }
         lines.extend(wrapped(&what_it_is(pushed), WIDTH, "      "));
+        last = Some(pushed);
     }
     let rest = shown.len().saturating_sub(MOST);
     if rest > 0 {
@@ -72,14 +84,12 @@ fn findings(lines: &mut Vec<String>, shown: &[&Pushed], updates: &[RefUpdate]) {
     }
 }
 
-fn where_it_is(pushed: &Pushed, updates: &[RefUpdate]) -> String {
+fn carrier(pushed: &Pushed, updates: &[RefUpdate]) -> String {
     let update = pushed.update.and_then(|number| updates.get(number));
     let on = update.map(|update| format!(" on {}", shown(&update.name))).unwrap_or_default();
-    let path = &pushed.found.finding.place.path;
     match pushed.carrier {
-        Carrier::Commit { id, .. } => format!("{} in commit {}{on}", shown(path), id.short()),
-        Carrier::Tagged(id) if path.is_empty() => format!("object {}{on}", id.short()),
-        Carrier::Tagged(id) => format!("{} in tree {}{on}", shown(path), id.short()),
+        Carrier::Commit { id, .. } => format!("commit {}{on}", id.short()),
+        Carrier::Tagged(id) => format!("object {}{on}", id.short()),
         Carrier::Loose(id) => format!("object {}, which no ref of the push reaches", id.short()),
     }
 }
@@ -97,26 +107,21 @@ fn what_it_is(pushed: &Pushed) -> String {
     };
     let word = if finding.severity == Severity::Error { "" } else { "warning: " };
     let message = shown(finding.message.as_bytes());
-    format!("  {word}{}{key}{message} [{}]{again}", position.unwrap_or_default(), finding.code)
+    format!("    {word}{}{key}{message} [{}]{again}", position.unwrap_or_default(), finding.code)
 }
 
 fn unjudged(lines: &mut Vec<String>, unverified: &Unverified) {
+    let what = if unverified.files.is_empty() { "read" } else { "used" };
+    let reason = shown(unverified.reason.as_bytes());
     lines.push(String::new());
-    lines.extend(wrapped(
-        &format!("{}: {}", shown(&unverified.path), shown(unverified.reason.as_bytes())),
-        WIDTH,
-        "  ",
-    ));
+    lines.extend(wrapped(&format!("{} cannot be {what}: {reason}", shown(&unverified.path)), WIDTH, "  "));
     if let Some(first) = unverified.files.first() {
         let rest = match unverified.files.len() - 1 {
             0 => String::new(),
             more => format!(" and {}", count(more, "other file")),
         };
-        lines.extend(wrapped(
-            &format!("  so nobody can say whether {}{rest} must be encrypted", shown(first)),
-            WIDTH,
-            "    ",
-        ));
+        let doubt = format!("  so nobody can say whether {}{rest} must be encrypted", shown(first));
+        lines.extend(wrapped(&doubt, WIDTH, "    "));
     }
 }
 

@@ -1,0 +1,30 @@
+//! All tests of the program as its users meet it: one binary, so that it is linked once.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test, too")]
+
+mod common;
+mod test_cli;
+mod test_commits;
+mod test_history;
+mod test_judged_once;
+mod test_names;
+mod test_output;
+mod test_push;
+mod test_scan;
+mod test_stores;
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let runner = include_str!("runner.rs");
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            name == "runner" || runner.contains(&format!("\nmod {name};\n")),
+            "{name} is not in runner.rs"
+        );
+    }
+}

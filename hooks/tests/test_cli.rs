@@ -1,0 +1,115 @@
+//! The command line itself.
+
+use crate::common::hook;
+use insta::assert_snapshot;
+use kubiya_testdata::env::{TestEnv, Transcript};
+
+fn run<const N: usize>(env: &TestEnv, arguments: [&str; N]) -> Transcript {
+    env.run(env.command(hook()).args(arguments))
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    let env = TestEnv::new();
+    assert_snapshot!(run(&env, ["--help"]), @r#"
+    Git hooks that let no plaintext secret in
+
+    Called under the name of a hook, by a link in a `hooks` folder, it is that hook.
+
+    Usage: kubiya-hook <COMMAND>
+
+    Commands:
+      pre-receive  Judge a push, as the hook of a server
+      pre-commit   Judge what is about to be committed, as the hook of a clone
+      scan         Judge files and folders of a work tree
+      explain      Say what a finding means and what to do about it
+      completion   Print a completion script
+      man          Write the manual pages into a folder
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Examples:
+      # On the server: refuse plaintext secrets in every push
+      ln -s "$(command -v kubiya-hook)" repo.git/hooks/pre-receive
+
+      # On your machine: refuse them before they are committed
+      ln -s "$(command -v kubiya-hook)" .git/hooks/pre-commit
+
+      # Look at the files that are there
+      kubiya-hook scan .
+      kubiya-hook scan --format json clusters/ apps/
+
+      # What a finding means and what to do
+      kubiya-hook explain KBY001
+
+    Exit codes:
+      0    nothing was found that stops a commit or a push
+      1    findings
+      2    wrong usage or bad input
+      3    something could not be verified; hooks refuse then, too
+      130  interrupted
+    "#);
+    assert_eq!(run(&env, []).code(), Some(2));
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    let env = TestEnv::new();
+    assert_eq!(run(&env, ["--version"]).success(), concat!("kubiya-hook ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_is_said_and_is_code_two() {
+    let env = TestEnv::new();
+    assert_snapshot!(run(&env, ["scan", "--format", "xml"]), @"
+    ------- stderr -------
+    error: invalid value 'xml' for '--format <FORMAT>'
+      [possible values: text, json]
+
+    For more information, try '--help'.
+    [exit status: 2]
+    ");
+}
+
+#[test]
+fn findings_can_be_explained() {
+    let env = TestEnv::new();
+    assert_snapshot!(run(&env, ["explain", "kby1"]), @"
+    KBY001: Plaintext value in a Secret
+
+    Whoever can read the repository, or a clone or a backup of it, can read the
+    value. Base64, as under `data`, hides nothing. Git keeps it in the history after
+    it is deleted.
+
+    Encrypt the file, and if it was ever pushed make a new value:
+      sops encrypt --in-place FILE
+    ");
+    assert_snapshot!(run(&env, ["explain", "KBY999"]), @"
+    ------- stderr -------
+    error: no finding has the code `KBY999`
+
+    hint: known codes: KBY001 KBY002 KBY003 KBY004 KBY005 KBY006 KBY007 KBY008 KBY009 KBY010 KBY011 KBY012 KBY013 KBY014 KBY015 KBY016 KBY017
+    [exit status: 2]
+    ");
+}
+
+#[test]
+fn shells_and_man_get_their_files() {
+    let env = TestEnv::new();
+    let script = run(&env, ["completion", "bash"]).success();
+    assert!(script.contains("pre-receive") && script.contains("kubiya-hook"));
+    std::fs::create_dir(env.root().join("man1")).unwrap();
+    assert_snapshot!(run(&env, ["man", "man1"]), @"
+    ------- stderr -------
+    written: man1/kubiya-hook*.1
+    ");
+    let page = std::fs::read_to_string(env.root().join("man1/kubiya-hook-scan.1")).unwrap();
+    assert!(page.contains("kubiya-hook-scan"));
+    assert_eq!(run(&env, ["man", "no/such/folder"]).code(), Some(2));
+}

@@ -1,0 +1,54 @@
+//! A content is looked at once, however many commits and paths hold it.
+
+use kubiya_hook::git::{ObjectId, RefUpdate, Repository};
+use kubiya_hook::judge::Judge;
+use kubiya_hook::push::judge_push;
+use kubiya_testdata::env::TestEnv;
+use kubiya_testdata::git::GitRepo;
+
+fn id(hex: &str) -> Option<ObjectId> {
+    ObjectId::from_hex(hex.as_bytes())
+}
+
+/// A history that no ref reaches: 200 commits which turn one file over between two contents.
+fn history(repo: &GitRepo<'_>) -> String {
+    let mut script = String::from("blob\nmark :1\ndata 5\na: 1\n\nblob\nmark :2\ndata 5\na: 2\n\n");
+    for number in 0..200 {
+        let blob = 1 + number % 2;
+        script.push_str(&format!(
+            "commit refs/heads/long\ncommitter T <t@e> {} +0000\ndata 1\nx\nM 644 :{blob} turning.yaml\nM 644 :1 copies/{number}.yaml\n\n",
+            1_000_000_000 + number
+        ));
+    }
+    repo.write("script", script);
+    let fast_import = repo.command("sh").args(["-c", "git fast-import --quiet < script"]).output().unwrap();
+    assert!(fast_import.status.success());
+    let tip = repo.ok(["rev-parse", "refs/heads/long"]);
+    let _ = repo.ok(["update-ref", "-d", "refs/heads/long"]);
+    tip
+}
+
+#[test]
+fn two_hundred_commits_and_two_contents() {
+    let env = TestEnv::new();
+    let repo = GitRepo::init(&env, "repo");
+    let tip = history(&repo);
+    let repository = Repository::open_at(repo.path()).unwrap();
+    let mut judge = Judge::new();
+    let update = RefUpdate { old: None, new: id(&tip), name: b"refs/heads/long".to_vec() };
+    let verdict = judge_push(&repository, &mut judge, &[update]).unwrap();
+    assert!(verdict.pushed.is_empty() && verdict.unverified.is_empty());
+    assert_eq!(judge.checks(), 2);
+}
+
+#[test]
+fn a_deletion_looks_at_nothing() {
+    let env = TestEnv::new();
+    let repo = GitRepo::init(&env, "repo");
+    let tip = history(&repo);
+    let repository = Repository::open_at(repo.path()).unwrap();
+    let mut judge = Judge::new();
+    let update = RefUpdate { old: id(&tip), new: None, name: b"refs/heads/long".to_vec() };
+    assert!(judge_push(&repository, &mut judge, &[update]).unwrap().pushed.is_empty());
+    assert_eq!(judge.checks(), 0);
+}
