@@ -29,20 +29,27 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line()));
         *PLACE.lock().unwrap_or_else(PoisonError::into_inner) = place.unwrap_or_default();
     }));
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut console = Console::of_process();
-        let outcome = match cli::parse(args, &mut console) {
-            Parsed::Run(cli) => run(&cli, &mut console),
-            Parsed::Done(outcome) => outcome,
-        };
-        console.finish(outcome)
-    }));
-    let code = ran.unwrap_or_else(|_| {
-        let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let reason = format!("a fault of kubiya-hook {} at {place}", env!("CARGO_PKG_VERSION"));
-        commands::pre_receive::refuse(&mut Console::of_process(), Kind::Unverified, &reason)
-    });
+    let code = guarded(
+        || {
+            let mut console = Console::of_process();
+            let outcome = match cli::parse(args, &mut console) {
+                Parsed::Run(cli) => run(&cli, &mut console),
+                Parsed::Done(outcome) => outcome,
+            };
+            console.finish(outcome)
+        },
+        || {
+            let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let reason = format!("a fault of kubiya-hook {} at {place}", env!("CARGO_PKG_VERSION"));
+            commands::pre_receive::refuse(&mut Console::of_process(), Kind::Unverified, &reason)
+        },
+    );
     ExitCode::from(code)
+}
+
+/// Runs a program; where it panics, runs what refuses.
+fn guarded(program: impl FnOnce() -> u8, refuse: impl FnOnce() -> u8) -> u8 {
+    catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(|_| refuse())
 }
 
 fn run(cli: &Cli, console: &mut Console) -> Outcome {
@@ -53,5 +60,21 @@ fn run(cli: &Cli, console: &mut Console) -> Outcome {
         Command::Explain(args) => commands::explain::run(args, console),
         Command::Completion(args) => commands::completion::run(args, console),
         Command::Man(args) => commands::man::run(args, console),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_a_refusal() {
+        let (mut console, _, err) = Console::captured();
+        let refuse = || commands::pre_receive::refuse(&mut console, Kind::Unverified, "a fault");
+        assert_eq!(guarded(|| panic!("with the value of a file"), refuse), 3);
+        insta::assert_snapshot!(err.take(), @"
+        error: refused, because it cannot be verified: a fault
+        hint: this is no finding but a fault; ask who runs the hook
+        ");
     }
 }
