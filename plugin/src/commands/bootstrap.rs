@@ -309,7 +309,7 @@ fn part_done(error: ClusterError, carried: &Carried) -> Failure {
     }
     failure
         .of_kind(Kind::Partial)
-        .because_of(format!("{} objects had been written", carried.changed()))
+        .because_of(format!("written before that: {}", talk::objects(carried.changed())))
         .hint("run the same command again when this is mended: it goes on where this one stopped")
 }
 

@@ -5,6 +5,7 @@ mod completion;
 mod export;
 mod help;
 mod plugin_links;
+mod readme;
 mod sandbox;
 mod unreachable;
 

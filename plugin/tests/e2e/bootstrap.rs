@@ -63,7 +63,7 @@ fn flux_kubiya_is_the_same_and_global_flags_come_first() {
     let world = World::new();
     let said = world.flux_bootstrap(&["--context", "hub"], &["--wait=false"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
-    assert!(said.stderr.contains("next: flux get kustomizations"), "{}", said.stderr);
+    assert!(said.stderr.contains("next: flux --context hub get kustomizations"), "{}", said.stderr);
     // The real flux CLI is content with what was installed.
     let flux = world.rig.bin("flux");
     eventually("flux check passes", LONG, || {

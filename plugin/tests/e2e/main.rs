@@ -2,5 +2,6 @@
 //! through the real kubectl and the real flux CLI.
 
 mod bootstrap;
+mod demo;
 mod faults;
 mod world;

@@ -128,17 +128,23 @@ impl<'a> Talk<'a> {
     }
 
     pub(super) fn done(&mut self, carried: &Carried, inputs: &Inputs, invocation: &Invocation) {
+        let context =
+            inputs.hub.as_ref().map(|hub| format!(" --context {}", hub.context)).unwrap_or_default();
         let text = match carried.changed() {
-            0 => format!("nothing to change: all {} objects are as they should be", carried.applied.len()),
-            changed => format!("{changed} objects written, {} unchanged", carried.applied.len() - changed),
+            0 => format!("nothing to change: all {} are as they should be", objects(carried.applied.len())),
+            changed => format!("{} written, {} unchanged", objects(changed), carried.applied.len() - changed),
         };
         self.say("done", Color::Green, &text);
         let look = match invocation {
-            Invocation::Flux => "flux get kustomizations".to_owned(),
-            _ => format!("kubectl -n {} get gitrepositories,kustomizations", inputs.sync.namespace),
+            Invocation::Flux => format!("flux{context} get kustomizations"),
+            _ => format!("kubectl{context} -n {} get gitrepositories,kustomizations", inputs.sync.namespace),
         };
         self.say("next:", Color::Cyan, &look);
     }
+}
+
+pub(super) fn objects(count: usize) -> String {
+    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
 }
 
 fn count_by_kind(applied: &[&Applied]) -> String {
