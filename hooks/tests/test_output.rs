@@ -92,3 +92,16 @@ fn what_cannot_be_read_is_refused() {
     let nowhere = env.run(env.command("sh").args(["-c", &script]).current_dir(Path::new("/")));
     assert_eq!(nowhere.code(), Some(3), "{nowhere}");
 }
+
+#[test]
+fn a_script_of_two_lines_does_as_well_as_a_link() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let script = world.server.path().join("hooks/pre-receive");
+    std::fs::remove_file(&script).unwrap();
+    std::fs::write(&script, format!("#!/bin/sh\nexec '{}' pre-receive\n", hook().display())).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.clone.commit_file("secret.yaml", plain_secret());
+    assert_eq!(lines_with(&world.push(["main"]), "error: push refused").len(), 1);
+}
