@@ -1,5 +1,7 @@
 //! The command line as a user meets it: whole output and exit code, in an environment of its own.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+
 mod bad_input;
 mod completion;
 mod export;

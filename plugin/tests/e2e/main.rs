@@ -1,6 +1,8 @@
 //! bootstrap on a real control plane: real kube-apiserver, real kustomize-controller, real sops, called
 //! through the real kubectl and the real flux CLI.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+
 mod bootstrap;
 mod demo;
 mod faults;

@@ -1,0 +1,214 @@
+//! What `bootstrap` can be told, and the request that it makes of it.
+
+use crate::bootstrap::{Request, WorkerRequest};
+use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
+use crate::flux::ManifestSource;
+use crate::keys::KeySource;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its workers
+///
+/// The Secret `sops-age` and the kubeconfig Secrets are written before the controllers, so that Flux
+/// never sees a file that it cannot decrypt. Everything is checked before anything is written. A
+/// re-run changes nothing that is as it should be, and goes on where the last one stopped.
+#[derive(Args, Debug)]
+pub(crate) struct BootstrapArgs {
+    /// Git repository that Flux is to follow (https or ssh)
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// Branch that Flux is to follow
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub branch: String,
+    /// Folder of the repository that Flux is to apply
+    #[arg(long, value_name = "FOLDER", default_value = "./")]
+    pub path: String,
+    /// File with the age identity that Flux decrypts with, or `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub age_key_file: String,
+    /// Worker cluster: a name, and the context by which it is reached; may be repeated
+    #[arg(long, value_name = "NAME=CONTEXT", value_parser = pair)]
+    pub worker: Vec<Pair>,
+    /// Kubeconfig of a worker, when it is not in your own; may be repeated
+    #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
+    pub worker_kubeconfig: Vec<Pair>,
+    /// Flux's install manifests: file, folder or URL; without it, of the flux CLI on PATH
+    #[arg(long, value_name = "FILE|FOLDER|URL")]
+    pub flux_manifests: Option<String>,
+    /// SHA-256 that downloaded manifests must have
+    #[arg(long, value_name = "HEX")]
+    pub flux_manifests_sha256: Option<String>,
+    /// Accept addresses that only this machine reaches: all clusters run here
+    #[arg(long)]
+    pub allow_loopback: bool,
+    /// Accept a Git URL with plain http
+    #[arg(long)]
+    pub allow_insecure_http: bool,
+    /// Take over fields that another manager has set to other values
+    #[arg(long)]
+    pub force_conflicts: bool,
+    /// Show what would change: `client` compares only, `server` also lets the API server check it
+    #[arg(long, value_name = "WHO", default_value = "none", num_args = 0..=1, require_equals = true,
+          default_missing_value = "client", value_enum)]
+    pub dry_run: DryRun,
+    /// Print the manifests instead of applying them; asks no cluster
+    #[arg(long, conflicts_with = "dry_run")]
+    pub export: bool,
+    /// Put the private keys into the export
+    #[arg(long, requires = "export")]
+    pub export_private_keys: bool,
+    /// How long each wait may take, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = crate::duration::parse)]
+    pub timeout: Duration,
+    /// Wait until the controllers run and the branch is applied
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub wait: bool,
+    /// Print the result for programs
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    pub output: Option<Format>,
+}
+
+/// Who is asked in a dry run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// No dry run.
+    None,
+    /// Compare with what is there.
+    Client,
+    /// Let the API server admit and merge it, without storing it.
+    Server,
+}
+
+impl DryRun {
+    /// How far the applier goes.
+    pub(super) fn mode(self) -> Mode {
+        match self {
+            DryRun::None => Mode::Write,
+            DryRun::Client => Mode::Compare,
+            DryRun::Server => Mode::AskServer,
+        }
+    }
+}
+
+/// For programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// `NAME=VALUE`; the value may hold `=` and `@`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    /// Before the first `=`.
+    pub name: String,
+    /// After it.
+    pub value: String,
+}
+
+fn pair(text: &str) -> Result<Pair, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok(Pair { name: name.to_owned(), value: value.to_owned() })
+        }
+        _ => Err(format!("`{text}` is not NAME=VALUE")),
+    }
+}
+
+impl BootstrapArgs {
+    /// The request, unchecked.
+    pub(super) fn request(&self, connection: &ConnectionArgs) -> Request {
+        Request {
+            hub: (!self.export).then(|| connection.clone()),
+            namespace: connection.namespace.clone(),
+            url: self.url.clone(),
+            branch: self.branch.clone(),
+            path: self.path.clone(),
+            age_key: KeySource::from_flag(&self.age_key_file),
+            workers: self.worker_requests(&connection.source()),
+            manifests: self.manifest_source(),
+            allow_loopback: self.allow_loopback,
+            allow_insecure_http: self.allow_insecure_http,
+        }
+    }
+
+    /// Workers by `--worker`, each in the file that `--worker-kubeconfig` gives its name; then those that
+    /// only have a file, by its current context.
+    fn worker_requests(&self, ambient: &KubeconfigSource) -> Vec<WorkerRequest> {
+        let file = |name: &str| {
+            let pair = self.worker_kubeconfig.iter().find(|pair| pair.name == name);
+            pair.map_or_else(|| ambient.clone(), |pair| KubeconfigSource::File(PathBuf::from(&pair.value)))
+        };
+        let named = self.worker.iter().map(|pair| (pair.name.clone(), Some(pair.value.clone())));
+        let only_file = self
+            .worker_kubeconfig
+            .iter()
+            .filter(|pair| !self.worker.iter().any(|worker| worker.name == pair.name))
+            .map(|pair| (pair.name.clone(), None));
+        named
+            .chain(only_file)
+            .map(|(name, context)| WorkerRequest { source: file(&name), name, context })
+            .collect()
+    }
+
+    fn manifest_source(&self) -> ManifestSource {
+        let Some(given) = &self.flux_manifests else { return ManifestSource::FluxCli };
+        if given.starts_with("https://") || given.starts_with("http://") {
+            return ManifestSource::Url { url: given.clone(), sha256: self.flux_manifests_sha256.clone() };
+        }
+        let path = PathBuf::from(given);
+        if path.is_dir() { ManifestSource::Folder(path) } else { ManifestSource::File(path) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: BootstrapArgs,
+    }
+
+    #[test]
+    fn workers_by_context_by_file_and_by_both() {
+        let words = [
+            "bootstrap",
+            "--url",
+            "https://h/r",
+            "--age-key-file",
+            "-",
+            "--worker",
+            "a=kubernetes-admin@a",
+            "--worker",
+            "b=ctx=1",
+            "--worker-kubeconfig",
+            "b=b.yaml",
+            "--worker-kubeconfig",
+            "c=c.yaml",
+        ];
+        let args = Only::parse_from(words).args;
+        let found = args.worker_requests(&KubeconfigSource::Ambient);
+        let file = |name: &str| KubeconfigSource::File(PathBuf::from(name));
+        let request = |name: &str, source, context: Option<&str>| WorkerRequest {
+            name: name.to_owned(),
+            source,
+            context: context.map(str::to_owned),
+        };
+        assert_eq!(
+            found,
+            [
+                request("a", KubeconfigSource::Ambient, Some("kubernetes-admin@a")),
+                request("b", file("b.yaml"), Some("ctx=1")),
+                request("c", file("c.yaml"), None),
+            ]
+        );
+        assert!(pair("novalue").is_err() && pair("=x").is_err() && pair("x=").is_err());
+    }
+}
