@@ -172,3 +172,101 @@ fn secret_object(namespace: &str, name: &str) -> DynamicObject {
         "type": "Opaque",
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::Worker;
+    use crate::cluster::RemoteKubeconfig;
+    use crate::cluster::Selection;
+    use crate::flux::{InstallManifests, SyncSpec};
+    use kubiya_policies::sops::age::Identity;
+
+    fn inputs(identity: &Identity) -> Inputs {
+        let object = |api_version: &str, kind: &str, name: &str| {
+            let mut metadata = json!({"name": name});
+            if kind != "CustomResourceDefinition" {
+                metadata["namespace"] = "flux-system".into();
+            }
+            dynamic(json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
+        };
+        let selection = Selection {
+            context: "worker01".to_owned(),
+            cluster: kube::config::Cluster::default(),
+            user: kube::config::AuthInfo::default(),
+        };
+        Inputs {
+            hub: None,
+            sync: SyncSpec {
+                namespace: "flux-system".to_owned(),
+                url: "https://git.example.com/r.git".to_owned(),
+                branch: "main".to_owned(),
+                path: "clusters/infra".to_owned(),
+                decryption_secret: "sops-age".to_owned(),
+            },
+            identities: IdentityFile::parse(identity.expose_line().expose_secret().as_bytes()).unwrap(),
+            workers: vec![Worker {
+                name: "worker01".to_owned(),
+                remote: RemoteKubeconfig { selection, text: "CANARY".to_owned().into() },
+            }],
+            flux: InstallManifests {
+                objects: vec![
+                    object("apps/v1", "Deployment", "source-controller"),
+                    object("v1", "ServiceAccount", "source-controller"),
+                    object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "gitrepositories"),
+                ],
+                version: None,
+            },
+        }
+    }
+
+    #[test]
+    fn keys_come_before_definitions_and_those_before_controllers_and_the_sync() {
+        let plan = plan(&inputs(&Identity::generate()), &Live::default()).unwrap();
+        let mut shown = String::new();
+        for stage in &plan.stages {
+            shown += &format!("{}\n", stage.title);
+            for object in &stage.objects {
+                shown +=
+                    &format!("  {}{}\n", object.id(), if object.holds_secret() { " (secret)" } else { "" });
+            }
+            for wait in &stage.waits {
+                shown += &format!("  then {wait:?}\n");
+            }
+        }
+        insta::assert_snapshot!(shown, @r#"
+        namespace
+          Namespace flux-system
+        secrets
+          Secret flux-system/sops-age (secret)
+          Secret flux-system/worker01-kubeconfig (secret)
+        definitions and access
+          ServiceAccount flux-system/source-controller
+          CustomResourceDefinition gitrepositories
+          then Established("gitrepositories")
+          then Served(GroupVersionKind { group: "source.toolkit.fluxcd.io", version: "v1", kind: "GitRepository" })
+          then Served(GroupVersionKind { group: "kustomize.toolkit.fluxcd.io", version: "v1", kind: "Kustomization" })
+        controllers and sync
+          Deployment flux-system/source-controller
+          GitRepository flux-system/flux-system
+          Kustomization flux-system/flux-system
+          then RolledOut { namespace: "flux-system", name: "source-controller" }
+        "#);
+        assert!(!format!("{plan:?}").contains("CANARY"), "{plan:?}");
+    }
+
+    #[test]
+    fn an_identity_on_the_cluster_is_kept_and_a_broken_one_is_no_plan() {
+        let (old, new) = (Identity::generate(), Identity::generate());
+        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()) };
+        let plan_of = |text: &str| plan(&inputs(&new), &live(text));
+        let kept = plan_of(old.expose_line().expose_secret()).unwrap();
+        let secret = kept.stages[1].objects[0].expose();
+        use base64::Engine as _;
+        let entry = secret["data"][AGE_ENTRY].as_str().unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(entry).unwrap();
+        assert_eq!(IdentityFile::parse(&bytes).unwrap().identities(), [old, new.clone()]);
+        assert!(matches!(plan_of("AGE-SECRET-KEY-1BROKEN"), Err(PlanError::MalformedAgeEntry { .. })));
+        assert!(plan_of("  \n").is_ok());
+    }
+}

@@ -28,7 +28,10 @@ fn steady(line: &str) -> String {
 
 #[test]
 fn the_demo_runs_and_the_readme_shows_what_it_prints() {
-    let output = Command::new(Path::new(ROOT).join("scripts/demo")).output().unwrap();
+    // A temporary folder of its own, so that what it leaves can be told from what others have.
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(Path::new(ROOT).join("scripts/demo"));
+    let output = demo.env("TMPDIR", temporary.path()).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
     let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
@@ -40,7 +43,12 @@ fn the_demo_runs_and_the_readme_shows_what_it_prints() {
             "the demo does not print (in this order): {line}\n{printed}"
         );
     }
-    let left = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    let left: Vec<_> = left.filter(|e| e.file_name().to_string_lossy().starts_with("kubiya-demo.")).collect();
-    assert!(left.is_empty(), "the demo left {left:?}");
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    for name in names(temporary.path()) {
+        assert!(name.starts_with("kubiya-rig-"), "the demo left {name}");
+        assert_eq!(names(&temporary.path().join(name)), ["lock"], "the demo left a control plane");
+    }
 }
