@@ -4,11 +4,10 @@ mod class;
 mod governed;
 mod judge;
 mod prefilter;
-mod types;
 
+pub use crate::contract::{Input, Reference, Report, Role};
 pub use class::{PathClass, PathKind, path_class};
 pub use governed::{Content, Reason, must_encrypt};
-pub use types::{Input, Reference, Report, Role};
 
 use crate::detect::Sink;
 

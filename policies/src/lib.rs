@@ -9,6 +9,7 @@
 
 pub mod builtin;
 pub mod check;
+pub mod contract;
 pub mod detect;
 pub mod finding;
 pub mod rules;

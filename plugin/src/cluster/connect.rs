@@ -60,6 +60,12 @@ pub struct ConnectionArgs {
     /// Bearer token; visible to other processes of this machine, a kubeconfig is better
     #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
     pub token: Option<String>,
+    /// User name for basic authentication
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub username: Option<String>,
+    /// Password for basic authentication; visible to other processes of this machine, a kubeconfig is better
+    #[arg(long, global = true, value_name = "PASSWORD", hide_short_help = true)]
+    pub password: Option<String>,
     /// User to impersonate
     #[arg(long = "as", global = true, value_name = "USER", hide_short_help = true)]
     pub impersonate: Option<String>,
@@ -69,9 +75,21 @@ pub struct ConnectionArgs {
     /// UID to impersonate
     #[arg(long = "as-uid", global = true, value_name = "UID", hide_short_help = true)]
     pub impersonate_uid: Option<String>,
+    /// Extra field of the impersonated user; may be repeated
+    #[arg(long = "as-user-extra", global = true, value_name = "KEY=VALUE", hide_short_help = true, value_parser = key_value)]
+    pub impersonate_extra: Vec<(String, String)>,
+    /// Do not ask the server to compress its answers
+    #[arg(long, global = true, hide_short_help = true)]
+    pub disable_compression: bool,
     /// How long a single request may take, such as 30s; 0 for no limit
     #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = crate::duration::parse)]
     pub request_timeout: Duration,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not KEY=VALUE"))
 }
 
 /// Never shows the token.
@@ -159,6 +177,17 @@ impl ConnectionArgs {
         if let Some(uid) = &self.impersonate_uid {
             chosen.user.impersonate_uid = Some(uid.clone());
         }
+        for (key, value) in &self.impersonate_extra {
+            let extra = chosen.user.impersonate_user_extra.get_or_insert_default();
+            extra.entry(key.clone()).or_default().push(value.clone());
+        }
+        if self.username.is_some() || self.password.is_some() {
+            chosen.user.username = self.username.clone().or(chosen.user.username);
+            chosen.user.password = self.password.clone().map(Into::into).or(chosen.user.password);
+        }
+        if self.disable_compression {
+            chosen.cluster.disable_compression = Some(true);
+        }
         Ok(chosen)
     }
 }
@@ -170,8 +199,10 @@ impl Connection {
     /// An unusable entry, an unreachable server, credentials that the server does not accept.
     pub async fn open(selection: &Selection, timeout: Duration) -> Result<Self, ClusterError> {
         let bad = |reason: String| ClusterError::BadConnection { context: selection.context.clone(), reason };
-        if selection.user.impersonate_groups.is_some() && selection.user.impersonate.is_none() {
-            return Err(bad("--as-group needs --as".to_owned()));
+        let user = &selection.user;
+        let more = user.impersonate_groups.is_some() || user.impersonate_user_extra.is_some();
+        if user.impersonate.is_none() && (more || user.impersonate_uid.is_some()) {
+            return Err(bad("--as-group, --as-uid and --as-user-extra need --as".to_owned()));
         }
         let mut config = Config::from_custom_kubeconfig(minimal(selection), &KubeConfigOptions::default())
             .await
@@ -256,4 +287,85 @@ fn minimal(selection: &Selection) -> Kubeconfig {
 /// Standard base64, as kubeconfigs and Secrets hold data.
 pub(super) fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use secrecy::ExposeSecret as _;
+
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: ConnectionArgs,
+    }
+
+    #[test]
+    fn flags_lie_over_the_kubeconfig() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        let kubeconfig = "current-context: c\n\
+            clusters: [{name: c, cluster: {server: https://c, certificate-authority-data: Q0E=}}]\n\
+            users: [{name: u, user: {tokenFile: /t, client-certificate-data: Q0E=}}]\n\
+            contexts: [{name: c, context: {cluster: c, user: u}}]\n";
+        std::fs::write(&path, kubeconfig).unwrap();
+        let words = [
+            "x",
+            "--kubeconfig",
+            path.to_str().unwrap(),
+            "-s",
+            "https://other",
+            "--token",
+            "CANARY",
+            "--insecure-skip-tls-verify",
+            "--tls-server-name",
+            "name",
+            "--client-certificate",
+            "/crt",
+            "--as",
+            "jane",
+            "--as-group",
+            "a",
+            "--as-group",
+            "b",
+            "--as-uid",
+            "7",
+            "--as-user-extra",
+            "k=v",
+            "--as-user-extra",
+            "k=w",
+            "--username",
+            "me",
+            "--password",
+            "secret",
+            "--disable-compression",
+        ];
+        let args = Only::parse_from(words).args;
+        let chosen = args.selection().unwrap();
+        assert_eq!(chosen.cluster.server.as_deref(), Some("https://other"));
+        assert_eq!(chosen.cluster.tls_server_name.as_deref(), Some("name"));
+        assert_eq!(chosen.cluster.insecure_skip_tls_verify, Some(true));
+        assert_eq!(chosen.cluster.certificate_authority_data, None);
+        assert_eq!(chosen.cluster.disable_compression, Some(true));
+        let user = &chosen.user;
+        assert_eq!(user.token.as_ref().unwrap().expose_secret(), "CANARY");
+        assert_eq!((user.token_file.as_deref(), user.client_certificate.as_deref()), (None, Some("/crt")));
+        assert_eq!(user.client_certificate_data, None);
+        assert_eq!(user.impersonate.as_deref(), Some("jane"));
+        assert_eq!(user.impersonate_groups.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
+        assert_eq!(user.impersonate_uid.as_deref(), Some("7"));
+        assert_eq!(user.impersonate_user_extra.as_ref().unwrap()["k"], ["v", "w"]);
+        assert_eq!(user.password.as_ref().unwrap().expose_secret(), "secret");
+        assert!(!format!("{args:?} {chosen:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn times_of_requests() {
+        let parse =
+            |words: &[&str]| Only::try_parse_from([&["x"], words].concat()).map(|o| o.args.request_timeout);
+        assert_eq!(parse(&[]).unwrap(), Duration::from_secs(30));
+        assert_eq!(parse(&["--request-timeout", "0"]).unwrap(), Duration::ZERO);
+        assert!(parse(&["--request-timeout", "x"]).is_err());
+    }
 }

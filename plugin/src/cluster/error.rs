@@ -120,12 +120,6 @@ impl ClusterError {
     pub(crate) fn of_get(object: String, error: &kube::Error) -> Self {
         Self::of_request("get", object, error)
     }
-
-    /// Whether a retry may help: the way to the server failed, or the server asked to come back.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, ClusterError::Refused { code: 0 | 429 | 500..=599, .. })
-    }
 }
 
 /// The last source of an error: the Kubernetes client wraps the cause several times in words that say nothing.

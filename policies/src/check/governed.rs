@@ -1,7 +1,7 @@
 //! What must be encrypted: the one predicate.
 
 use super::class::{PathClass, PathKind};
-use super::types::Role;
+use crate::contract::Role;
 use crate::detect::literal::leaf_text;
 use crate::detect::secret;
 use crate::rules::Rules;

@@ -3,8 +3,8 @@
 use super::class::{PathClass, PathKind};
 use super::governed::{Content, Reason, covered_leaves, must_encrypt};
 use super::prefilter::Interest;
-use super::types::{Input, Reference, Role};
 use crate::builtin as codes;
+use crate::contract::{Input, Reference, Role};
 use crate::detect::literal::{is_base64_literal, is_literal, leaf_text};
 use crate::detect::private_key::KeyKind;
 use crate::detect::secret::{Context, What};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bstr::ByteSlice as _;
 
 use super::class::{PathClass, PathKind};
-use super::types::{Input, Role};
+use crate::contract::{Input, Role};
 use crate::detect::private_key;
 use crate::yaml::Source;
 

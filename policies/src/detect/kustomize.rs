@@ -2,7 +2,7 @@
 
 use super::literal::is_literal;
 use super::secret::{self, Context, Hit, What};
-use crate::check::{Reference, Role};
+use crate::contract::{Reference, Role};
 use crate::finding::Span;
 use crate::sops::state::{Leaf, leaf};
 use crate::yaml::{KeyPath, Limits, NodeRef, Sort, Source, Step, readings};

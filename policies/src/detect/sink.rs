@@ -1,6 +1,6 @@
 //! Where findings are gathered.
 
-use crate::check::{Reference, Report};
+use crate::contract::{Reference, Report};
 use crate::finding::{Code, Finding, Place, Severity, Span};
 
 /// Findings of one weight that are kept for one file. More say nothing new.

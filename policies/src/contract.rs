@@ -47,7 +47,7 @@ pub struct Report {
 
 impl Report {
     /// The same report for the same content at another path of the same class (see
-    /// [`PathClass`](super::PathClass)): what a cache gives back.
+    /// [`PathClass`](crate::check::PathClass)): what a cache gives back.
     #[must_use]
     pub fn at(mut self, path: &[u8]) -> Self {
         for finding in &mut self.findings {
