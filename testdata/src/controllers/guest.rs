@@ -121,7 +121,7 @@ impl Host {
 
     fn program(&self, name: &str) -> Result<Command> {
         if name == crate::source_controller::NAME {
-            let mut command = Command::new(std::env::current_exe()?);
+            let mut command = Command::new(this_program()?);
             command.arg(name);
             return Ok(command);
         }
@@ -173,4 +173,10 @@ impl Host {
             let _ = writeln!(log, "{} {line}", k8s_openapi::jiff::Timestamp::now());
         }
     }
+}
+
+/// This very program, also after a build has put another file in its place: a rig outlives builds.
+fn this_program() -> std::io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { std::env::current_exe() }
 }
