@@ -13,22 +13,15 @@ pub mod report;
 pub mod work_tree;
 
 use cli::{Cli, Command, Parsed};
-use edge::{Console, Kind, Outcome};
+use edge::{Console, Kind, Outcome, guarded};
 use std::ffi::OsString;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
 /// Runs the program with its arguments, the program's own name first, and gives its exit code.
 ///
 /// A panic becomes a refusal that says where it was, not with what: its message may quote a file.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    static PLACE: Mutex<String> = Mutex::new(String::new());
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line()));
-        *PLACE.lock().unwrap_or_else(PoisonError::into_inner) = place.unwrap_or_default();
-    }));
     let code = guarded(
         || {
             let mut console = Console::of_process();
@@ -38,18 +31,12 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             };
             console.finish(outcome)
         },
-        || {
-            let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        |place| {
             let reason = format!("a fault of kubiya-hook {} at {place}", env!("CARGO_PKG_VERSION"));
             commands::pre_receive::refuse(&mut Console::of_process(), Kind::Unverified, &reason)
         },
     );
     ExitCode::from(code)
-}
-
-/// Runs a program; where it panics, runs what refuses.
-fn guarded(program: impl FnOnce() -> u8, refuse: impl FnOnce() -> u8) -> u8 {
-    catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(|_| refuse())
 }
 
 fn run(cli: &Cli, console: &mut Console) -> Outcome {
@@ -70,7 +57,10 @@ mod tests {
     #[test]
     fn a_fault_is_a_refusal() {
         let (mut console, _, err) = Console::captured();
-        let refuse = || commands::pre_receive::refuse(&mut console, Kind::Unverified, "a fault");
+        let refuse = |place: &str| {
+            assert!(place.starts_with("hooks/src/lib.rs:"), "{place}");
+            commands::pre_receive::refuse(&mut console, Kind::Unverified, "a fault")
+        };
         assert_eq!(guarded(|| panic!("with the value of a file"), refuse), 3);
         insta::assert_snapshot!(err.take(), @"
         error: refused, because it cannot be verified: a fault

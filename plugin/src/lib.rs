@@ -12,20 +12,28 @@ pub mod flux;
 mod invocation;
 pub mod keys;
 
-use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
+use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the program with its arguments, the program's own name first, and gives its exit code.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let invocation = invocation::Invocation::of(&args);
-    let mut console = Console::of_process();
-    let outcome = match cli::parse(&invocation, args, &mut console) {
-        cli::Parsed::Run(cli) => run(*cli, &invocation, &mut console),
-        cli::Parsed::Done(outcome) => outcome,
+    let program = || {
+        let invocation = invocation::Invocation::of(&args);
+        let mut console = Console::of_process();
+        let outcome = match cli::parse(&invocation, args, &mut console) {
+            cli::Parsed::Run(cli) => run(*cli, &invocation, &mut console),
+            cli::Parsed::Done(outcome) => outcome,
+        };
+        console.finish(outcome)
     };
-    ExitCode::from(console.finish(outcome))
+    let code = guarded(program, |place| {
+        let fault = format!("a fault of kubectl-kubiya {} at {place}", env!("CARGO_PKG_VERSION"));
+        Console::of_process().finish(Err(Failure::unverified(fault)
+            .hint("run the same command again: it goes on where this one stopped; and please report this")))
+    });
+    ExitCode::from(code)
 }
 
 fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console) -> Outcome {

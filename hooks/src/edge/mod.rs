@@ -4,6 +4,8 @@
 
 mod console;
 mod failure;
+mod guard;
 
 pub use console::{Color, Console, Stream, Style};
 pub use failure::{Failure, Kind, Outcome};
+pub use guard::guarded;
