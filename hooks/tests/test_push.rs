@@ -153,9 +153,8 @@ fn an_unusable_sops_yaml_is_refused_with_its_reason() {
     remote: apps/.sops.yaml cannot be used: 1:17: `creation_rules` must be a list
     remote:   so nobody can say whether apps/values.yaml must be encrypted
     remote:
-    remote: hint: Mend the line that is named. To see which rule sops takes for a
-    remote: hint: file:
-    remote: hint:   sops --config .sops.yaml encrypt --verbose apps/.sops.yaml
+    remote: hint: Mend the line that is named, then look again:
+    remote: hint:   kubiya-hook scan apps/.sops.yaml
     remote: hint: Then take it into the commit, and push again:
     remote: hint:   git commit --all --amend --no-edit
     remote: hint: more about it: kubiya-hook explain KBY017
