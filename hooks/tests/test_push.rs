@@ -195,14 +195,14 @@ fn files_that_a_kustomization_names_become_secrets() {
     world.clone.write("app/password.txt", CANARY);
     let first = world.clone.commit_all("harmless by itself");
     let _ = world.push(["main"]).success();
-    let kustomization = "secretGenerator:\n- name: db\n  files: [password.txt, ../shared/token.txt]\n";
+    let kustomization = "secretGenerator:\n- name: db\n  files: [password.txt, ../common/token.txt]\n";
     world.clone.commit_file("app/kustomization.yaml", kustomization);
     // Named by a kustomization that changed.
     assert_snapshot!(world.push(["main"]), @"
     ------- stderr -------
     remote: error: push refused: 1 finding
     remote:
-    remote: commit 93ee32a74b on refs/heads/main
+    remote: commit 6fe44b563b on refs/heads/main
     remote:   app/password.txt
     remote:     1:1 a secretGenerator names the file, and it is plaintext [KBY007]
     remote:

@@ -188,7 +188,7 @@ mod tests {
 secretGenerator:
   - name: a
     literals: [user=app, 'password=${PASS}', empty=]
-    envs: [secret.env, ../shared/other.env]
+    envs: [secret.env, ../common/other.env]
     files:
       - tls.key=certs/tls.key
       - ./plain.txt
@@ -207,7 +207,7 @@ configMapGenerator:
                 .collect::<Vec<_>>();
             let wanted = [
                 "apps/db/secret.env",
-                "apps/shared/other.env",
+                "apps/common/other.env",
                 "apps/db/certs/tls.key",
                 "apps/db/plain.txt",
                 "apps/db/one.env",
