@@ -79,17 +79,7 @@ fn flux_for_another_namespace() {
 
 #[test]
 fn no_manifest_and_no_flux_cli() {
-    let sandbox = Sandbox::new();
-    let words = [
-        "bootstrap",
-        "--url",
-        "https://git.invalid/r.git",
-        "--age-key-file",
-        "age.agekey",
-        "--kubeconfig",
-        "config",
-    ];
-    assert_snapshot!(sandbox.run(&words), @"
+    assert_snapshot!(Sandbox::new().bootstrap_without("--flux-manifests"), @"
     ------- stderr
     error: no manifests of Flux: --flux-manifests is not given, and the flux CLI is not on PATH
 
@@ -112,17 +102,7 @@ fn a_broken_kubeconfig() {
 
 #[test]
 fn no_kubeconfig_at_all() {
-    let sandbox = Sandbox::new();
-    let words = [
-        "bootstrap",
-        "--url",
-        "https://git.invalid/r.git",
-        "--age-key-file",
-        "age.agekey",
-        "--flux-manifests",
-        "flux.yaml",
-    ];
-    assert_snapshot!(sandbox.run(&words), @"
+    assert_snapshot!(Sandbox::new().bootstrap_without("--kubeconfig"), @"
     ------- stderr
     error: no kubeconfig found
       cause: looked at: [DIR]/.kube/config

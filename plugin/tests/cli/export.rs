@@ -73,24 +73,9 @@ fn private_keys_are_left_out() {
 #[test]
 fn private_keys_are_put_in_when_told() {
     let sandbox = Sandbox::new();
-    let words = [
-        "bootstrap",
-        "--url",
-        "https://git.invalid/r.git",
-        "--age-key-file",
-        "age.agekey",
-        "--flux-manifests",
-        "flux.yaml",
-        "--kubeconfig",
-        "config",
-        "--worker",
-        "worker01=worker01",
-        "--allow-loopback",
-        "--export",
-        "--export-private-keys",
-    ];
+    let more = ["--worker", "worker01=worker01", "--allow-loopback", "--export", "--export-private-keys"];
     let output = Command::new(env!("CARGO_BIN_EXE_kubectl-kubiya"))
-        .args(words)
+        .args(Sandbox::arguments(None, &more))
         .current_dir(sandbox.path(""))
         .output()
         .unwrap();

@@ -38,20 +38,25 @@ impl Sandbox {
 
     /// Runs `bootstrap` with good arguments, overridden or extended by the given ones.
     pub(crate) fn bootstrap(&self, more: &[&str]) -> String {
+        self.run(&Self::arguments(None, more))
+    }
+
+    /// Runs `bootstrap` with good arguments but for one flag.
+    pub(crate) fn bootstrap_without(&self, flag: &str) -> String {
+        self.run(&Self::arguments(Some(flag), &[]))
+    }
+
+    /// Good arguments for `bootstrap`, less one flag, and those given.
+    pub(crate) fn arguments<'a>(without: Option<&str>, more: &[&'a str]) -> Vec<&'a str> {
         let good = [
             ("--url", "https://git.invalid/gitops.git"),
             ("--age-key-file", "age.agekey"),
             ("--flux-manifests", "flux.yaml"),
             ("--kubeconfig", "config"),
         ];
-        let mut words = vec!["bootstrap"];
-        for (flag, value) in good {
-            if !more.contains(&flag) {
-                words.extend([flag, value]);
-            }
-        }
-        words.extend(more.iter().filter(|word| **word != "--no-value"));
-        self.run(&words)
+        let kept = good.into_iter().filter(|(flag, _)| Some(*flag) != without && !more.contains(flag));
+        let kept = kept.flat_map(|(flag, value)| [flag, value]);
+        ["bootstrap"].into_iter().chain(kept).chain(more.iter().copied()).collect()
     }
 
     /// Runs `kubectl-kubiya` and returns stdout, stderr and exit code, with this folder's path masked.
