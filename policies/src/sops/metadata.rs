@@ -1,5 +1,7 @@
 //! The `sops` block of a file.
 
+use super::block::{Block, Meta};
+use super::keys::WrappedKey;
 use super::recipient::{KeyGroup, Recipient};
 use super::selector::Selector;
 use super::value;
@@ -10,8 +12,8 @@ use crate::yaml::{NodeRef, Sort};
 pub struct Metadata {
     /// Key groups: one, or several of which `shamir_threshold` are needed.
     pub groups: Vec<KeyGroup>,
-    /// Every wrapped data key, in the order of the file.
-    pub wrapped: Vec<String>,
+    /// The wrapped data keys (with more than one group: shares of it) of each group.
+    pub wrapped: Vec<Vec<WrappedKey>>,
     /// How many groups are needed; `None` where it is not written.
     pub shamir_threshold: Option<u32>,
     /// The selector; `None` where none is written (see [`Selector::default`]).
@@ -48,7 +50,7 @@ pub enum Incomplete {
     Selector,
 }
 
-/// The fields that tell a metadata block from a key that happens to be named `sops`.
+/// sops's own fields: see [`tells`].
 const TELLING: [&str; 12] = [
     "mac",
     "lastmodified",
@@ -70,19 +72,20 @@ impl Metadata {
     pub fn of_document(root: NodeRef<'_>) -> Option<Self> {
         root.values("sops")
             .filter(|block| block.sort() == Sort::Mapping)
-            .find(|block| TELLING.iter().filter(|name| block.has(name)).count() >= 2)
-            .map(Self::of_block)
+            .map(Block::of_node)
+            .find(tells)
+            .map(|block| Self::of(&block))
+    }
+
+    /// Reads the block of a dotenv or INI file: flattened pairs, without their prefix. `None` where fewer
+    /// than two of sops's own fields are there.
+    pub fn of_flat(pairs: &[(String, String)]) -> Option<Self> {
+        Some(Block::of_flat(pairs)).filter(tells).map(|block| Self::of(&block))
     }
 
     /// Reads the block itself.
-    pub fn of_block(block: NodeRef<'_>) -> Self {
-        let text = |name: &str| {
-            block
-                .get(name)
-                .filter(|node| !node.is_empty_scalar())
-                .and_then(NodeRef::text)
-                .map(std::borrow::Cow::into_owned)
-        };
+    pub fn of(block: &Block) -> Self {
+        let text = |name: &str| block.text(name);
         let mut metadata = Self {
             shamir_threshold: text("shamir_threshold").and_then(|text| text.parse().ok()),
             mac_only_encrypted: text("mac_only_encrypted")
@@ -102,7 +105,7 @@ impl Metadata {
     }
 
     /// Takes a selector by name; a second one, or one that does not compile, is noted as a problem.
-    pub(super) fn add_selector(&mut self, name: &str, pattern: &str) {
+    fn add_selector(&mut self, name: &str, pattern: &str) {
         match Selector::parse(name, pattern) {
             Some(Ok(selector)) if self.selector.is_none() => self.selector = Some(selector),
             None => {}
@@ -111,38 +114,31 @@ impl Metadata {
     }
 
     /// The flat form wins where both are there (`stores.go`, `internalKeygroups`).
-    fn read_groups(&mut self, block: NodeRef<'_>) {
-        let flat = self.read_group(block);
-        if !flat.recipients.is_empty() {
-            self.groups.push(flat);
-            return;
-        }
-        if let Some(groups) = block.get("key_groups") {
-            for group in groups.items() {
-                let group = self.read_group(group);
-                self.groups.push(group);
+    fn read_groups(&mut self, block: &Block) {
+        self.read_group(block);
+        if self.groups.iter().all(|group| group.recipients.is_empty()) {
+            self.groups.clear();
+            self.wrapped.clear();
+            for group in block.maps("key_groups") {
+                self.read_group(group);
             }
         }
     }
 
-    fn read_group(&mut self, node: NodeRef<'_>) -> KeyGroup {
+    fn read_group(&mut self, block: &Block) {
         let mut group = KeyGroup::default();
-        for kind in ["age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault", "hckms"] {
-            let Some(keys) = node.get(kind) else { continue };
-            for key in keys.items() {
-                let field = |name: &str| {
-                    key.get(name)
-                        .and_then(NodeRef::text)
-                        .map(std::borrow::Cow::into_owned)
-                        .filter(|text| !text.is_empty())
-                };
-                if let Some(enc) = field("enc") {
-                    self.wrapped.push(enc);
+        let mut wrapped = Vec::new();
+        for kind in Recipient::KINDS {
+            for key in block.maps(kind) {
+                let Some(recipient) = recipient(kind, key) else { continue };
+                if let Some(enc) = key.text("enc") {
+                    wrapped.push(WrappedKey { recipient: recipient.clone(), enc });
                 }
-                group.recipients.extend(recipient(kind, key, &field));
+                group.recipients.push(recipient);
             }
         }
-        group
+        self.groups.push(group);
+        self.wrapped.push(wrapped);
     }
 
     /// All recipients of all groups.
@@ -168,24 +164,34 @@ impl Metadata {
         if !self.last_modified.as_deref().is_some_and(looks_like_a_time) {
             return Err(Incomplete::LastModified);
         }
-        if self.wrapped.is_empty() || self.recipients().next().is_none() {
+        if self.wrapped.iter().all(Vec::is_empty) {
             return Err(Incomplete::NoRecipients);
         }
         if self.selector_problem { Err(Incomplete::Selector) } else { Ok(()) }
     }
 }
 
-fn recipient(kind: &str, key: NodeRef<'_>, field: &dyn Fn(&str) -> Option<String>) -> Option<Recipient> {
+/// Whether a block has two of sops's own fields or more: what tells it from a key that happens to be `sops`.
+fn tells(block: &Block) -> bool {
+    TELLING.iter().filter(|name| block.get(name).is_some()).count() >= 2
+}
+
+fn recipient(kind: &str, key: &Block) -> Option<Recipient> {
+    let field = |name: &str| key.text(name);
     Some(match kind {
         "age" => Recipient::Age(field("recipient")?),
         "pgp" => Recipient::Pgp(field("fp")?),
         "gcp_kms" => Recipient::GcpKms(field("resource_id")?),
         "hckms" => Recipient::HuaweiKms(field("key_id")?),
         "kms" => {
-            let context = key.get("context").map(NodeRef::entries).unwrap_or_default();
-            let pair = |text: Option<std::borrow::Cow<'_, str>>| text.unwrap_or_default().into_owned();
-            let mut context =
-                context.into_iter().map(|e| (pair(e.key.text()), pair(e.value.text()))).collect::<Vec<_>>();
+            let mut context = match key.get("context") {
+                Some(Meta::Map(context)) => context
+                    .fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.text().unwrap_or_default()))
+                    .collect(),
+                _ => Vec::new(),
+            };
             context.sort();
             Recipient::Kms { arn: field("arn")?, role: field("role"), context, profile: field("aws_profile") }
         }

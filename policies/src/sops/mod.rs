@@ -1,14 +1,24 @@
-//! The SOPS file format, as far as it can be judged without a key, and the keys that open it.
+//! The SOPS file format, and the keys that open it.
 //!
-//! [`value`] is one `ENC[…]`; [`metadata`] the `sops` block; [`selector`] which leaves are encrypted;
-//! [`recipient`] who can open; [`store`] which kind of file; [`state`] whether a document is encrypted
-//! as SOPS would write it. [`keys`] and [`age`] wrap and unwrap data keys.
+//! What can be told without a key: [`value`] is one `ENC[…]`; [`block`] the metadata as data and [`metadata`]
+//! what it means; [`selector`] which leaves are encrypted; [`recipient`] who can open; [`state`] whether a
+//! document is encrypted as SOPS would write it.
+//!
+//! With a key: [`keys`], [`age`] and [`shamir`] wrap and unwrap data keys; [`store`] reads a file into a
+//! [`tree`] of [`plain`] values and changes it by its bytes; [`cipher`] and [`mac`] are the cryptography;
+//! [`file`] puts them together.
 
 pub mod age;
+pub mod block;
+pub mod cipher;
 pub mod keys;
+pub mod mac;
 pub mod metadata;
+pub mod plain;
+pub mod problem;
 pub mod recipient;
 pub mod selector;
 pub mod state;
 pub mod store;
+pub mod tree;
 pub mod value;

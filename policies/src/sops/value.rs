@@ -45,6 +45,30 @@ impl std::fmt::Debug for EncryptedValue {
     }
 }
 
+/// As it stands in a file.
+impl std::fmt::Display for EncryptedValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let b64 = |bytes: &[u8]| STANDARD.encode(bytes);
+        let (data, iv, tag) = (b64(&self.data), b64(&self.iv), b64(&self.tag));
+        write!(f, "ENC[AES256_GCM,data:{data},iv:{iv},tag:{tag},type:{}]", self.kind.name())
+    }
+}
+
+impl ValueType {
+    /// As values name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Str => "str",
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Bytes => "bytes",
+            Self::Comment => "comment",
+            Self::Time => "time",
+        }
+    }
+}
+
 /// What is wrong with something that looks like an encrypted value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

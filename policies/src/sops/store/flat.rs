@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::metadata::Metadata;
-use super::recipient::{KeyGroup, Recipient};
-use super::selector::{Coverage, Selector};
+use crate::sops::metadata::Metadata;
+use crate::sops::selector::{Coverage, Selector};
 
 /// How sops stores a file, told by its name as sops does (`formats.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +94,7 @@ pub fn dotenv(text: &str) -> Flat {
             None => flat.entries.push(entry),
         }
     }
-    flat.metadata = from_flat(&metadata);
+    flat.metadata = Metadata::of_flat(&unescaped(metadata));
     flat
 }
 
@@ -120,7 +119,7 @@ pub fn ini(text: &str) -> Flat {
             flat.entries.push(entry);
         }
     }
-    flat.metadata = from_flat(&metadata);
+    flat.metadata = Metadata::of_flat(&unescaped(metadata));
     flat
 }
 
@@ -145,64 +144,8 @@ fn entry(section: Option<String>, at: usize, line: &str) -> FlatEntry {
     }
 }
 
-/// Metadata from flattened keys such as `age__list_0__map_recipient`. `None` where fewer than two of sops's
-/// own fields are there.
-fn from_flat(pairs: &[(String, String)]) -> Option<Metadata> {
-    let get = |name: &str| {
-        pairs
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.trim_matches('"').to_owned())
-            .filter(|v| !v.is_empty())
-    };
-    let mut metadata = Metadata {
-        mac: get("mac"),
-        last_modified: get("lastmodified"),
-        version: get("version"),
-        shamir_threshold: get("shamir_threshold").and_then(|text| text.parse().ok()),
-        mac_only_encrypted: get("mac_only_encrypted").is_some_and(|text| text.eq_ignore_ascii_case("true")),
-        ..Metadata::default()
-    };
-    for name in Selector::NAMES {
-        if let Some(pattern) = get(name) {
-            metadata.add_selector(name, &pattern);
-        }
-    }
-    let mut group = KeyGroup::default();
-    for (key, value) in pairs {
-        if key.ends_with("__map_enc") {
-            metadata.wrapped.push(value.replace("\\n", "\n"));
-        }
-        group.recipients.extend(flat_recipient(key, value));
-    }
-    let told = [&metadata.mac, &metadata.last_modified, &metadata.version].into_iter().flatten().count()
-        + usize::from(!metadata.wrapped.is_empty());
-    metadata.groups.push(group);
-    (told >= 2).then_some(metadata)
-}
-
-fn flat_recipient(key: &str, value: &str) -> Option<Recipient> {
-    let (kind, field) = key.split_once("__list_")?;
-    // Within key groups, the kind stands after `key_groups__list_N__map_`.
-    let kind = kind.rsplit("__map_").next()?;
-    let (kind, field) = match kind {
-        "key_groups" => field.split_once("__map_")?.1.split_once("__list_")?,
-        _ => (kind, field),
-    };
-    let value = value.to_owned();
-    match (kind, field.split_once("__map_")?.1) {
-        ("age", "recipient") => Some(Recipient::Age(value)),
-        ("pgp", "fp") => Some(Recipient::Pgp(value)),
-        ("gcp_kms", "resource_id") => Some(Recipient::GcpKms(value)),
-        ("hckms", "key_id") => Some(Recipient::HuaweiKms(value)),
-        ("kms", "arn") => Some(Recipient::from_kms_arn(&value, None)),
-        // The parts of these stand on lines of their own; the first names the place.
-        ("azure_kv", "vault_url") => {
-            Some(Recipient::AzureKeyVault { vault: value, name: String::new(), version: String::new() })
-        }
-        ("hc_vault", "vault_address") => {
-            Some(Recipient::VaultTransit { address: value, engine: String::new(), key: String::new() })
-        }
-        _ => None,
-    }
+/// Metadata values with what the stores escape undone.
+fn unescaped(pairs: Vec<(String, String)>) -> Vec<(String, String)> {
+    let plain = |value: String| value.trim_matches('"').replace("\\n", "\n");
+    pairs.into_iter().map(|(key, value)| (key, plain(value))).collect()
 }

@@ -1,0 +1,127 @@
+//! Stores: how sops lays a tree out as a file, and how we change such a file by its bytes.
+//!
+//! A store reads a file into [`Branch`]es whose leaves and comments carry a [`Site`], and turns
+//! changes into [`Edit`]s. Nothing is ever written out anew: what no edit names stays byte for byte.
+
+mod flat;
+
+use std::ops::Range;
+
+pub use flat::{Flat, FlatEntry, Format, dotenv, ini};
+use zeroize::Zeroizing;
+
+use super::block::Block;
+use super::plain::Plain;
+use super::problem::Problem;
+use super::tree::{Branch, Site};
+use crate::finding::Span;
+
+/// One change: these bytes of the file become that text.
+pub struct Edit {
+    /// Range in the file's bytes; empty for an insertion.
+    pub range: Range<usize>,
+    /// What stands there afterwards. It may be a secret.
+    pub text: Zeroizing<Vec<u8>>,
+}
+
+impl Edit {
+    /// A change of bytes.
+    pub fn new(range: Range<usize>, text: impl Into<Vec<u8>>) -> Self {
+        Self { range, text: Zeroizing::new(text.into()) }
+    }
+}
+
+/// Shows the place only.
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Edit({:?}, {} bytes)", self.range, self.text.len())
+    }
+}
+
+/// A file as its store reads it.
+pub struct Parsed<'b> {
+    /// One branch a document; without the metadata. Formats without documents have one.
+    pub documents: Vec<Branch>,
+    /// The metadata that counts: that of the first document. `None` where the file is not encrypted.
+    pub block: Option<Block>,
+    /// How to change the file.
+    pub layout: Box<dyn Layout + 'b>,
+}
+
+/// Shows sizes only.
+impl std::fmt::Debug for Parsed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parsed")
+            .field("documents", &self.documents.len())
+            .field("block", &self.block.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a store changes one file. The edits of all calls together must not overlap.
+pub trait Layout {
+    /// The position of a leaf or comment, for messages.
+    fn span(&self, site: Site) -> Span;
+
+    /// Puts an encrypted value (`ENC[…]`) in the place of a leaf's value.
+    ///
+    /// # Errors
+    ///
+    /// What sops could not read back at this place.
+    fn seal(&self, site: Site, sealed: &str) -> Result<Vec<Edit>, Problem>;
+
+    /// Puts a plain value in the place of a leaf's value.
+    ///
+    /// # Errors
+    ///
+    /// What the format cannot hold.
+    fn open(&self, site: Site, plain: &Plain) -> Result<Vec<Edit>, Problem>;
+
+    /// Puts a text (what follows the comment sign) in the place of a comment's.
+    ///
+    /// # Errors
+    ///
+    /// What the format cannot hold.
+    fn comment(&self, site: Site, text: &str) -> Result<Vec<Edit>, Problem>;
+
+    /// Puts the metadata into every document: where there is some, in its place; else as sops would.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no place for it.
+    fn stamp(&self, block: &Block) -> Result<Vec<Edit>, Problem>;
+
+    /// Takes the metadata out of every document.
+    fn strip(&self) -> Vec<Edit>;
+}
+
+/// Settings of the `stores` section of a `.sops.yaml`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StoreSettings {
+    /// `stores.yaml.indent`: spaces for a level of the metadata; `None` for the file's own.
+    pub yaml_indent: Option<u8>,
+    /// `stores.json.indent`: spaces for a level, or tabs where it is negative or not given.
+    pub json_indent: Option<i8>,
+    /// `stores.json_binary.indent`: the same for the envelope of binary files.
+    pub json_binary_indent: Option<i8>,
+}
+
+/// Applies edits to a file's bytes.
+///
+/// # Errors
+///
+/// A fault of ours: edits that overlap or reach beyond the file.
+pub fn apply(bytes: &[u8], mut edits: Vec<Edit>) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
+    let grown = edits.iter().map(|edit| edit.text.len()).sum::<usize>();
+    let mut out = Zeroizing::new(Vec::with_capacity(bytes.len() + grown));
+    let mut at = 0;
+    for edit in &edits {
+        let between = bytes.get(at..edit.range.start).ok_or_else(Problem::overlap)?;
+        out.extend_from_slice(between);
+        out.extend_from_slice(&edit.text);
+        at = edit.range.end;
+    }
+    out.extend_from_slice(bytes.get(at..).ok_or_else(Problem::overlap)?);
+    Ok(out)
+}

@@ -1,0 +1,237 @@
+//! The tree that sops makes of a file: maps in order, lists, leaves, and comments among them.
+//!
+//! Mirrors `TreeBranch` of sops (`sops.go`): a comment is an item of the map or list that holds it, and an
+//! encrypted comment in a list is a list item of the type `comment`.
+
+use super::plain::Plain;
+use super::selector::{Coverage, Selector};
+
+/// A store's name for the place of a leaf or comment in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Site(pub u32);
+
+/// A map: entries and comments in order.
+#[derive(Clone, Debug, Default)]
+pub struct Branch {
+    /// In the order of the file; a key may be there twice.
+    pub items: Vec<Item>,
+}
+
+/// An entry of a map, or a comment in it.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A key with its value.
+    Entry(String, Tree),
+    /// A comment.
+    Comment(Comment),
+}
+
+/// A value.
+#[derive(Clone, Debug)]
+pub enum Tree {
+    /// A map.
+    Map(Branch),
+    /// A list.
+    List(Vec<Element>),
+    /// A scalar.
+    Leaf(Leaf),
+}
+
+/// An item of a list, or a comment in it.
+#[derive(Clone, Debug)]
+pub enum Element {
+    /// A value.
+    Value(Tree),
+    /// A comment.
+    Comment(Comment),
+}
+
+/// A scalar and its place. An encrypted value is a text like any other here.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// `None` for null, which sops neither encrypts nor authenticates.
+    pub value: Option<Plain>,
+    /// Where it is.
+    pub site: Site,
+}
+
+/// One line of comment: what follows the comment sign.
+#[derive(Clone)]
+pub struct Comment {
+    /// The text, with its leading space.
+    pub text: String,
+    /// Where it is.
+    pub site: Site,
+}
+
+/// Shows the place only: comments may hold secrets.
+impl std::fmt::Debug for Comment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Comment({:?})", self.site)
+    }
+}
+
+/// What a walk comes by.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop<'t> {
+    /// A leaf that is not null.
+    Leaf(&'t Plain, Site),
+    /// A comment.
+    Comment(&'t Comment),
+}
+
+/// A leaf or comment with what its place says.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'t, 'p> {
+    /// What is there.
+    pub stop: Stop<'t>,
+    /// Keys from the root; list positions are no part of it. For a comment, of the map or list that holds it.
+    pub path: &'p [&'t str],
+    /// Whether the selector wants it encrypted.
+    pub covered: bool,
+}
+
+impl Visit<'_, '_> {
+    /// The additional data that its encryption authenticates: every key with a colon after it, one colon
+    /// at the root (`sops.go`, `Encrypt`).
+    pub fn aad(&self) -> String {
+        aad(self.path)
+    }
+}
+
+/// See [`Visit::aad`].
+pub(crate) fn aad(path: &[&str]) -> String {
+    let mut aad = path.join(":");
+    aad.push(':');
+    aad
+}
+
+/// Visits every leaf that is not null and every comment, in the order of the file, as sops walks
+/// (`walkBranch`, `walkSlice`, `shouldBeEncrypted`).
+pub fn walk<'t>(branch: &'t Branch, selector: &Selector, visit: &mut dyn FnMut(Visit<'t, '_>)) {
+    let mut walker =
+        Walker { selector, visit, path: Vec::new(), decided: Vec::new(), comments: Vec::new(), outer: 0 };
+    walker.branch(branch);
+}
+
+struct Walker<'w, 't> {
+    selector: &'w Selector,
+    visit: &'w mut dyn FnMut(Visit<'t, '_>),
+    path: Vec<&'t str>,
+    /// For each key of the path, whether it or one before it matches the selector.
+    decided: Vec<bool>,
+    /// For each level, whether each of the comments that directly precede matches the selector.
+    comments: Vec<Vec<bool>>,
+    /// How many comments of finished levels match: kept so that a leaf costs the same at any depth.
+    outer: usize,
+}
+
+impl<'t> Walker<'_, 't> {
+    fn branch(&mut self, branch: &'t Branch) {
+        self.enter();
+        for item in &branch.items {
+            match item {
+                Item::Comment(comment) => self.comment(comment),
+                Item::Entry(key, value) => {
+                    let matches = self.decided.last().copied().unwrap_or_default() || self.selector.hits(key);
+                    self.path.push(key);
+                    self.decided.push(matches);
+                    self.tree(value);
+                    self.path.pop();
+                    self.decided.pop();
+                    self.forget();
+                }
+            }
+        }
+        self.leave();
+    }
+
+    fn tree(&mut self, tree: &'t Tree) {
+        match tree {
+            Tree::Map(branch) => self.branch(branch),
+            Tree::List(elements) => {
+                self.enter();
+                for element in elements {
+                    match element {
+                        Element::Comment(comment) => self.comment(comment),
+                        Element::Value(value) => {
+                            self.tree(value);
+                            self.forget();
+                        }
+                    }
+                }
+                self.leave();
+            }
+            Tree::Leaf(Leaf { value: Some(value), site }) => {
+                self.visit(Stop::Leaf(value, *site), self.outer > 0);
+            }
+            Tree::Leaf(Leaf { value: None, .. }) => {}
+        }
+    }
+
+    fn comment(&mut self, comment: &'t Comment) {
+        // A comment that matches does not cover itself with `encrypted_comment_regex`; with
+        // `unencrypted_comment_regex` it does.
+        let before = self.outer > 0;
+        let matches = self.selector.hits_comment(&comment.text);
+        if let Some(level) = self.comments.last_mut() {
+            level.push(matches);
+            self.outer += usize::from(matches);
+        }
+        let by_comment =
+            if matches!(self.selector, Selector::EncryptedCommentRegex(_)) { before } else { self.outer > 0 };
+        self.visit(Stop::Comment(comment), by_comment);
+    }
+
+    fn visit(&mut self, stop: Stop<'t>, by_comment: bool) {
+        let by_path = self.decided.last().copied().unwrap_or_default();
+        let covered = match self.selector {
+            Selector::UnencryptedSuffix(_) | Selector::UnencryptedRegex(_) => !by_path,
+            Selector::EncryptedSuffix(_) | Selector::EncryptedRegex(_) => by_path,
+            Selector::UnencryptedCommentRegex(_) => !by_comment,
+            Selector::EncryptedCommentRegex(_) => by_comment,
+        };
+        (self.visit)(Visit { stop, path: &self.path, covered });
+    }
+
+    fn enter(&mut self) {
+        self.comments.push(Vec::new());
+    }
+
+    fn forget(&mut self) {
+        if let Some(level) = self.comments.last_mut() {
+            self.outer -= level.iter().filter(|matches| **matches).count();
+            level.clear();
+        }
+    }
+
+    fn leave(&mut self) {
+        self.forget();
+        self.comments.pop();
+    }
+}
+
+impl Selector {
+    /// Whether a key of the path matches the suffix or pattern.
+    fn hits(&self, key: &str) -> bool {
+        match self {
+            Self::UnencryptedSuffix(suffix) | Self::EncryptedSuffix(suffix) => key.ends_with(suffix.as_str()),
+            Self::UnencryptedRegex(regex) | Self::EncryptedRegex(regex) => regex.is_match(key.as_bytes()),
+            Self::UnencryptedCommentRegex(_) | Self::EncryptedCommentRegex(_) => false,
+        }
+    }
+
+    fn hits_comment(&self, comment: &str) -> bool {
+        match self {
+            Self::UnencryptedCommentRegex(regex) | Self::EncryptedCommentRegex(regex) => {
+                regex.is_match(comment.as_bytes())
+            }
+            _ => false,
+        }
+    }
+
+    /// What the selector says of a leaf at this path where no comment precedes it.
+    pub fn covers_path(&self, path: &[&str]) -> bool {
+        self.covers(path) == Coverage::Encrypted
+    }
+}
