@@ -11,6 +11,7 @@
 pub mod age;
 pub mod block;
 pub mod cipher;
+pub mod file;
 pub mod keys;
 pub mod mac;
 pub mod metadata;

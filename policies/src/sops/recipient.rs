@@ -44,8 +44,7 @@ pub enum Recipient {
 
 impl Recipient {
     /// The names of the kinds, in the order in which sops reads them (`stores.go`, `internalGroupFrom`).
-    pub const KINDS: [&'static str; 7] =
-        ["kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "pgp", "age"];
+    pub const KINDS: [&'static str; 7] = ["kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "pgp", "age"];
 
     /// The field's name of this kind in a `.sops.yaml` and in a file.
     pub fn kind(&self) -> &'static str {
@@ -57,6 +56,23 @@ impl Recipient {
             Self::AzureKeyVault { .. } => "azure_kv",
             Self::VaultTransit { .. } => "hc_vault",
             Self::HuaweiKms(_) => "hckms",
+        }
+    }
+
+    /// What tells it from others, without what may be spelled in several ways: the comment of an ssh key,
+    /// blanks and letter case of a fingerprint, the profile that a KMS key is reached by.
+    #[must_use]
+    pub fn identity(&self) -> Self {
+        match self {
+            Self::Age(text) => {
+                let words = text.split_whitespace().take(if text.trim().starts_with("ssh-") { 2 } else { 1 });
+                Self::Age(words.collect::<Vec<_>>().join(" "))
+            }
+            Self::Pgp(fingerprint) => Self::Pgp(fingerprint.replace(' ', "").to_ascii_uppercase()),
+            Self::Kms { arn, role, context, .. } => {
+                Self::Kms { arn: arn.clone(), role: role.clone(), context: context.clone(), profile: None }
+            }
+            other => other.clone(),
         }
     }
 

@@ -220,6 +220,11 @@ impl<'t> NodeRef<'t> {
         self.written().range.clone()
     }
 
+    /// Where, in the decoded text, that begins which an alias stands for; of other nodes, the node.
+    pub fn target_start(self) -> usize {
+        self.node().range.start
+    }
+
     /// Position in the file.
     pub fn span(self) -> Span {
         self.stream.source.span(&self.written().range)

@@ -1,0 +1,125 @@
+//! Whether an encrypted file is as its rule says: without a key.
+
+use super::{File, Recipe};
+use crate::sops::metadata::Incomplete;
+use crate::sops::problem::{Problem, ProblemKind};
+use crate::sops::recipient::{KeyGroup, Recipient};
+use crate::sops::tree::{Stop, walk};
+use crate::sops::value;
+use crate::yaml::KeyPath;
+
+/// How a file differs from what its rule asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deviation {
+    /// It has no metadata.
+    NotEncrypted,
+    /// Its metadata is not whole.
+    Metadata(Incomplete),
+    /// A value that the rule's selector covers is not encrypted, or only looks so.
+    Value(Problem),
+    /// The rule names a recipient that cannot open the file.
+    Missing(Recipient),
+    /// The file names a recipient that the rule does not.
+    Extra(Recipient),
+    /// Recipients are the same, but grouped in another way, or another number of groups is needed.
+    Groups,
+    /// Another selector; the file's, as `name: pattern`.
+    Selector(String),
+    /// `mac_only_encrypted` differs.
+    MacOnlyEncrypted,
+}
+
+impl File<'_> {
+    /// How the file differs from what its rule asks; nothing where it conforms.
+    ///
+    /// Whether the wrapped keys are what they say, and the message authentication code, needs a key:
+    /// see [`File::open`].
+    pub fn deviations(&self, recipe: &Recipe) -> Vec<Deviation> {
+        let Some(metadata) = self.metadata() else { return vec![Deviation::NotEncrypted] };
+        let mut found = Vec::new();
+        found.extend(metadata.whole().err().map(Deviation::Metadata));
+        self.plain_values(recipe, &mut found);
+        recipients(&metadata.groups, &recipe.groups, &mut found);
+        let threshold = |given: Option<u32>, groups: usize| match groups {
+            0 | 1 => 1,
+            count => given.filter(|count| *count > 0).unwrap_or(u32::try_from(count).unwrap_or(u32::MAX)),
+        };
+        let same_threshold = threshold(metadata.shamir_threshold, metadata.groups.len())
+            == threshold(recipe.shamir_threshold, recipe.groups.len());
+        if !same_threshold && !found.contains(&Deviation::Groups) {
+            found.push(Deviation::Groups);
+        }
+        let selector = metadata.effective_selector();
+        if self.format != crate::sops::store::Format::Binary && selector != recipe.selector_for(self.format) {
+            found.push(Deviation::Selector(format!("{}: {}", selector.name(), selector.pattern())));
+        }
+        if metadata.mac_only_encrypted != recipe.mac_only_encrypted {
+            found.push(Deviation::MacOnlyEncrypted);
+        }
+        found
+    }
+
+    /// Covered values that are not encrypted.
+    fn plain_values(&self, recipe: &Recipe, found: &mut Vec<Deviation>) {
+        for document in &self.parsed.documents {
+            walk(document, &recipe.selector_for(self.format), &mut |visit| {
+                let Stop::Leaf(plain, site) = visit.stop else { return };
+                if !visit.covered || plain.is_empty() {
+                    return;
+                }
+                let kind = match plain.as_text().filter(|text| value::claims(text)).map(value::parse) {
+                    Some(Ok(_)) => return,
+                    Some(Err(malformed)) => ProblemKind::Malformed(malformed),
+                    None => ProblemKind::Plain,
+                };
+                let key_path = KeyPath::of(visit.path).to_string();
+                found.push(Deviation::Value(Problem::at(kind, self.parsed.layout.span(site)).key(key_path)));
+            });
+        }
+    }
+
+    /// Keys of the values that the recipe's selector covers, in order: what would be encrypted.
+    pub fn covered(&self, recipe: &Recipe) -> Vec<String> {
+        let mut keys = Vec::new();
+        for document in &self.parsed.documents {
+            walk(document, &recipe.selector_for(self.format), &mut |visit| {
+                if let (Stop::Leaf(plain, _), true) = (visit.stop, visit.covered)
+                    && !plain.is_empty()
+                {
+                    keys.push(KeyPath::of(visit.path).to_string());
+                }
+            });
+        }
+        keys
+    }
+}
+
+fn recipients(file: &[KeyGroup], rule: &[KeyGroup], found: &mut Vec<Deviation>) {
+    let all = |groups: &[KeyGroup]| {
+        groups.iter().flat_map(|group| group.recipients.iter().map(Recipient::identity)).collect::<Vec<_>>()
+    };
+    let (in_file, in_rule) = (all(file), all(rule));
+    let before = found.len();
+    found.extend(missing(&in_rule, &in_file).map(Deviation::Missing));
+    found.extend(missing(&in_file, &in_rule).map(Deviation::Extra));
+    let sets = |groups: &[KeyGroup]| {
+        let sorted = |group: &KeyGroup| {
+            let mut group = group.recipients.iter().map(Recipient::identity).collect::<Vec<_>>();
+            group.sort();
+            group.dedup();
+            group
+        };
+        groups.iter().map(sorted).filter(|group| !group.is_empty()).collect::<Vec<_>>()
+    };
+    if found.len() == before && sets(file) != sets(rule) {
+        found.push(Deviation::Groups);
+    }
+}
+
+fn missing(wanted: &[Recipient], there: &[Recipient]) -> impl Iterator<Item = Recipient> {
+    let mut missing =
+        wanted.iter().filter(|recipient| !there.contains(recipient)).cloned().collect::<Vec<_>>();
+    missing.sort();
+    missing.dedup();
+    missing.into_iter()
+}

@@ -1,0 +1,314 @@
+//! Opening: every value plain, the message authentication code checked, the bytes as they were.
+
+use zeroize::Zeroizing;
+
+use super::File;
+use crate::sops::block::Block;
+use crate::sops::cipher::Cipher;
+use crate::sops::keys::DataKey;
+use crate::sops::mac::{Mac, aad_of};
+use crate::sops::metadata::Metadata;
+use crate::sops::plain::Plain;
+use crate::sops::problem::{MacMismatch, Problem, ProblemKind};
+use crate::sops::store::{self, Edit, Layout};
+use crate::sops::tree::{Branch, Comment, Item, Site, Stop, Tree, Visit, aad, walk};
+use crate::sops::value::{self, EncryptedValue, ValueType};
+use crate::yaml::KeyPath;
+
+/// Whether the message authentication code is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MacCheck {
+    /// A file whose code does not fit is refused.
+    Required,
+    /// It is not looked at: plain parts may have been changed by anyone, values moved, added or taken away.
+    Ignored,
+}
+
+/// One value or comment of an opened file.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// The additional data of its place.
+    pub(super) aad: String,
+    /// Keys from the root, as a person would write them.
+    pub key_path: String,
+    /// The plain value; a comment's text as text.
+    pub plain: Plain,
+    /// What stands encrypted in the file; `None` where it is plain there.
+    pub sealed: Option<EncryptedValue>,
+    /// Whether it is a comment.
+    pub is_comment: bool,
+    /// Where it is.
+    pub(super) site: Site,
+}
+
+/// An encrypted file, opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The data key that opened it.
+    pub key: DataKey,
+    /// The metadata as data.
+    pub block: Block,
+    /// The metadata.
+    pub metadata: Metadata,
+    /// All values and comments in the order of the file.
+    pub values: Vec<Value>,
+    /// Values that the selector covers and that stand plain in the file.
+    pub plain_parts: Vec<Problem>,
+    /// How the code fits.
+    pub mac: Result<(), MacMismatch>,
+    /// Encrypted comments that do not open at any place: left as they are.
+    pub closed_comments: usize,
+}
+
+/// A decrypted file.
+#[derive(Debug)]
+pub struct Decrypted {
+    /// The plain bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Encrypted comments that do not open at any place: left as they are.
+    pub closed_comments: usize,
+}
+
+impl File<'_> {
+    /// Opens every value with the file's data key.
+    ///
+    /// Values that the selector covers but that are plain are no error here; see [`Opened::plain_parts`].
+    ///
+    /// # Errors
+    ///
+    /// Everything that does not open, with its place; unusable metadata.
+    pub fn open(&self, key: &DataKey) -> Result<Opened, Vec<Problem>> {
+        let metadata = self.usable_metadata().map_err(|problem| vec![problem])?;
+        let selector = metadata.effective_selector();
+        let mut opening = Opening {
+            cipher: Cipher::new(key),
+            layout: self.parsed.layout.as_ref(),
+            mac: Mac::new(metadata.mac_only_encrypted),
+            values: Vec::new(),
+            problems: Vec::new(),
+            plain_parts: Vec::new(),
+            places: Places::default(),
+            closed_comments: 0,
+        };
+        for document in &self.parsed.documents {
+            opening.places = Places { document: Some(document), aads: None };
+            walk(document, &selector, &mut |visit| opening.visit(visit));
+        }
+        if !opening.problems.is_empty() {
+            return Err(opening.problems);
+        }
+        let mac = verify_mac(metadata, &opening.cipher, &opening.mac.finish());
+        Ok(Opened {
+            key: key.clone(),
+            block: self.parsed.block.clone().unwrap_or_default(),
+            metadata: metadata.clone(),
+            values: opening.values,
+            plain_parts: opening.plain_parts,
+            mac,
+            closed_comments: opening.closed_comments,
+        })
+    }
+
+    /// Decrypts the file: the bytes it had before it was encrypted, as far as the format keeps them.
+    ///
+    /// # Errors
+    ///
+    /// What does not open; plain values where the selector wants encrypted ones; a code that does not fit.
+    pub fn decrypt(&self, key: &DataKey, check: MacCheck) -> Result<Decrypted, Vec<Problem>> {
+        let opened = self.open(key)?;
+        if check == MacCheck::Required {
+            if !opened.plain_parts.is_empty() {
+                return Err(opened.plain_parts);
+            }
+            opened.mac.map_err(|mismatch| vec![Problem::of_file(ProblemKind::Mac(mismatch))])?;
+        }
+        let bytes = self.plaintext(&opened)?;
+        Ok(Decrypted { bytes, closed_comments: opened.closed_comments })
+    }
+
+    /// The plain bytes of an opened file, proven to read back as the same values.
+    pub(super) fn plaintext(&self, opened: &Opened) -> Result<Zeroizing<Vec<u8>>, Vec<Problem>> {
+        let layout = self.parsed.layout.as_ref();
+        let mut edits: Vec<Edit> = layout.strip();
+        let mut problems = Vec::new();
+        for value in opened.values.iter().filter(|value| value.sealed.is_some()) {
+            let edit = if value.is_comment {
+                layout.comment(value.site, value.plain.as_text().unwrap_or_default())
+            } else {
+                layout.open(value.site, &value.plain)
+            };
+            match edit {
+                Ok(edit) => edits.extend(edit),
+                Err(problem) => problems.push(problem.key(value.key_path.clone())),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let bytes = store::apply(self.bytes, edits).map_err(|problem| vec![problem])?;
+        self.prove_plain(&bytes, opened)?;
+        Ok(bytes)
+    }
+
+    fn prove_plain(&self, bytes: &[u8], opened: &Opened) -> Result<(), Vec<Problem>> {
+        let unproven = |what| vec![Problem::of_file(ProblemKind::Unproven(what))];
+        if self.format == store::Format::Binary {
+            return Ok(());
+        }
+        let again =
+            File::read(bytes, self.format, self.settings).map_err(|_| unproven("it is not read back"))?;
+        let mut wanted = opened.values.iter().filter(|value| !value.is_comment);
+        let mut different = None;
+        for document in &again.parsed.documents {
+            walk(document, &crate::sops::selector::Selector::default(), &mut |visit| {
+                if let Stop::Leaf(plain, _) = visit.stop {
+                    let same = wanted.next().is_some_and(|value| value.plain.same(plain));
+                    if !same && different.is_none() {
+                        different = Some(KeyPath::of(visit.path).to_string());
+                    }
+                }
+            });
+        }
+        if different.is_none() && wanted.next().is_none() && again.metadata.is_none() {
+            return Ok(());
+        }
+        let problem = Problem::of_file(ProblemKind::Unproven("a value would be another one in plain"));
+        Err(vec![problem.key(different.unwrap_or_default())])
+    }
+}
+
+struct Opening<'t> {
+    cipher: Cipher,
+    layout: &'t dyn Layout,
+    mac: Mac,
+    values: Vec<Value>,
+    problems: Vec<Problem>,
+    plain_parts: Vec<Problem>,
+    places: Places<'t>,
+    closed_comments: usize,
+}
+
+/// The places of a document that a comment may have been encrypted at: readers attach comments differently.
+#[derive(Default)]
+struct Places<'t> {
+    document: Option<&'t Branch>,
+    aads: Option<Vec<String>>,
+}
+
+/// Places that are tried for one comment.
+const MOST_PLACES: usize = 2000;
+
+impl<'t> Opening<'t> {
+    fn visit(&mut self, visit: Visit<'t, '_>) {
+        match visit.stop {
+            Stop::Leaf(plain, site) => self.leaf(plain, site, visit),
+            Stop::Comment(comment) => self.comment(comment, visit),
+        }
+    }
+
+    fn leaf(&mut self, plain: &Plain, site: Site, visit: Visit<'_, '_>) {
+        let aad = visit.aad();
+        let key_path = || KeyPath::of(visit.path).to_string();
+        let at = |kind| Problem::at(kind, self.layout.span(site)).key(key_path());
+        let mut value =
+            Value { aad, key_path: key_path(), plain: plain.clone(), sealed: None, is_comment: false, site };
+        if visit.covered && !plain.is_empty() {
+            let text = plain.as_text().filter(|text| value::claims(text));
+            match text.map(value::parse_any) {
+                None => self.plain_parts.push(at(ProblemKind::Plain)),
+                Some(Err(malformed)) => return self.problems.push(at(ProblemKind::Malformed(malformed))),
+                Some(Ok(sealed)) => match open_value(&self.cipher, &sealed, &value.aad) {
+                    Ok(plain) => {
+                        // In a list sops keeps an encrypted comment as an item.
+                        value.is_comment = sealed.kind == ValueType::Comment;
+                        value.plain = plain;
+                        value.sealed = Some(sealed);
+                    }
+                    Err(kind) => return self.problems.push(at(kind)),
+                },
+            }
+        }
+        if !value.is_comment {
+            self.mac.add(&value.plain, visit.covered);
+        }
+        self.values.push(value);
+    }
+
+    fn comment(&mut self, comment: &Comment, visit: Visit<'_, '_>) {
+        let mut aad = visit.aad();
+        let mut plain = Plain::text(&comment.text);
+        let mut sealed = None;
+        if let Ok(value) = value::parse_any(comment.text.trim()) {
+            match self.place_of(&value, &aad) {
+                Some((place, opened)) => {
+                    aad = place;
+                    plain = opened;
+                    sealed = Some(value);
+                }
+                None => self.closed_comments += 1,
+            }
+        }
+        let key_path = KeyPath::of(visit.path).to_string();
+        self.values.push(Value { aad, key_path, plain, sealed, is_comment: true, site: comment.site });
+    }
+
+    /// The place where an encrypted comment opens: its own, else any other of the document.
+    fn place_of(&mut self, value: &EncryptedValue, own: &str) -> Option<(String, Plain)> {
+        let open = |aad: &str| {
+            let bytes = self.cipher.open(value, aad).ok()?;
+            Some((aad.to_owned(), Plain::Str(bytes)))
+        };
+        if let Some(found) = open(own) {
+            return Some(found);
+        }
+        let document = self.places.document;
+        let aads = self.places.aads.get_or_insert_with(|| document.map(places).unwrap_or_default());
+        aads.iter().find_map(|aad| open(aad))
+    }
+}
+
+fn places(document: &Branch) -> Vec<String> {
+    fn descend<'t>(tree: &'t Tree, path: &mut Vec<&'t str>, into: &mut Vec<String>) {
+        if into.len() >= MOST_PLACES {
+            return;
+        }
+        match tree {
+            Tree::Map(branch) => entries(branch, path, into),
+            Tree::List(elements) => {
+                for element in elements {
+                    if let crate::sops::tree::Element::Value(tree) = element {
+                        descend(tree, path, into);
+                    }
+                }
+            }
+            Tree::Leaf(_) => {}
+        }
+    }
+    fn entries<'t>(branch: &'t Branch, path: &mut Vec<&'t str>, into: &mut Vec<String>) {
+        for item in &branch.items {
+            if let Item::Entry(key, value) = item {
+                path.push(key);
+                into.push(aad(path));
+                descend(value, path, into);
+                path.pop();
+            }
+        }
+    }
+    let mut into = vec![":".to_owned()];
+    entries(document, &mut Vec::new(), &mut into);
+    into
+}
+
+fn open_value(cipher: &Cipher, sealed: &EncryptedValue, aad: &str) -> Result<Plain, ProblemKind> {
+    let bytes = cipher.open(sealed, aad).map_err(|_| ProblemKind::DoesNotOpen)?;
+    let kind = if sealed.kind == ValueType::Comment { ValueType::Str } else { sealed.kind };
+    Plain::from_canonical(kind, bytes).ok_or(ProblemKind::WrongType)
+}
+
+fn verify_mac(metadata: &Metadata, cipher: &Cipher, computed: &str) -> Result<(), MacMismatch> {
+    let mac = metadata.mac.as_deref().filter(|mac| !mac.is_empty()).ok_or(MacMismatch::Missing)?;
+    let mac = value::parse_any(mac).map_err(|_| MacMismatch::Malformed)?;
+    let last_modified = metadata.last_modified.as_deref().unwrap_or_default();
+    let stored = cipher.open(&mac, &aad_of(last_modified)).map_err(|_| MacMismatch::DoesNotOpen)?;
+    if stored.as_slice() == computed.as_bytes() { Ok(()) } else { Err(MacMismatch::Values) }
+}

@@ -1,0 +1,274 @@
+//! Sealing: what the selector covers becomes encrypted, what it does not becomes plain, and nothing else
+//! changes.
+
+use std::collections::{HashMap, VecDeque};
+
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::open::{Opened, Value};
+use super::stamp::{new_block, renewed};
+use super::{File, Recipe};
+use crate::sops::block::Meta;
+use crate::sops::cipher::{Cipher, Random};
+use crate::sops::keys::{DataKey, WrappedKey};
+use crate::sops::mac::{Mac, aad_of};
+use crate::sops::plain::Plain;
+use crate::sops::problem::{Problem, ProblemKind};
+use crate::sops::store::{self, Edit, Layout};
+use crate::sops::tree::{Stop, Visit, walk};
+use crate::sops::value::{self, EncryptedValue, ValueType};
+use crate::yaml::KeyPath;
+
+/// What a file is sealed with.
+#[derive(Clone, Debug)]
+pub enum Lock {
+    /// The data key of the version that was there before, with its recipients as they are. Encrypted values
+    /// that did not change are kept.
+    Kept,
+    /// The data key of the version before, wrapped for these recipients; values are kept too.
+    Wrapped(Vec<Vec<WrappedKey>>),
+    /// A new data key, wrapped for the recipients: every value is encrypted anew.
+    New(DataKey, Vec<Vec<WrappedKey>>),
+}
+
+/// How to seal.
+#[derive(Debug)]
+pub struct Sealing<'a> {
+    /// What is encrypted, and what is authenticated.
+    pub recipe: &'a Recipe,
+    /// With which key.
+    pub lock: Lock,
+    /// The version that was there before: the file itself where it is encrypted, else an older one, whose
+    /// encrypted values and metadata are gone on with.
+    pub before: Option<&'a Opened>,
+    /// The time, as RFC 3339 in UTC and whole seconds.
+    pub now: &'a str,
+}
+
+/// A sealed file.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The new bytes. Equal to the old ones where nothing was to be done.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Keys of the values that were plain and are encrypted now, encrypted values of before that were used
+    /// again not among them.
+    pub newly: Vec<String>,
+    /// Keys of values that were encrypted and are plain now: the selector does not cover them any more.
+    pub released: Vec<String>,
+    /// How many encrypted values were kept as they are.
+    pub kept: usize,
+}
+
+impl File<'_> {
+    /// Seals the file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that cannot be encrypted so that sops and Flux read it back, with its place. Nothing is
+    /// given out that was not read again, opened and compared.
+    pub fn seal(&self, sealing: &Sealing<'_>, random: &mut Random<'_>) -> Result<Sealed, Vec<Problem>> {
+        if !self.parsed.duplicate_keys.is_empty() {
+            return Err(self.parsed.duplicate_keys.clone());
+        }
+        let values = self.values_now(sealing)?;
+        let key = match (&sealing.lock, sealing.before) {
+            (Lock::New(key, _), _) => key,
+            (_, Some(before)) => &before.key,
+            _ => return Err(vec![Problem::of_file(ProblemKind::NotEncrypted)]),
+        };
+        let same_key = sealing.before.is_some_and(|before| before.key == *key);
+        let mut work = Work {
+            layout: self.parsed.layout.as_ref(),
+            cipher: Cipher::new(key),
+            mac: Mac::new(sealing.recipe.mac_only_encrypted),
+            pool: if same_key { pool(sealing.before) } else { HashMap::new() },
+            same_key,
+            values: values.into_iter(),
+            random,
+            edits: Vec::new(),
+            problems: Vec::new(),
+            expected: Vec::new(),
+            sealed: Sealed { bytes: Zeroizing::default(), newly: vec![], released: vec![], kept: 0 },
+        };
+        let selector = sealing.recipe.selector_for(self.format);
+        for document in &self.parsed.documents {
+            walk(document, &selector, &mut |visit| work.visit(visit));
+        }
+        if !work.problems.is_empty() {
+            return Err(work.problems);
+        }
+        self.finish(work, sealing, key)
+    }
+
+    /// All values and comments in plain, in the order of a walk.
+    fn values_now(&self, sealing: &Sealing<'_>) -> Result<Vec<Value>, Vec<Problem>> {
+        if self.metadata.is_some() {
+            let before = sealing.before.ok_or_else(|| vec![Problem::of_file(ProblemKind::NotEncrypted)])?;
+            return Ok(self.open(&before.key)?.values);
+        }
+        let layout = self.parsed.layout.as_ref();
+        let (mut values, mut orphans) = (Vec::new(), Vec::new());
+        for document in &self.parsed.documents {
+            walk(document, &sealing.recipe.selector_for(self.format), &mut |visit| {
+                let (plain, site, is_comment) = match visit.stop {
+                    Stop::Leaf(plain, site) => (plain.clone(), site, false),
+                    Stop::Comment(comment) => (Plain::text(&comment.text), comment.site, true),
+                };
+                let key_path = KeyPath::of(visit.path).to_string();
+                if plain.as_text().is_some_and(|text| value::parse(text.trim()).is_ok()) {
+                    orphans.push(Problem::at(ProblemKind::Orphan, layout.span(site)).key(key_path.clone()));
+                }
+                values.push(Value { aad: visit.aad(), key_path, plain, sealed: None, is_comment, site });
+            });
+        }
+        if orphans.is_empty() { Ok(values) } else { Err(orphans) }
+    }
+
+    fn finish(
+        &self,
+        work: Work<'_, '_>,
+        sealing: &Sealing<'_>,
+        key: &DataKey,
+    ) -> Result<Sealed, Vec<Problem>> {
+        let Work { mut edits, mut sealed, mac, cipher, random, expected, .. } = work;
+        let code = mac.finish();
+        let unchanged = edits.is_empty() && matches!(sealing.lock, Lock::Kept);
+        let recipe_holds = self.metadata.as_ref().is_some_and(|metadata| {
+            metadata.effective_selector() == sealing.recipe.selector_for(self.format)
+                && metadata.mac_only_encrypted == sealing.recipe.mac_only_encrypted
+        });
+        let code_holds = sealing.before.is_some_and(|before| before.mac.is_ok());
+        if unchanged && recipe_holds && code_holds && self.metadata.is_some() {
+            sealed.bytes = Zeroizing::new(self.bytes.to_vec());
+            return Ok(sealed);
+        }
+        let mut block = match sealing.before {
+            Some(before) => renewed(&before.block, sealing, self.format),
+            None => new_block(sealing, self.format),
+        };
+        let mac = cipher.seal(ValueType::Str, code.as_bytes(), &aad_of(sealing.now), random);
+        block.set("lastmodified", Meta::Text(sealing.now.to_owned()));
+        block.set("mac", Meta::Text(mac.to_string()));
+        edits.extend(self.parsed.layout.stamp(&block).map_err(|problem| vec![problem])?);
+        sealed.bytes = store::apply(self.bytes, edits).map_err(|problem| vec![problem])?;
+        self.prove_sealed(&sealed.bytes, key, &expected)?;
+        Ok(sealed)
+    }
+
+    /// Reads the new bytes, opens them and compares: what is given out holds what was there.
+    fn prove_sealed(&self, bytes: &[u8], key: &DataKey, expected: &[Plain]) -> Result<(), Vec<Problem>> {
+        let unproven = |what| vec![Problem::of_file(ProblemKind::Unproven(what))];
+        let again = File::read(bytes, self.format, self.settings)
+            .map_err(|_| unproven("the encrypted file is not read back"))?;
+        let opened = again.open(key).map_err(|_| unproven("the encrypted file does not open"))?;
+        let mut wanted = expected.iter();
+        for value in opened.values.iter().filter(|value| !value.is_comment) {
+            if !wanted.next().is_some_and(|plain| plain.same(&value.plain)) {
+                let problem =
+                    Problem::of_file(ProblemKind::Unproven("a value would come back as another one"));
+                return Err(vec![problem.key(value.key_path.clone())]);
+            }
+        }
+        if wanted.next().is_some() || !opened.plain_parts.is_empty() {
+            return Err(unproven("a value would be lost or left plain"));
+        }
+        opened.mac.map_err(|_| unproven("the message authentication code would not fit"))
+    }
+}
+
+/// Encrypted values of the version before, by place and plain value. Each is used once, so that equal values
+/// do not get equal ciphertexts.
+type Pool = HashMap<[u8; 32], VecDeque<EncryptedValue>>;
+
+/// The name of a value in the pool: a hash, so that no plain value is kept for it.
+fn name(aad: &str, kind: ValueType, bytes: &[u8]) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(aad.len().to_be_bytes()).chain_update(aad);
+    hash.chain_update(kind.name()).chain_update([0]).chain_update(bytes).finalize().into()
+}
+
+fn pool(before: Option<&Opened>) -> Pool {
+    let mut pool = Pool::new();
+    for value in before.into_iter().flat_map(|before| &before.values) {
+        if let Some(sealed) = &value.sealed {
+            let name = name(&value.aad, sealed.kind, &value.plain.canonical());
+            pool.entry(name).or_default().push_back(sealed.clone());
+        }
+    }
+    pool
+}
+
+struct Work<'w, 'r> {
+    layout: &'w dyn Layout,
+    cipher: Cipher,
+    mac: Mac,
+    pool: Pool,
+    same_key: bool,
+    values: std::vec::IntoIter<Value>,
+    random: &'w mut Random<'r>,
+    edits: Vec<Edit>,
+    problems: Vec<Problem>,
+    /// The plain values in order, comments aside: what must come back.
+    expected: Vec<Plain>,
+    sealed: Sealed,
+}
+
+impl Work<'_, '_> {
+    fn visit(&mut self, visit: Visit<'_, '_>) {
+        // The walk and the values come from the same documents in the same order.
+        let Some(value) = self.values.next() else { return };
+        if !value.is_comment {
+            self.mac.add(&value.plain, visit.covered);
+            self.expected.push(value.plain.clone());
+        }
+        if matches!(value.plain, Plain::Float(float) if float == 0.0 && float.is_sign_negative()) {
+            let problem =
+                Problem::at(ProblemKind::Unreadable("the number -0.0"), self.layout.span(value.site));
+            return self.problems.push(problem.key(value.key_path));
+        }
+        let wanted = visit.covered && !value.plain.is_empty();
+        let edits = match (&value.sealed, wanted) {
+            (Some(_), true) if self.same_key => {
+                self.sealed.kept += 1;
+                return;
+            }
+            (_, true) => self.close(&value, &visit),
+            (Some(_), false) => self.release(&value),
+            (None, false) => return,
+        };
+        match edits {
+            Ok(edits) => self.edits.extend(edits),
+            Err(problem) => self.problems.push(problem.key(value.key_path)),
+        }
+    }
+
+    fn close(&mut self, value: &Value, visit: &Visit<'_, '_>) -> Result<Vec<Edit>, Problem> {
+        let kind = if value.is_comment { ValueType::Comment } else { value.plain.kind() };
+        let bytes = value.plain.canonical();
+        let aad = visit.aad();
+        let kept = self.pool.get_mut(&name(&aad, kind, &bytes)).and_then(VecDeque::pop_front);
+        let sealed = if let Some(kept) = kept {
+            self.sealed.kept += 1;
+            kept
+        } else {
+            if value.sealed.is_none() && !value.is_comment {
+                self.sealed.newly.push(value.key_path.clone());
+            }
+            self.cipher.seal(kind, &bytes, &aad, self.random)
+        };
+        let text = sealed.to_string();
+        // A comment that sops keeps as a list item stays one.
+        match visit.stop {
+            Stop::Comment(_) => self.layout.comment(value.site, &text),
+            Stop::Leaf(..) => self.layout.seal(value.site, &text),
+        }
+    }
+
+    fn release(&mut self, value: &Value) -> Result<Vec<Edit>, Problem> {
+        if value.is_comment {
+            return self.layout.comment(value.site, value.plain.as_text().unwrap_or_default());
+        }
+        self.sealed.released.push(value.key_path.clone());
+        self.layout.open(value.site, &value.plain)
+    }
+}
