@@ -20,7 +20,10 @@ fn seal(text: &str, selector: Option<&str>) -> String {
     let key = DataKey::new([7; 32]);
     let recipe = recipe(selector, &identity);
     let wrapped = AgeKeys::default().wrap(&key, &recipe.groups[0].recipients[0]).unwrap();
-    let file = File::read(text.as_bytes(), Format::Yaml, StoreSettings::default()).unwrap();
+    let file = match File::read(text.as_bytes(), Format::Yaml, StoreSettings::default()) {
+        Ok(file) => file,
+        Err(problems) => return problems.iter().map(|problem| format!("{problem}\n")).collect(),
+    };
     let lock = Lock::New(key, vec![vec![wrapped]]);
     let sealing = Sealing { recipe: &recipe, lock, before: None, now: "2026-11-21T06:00:00Z" };
     let mut count = 0u8;

@@ -108,8 +108,6 @@ fn insert(text: &str, root: NodeRef<'_>, entries: &[Entry<'_>], end: usize) -> I
         let start = entry.key.range().start;
         start - line_start(text, start)
     });
-    // A document that begins on the line of its marker has no lines of its own.
-    let column = if text[line_start(text, end.min(text.len()))..].is_empty() { column } else { column };
     Insert::Lines { at: end, column }
 }
 

@@ -54,7 +54,7 @@ struct ScalarSite {
 /// # Errors
 ///
 /// Everything that keeps it from being read as sops reads it, with its place.
-pub fn read<'b>(bytes: &'b [u8], settings: StoreSettings) -> Result<Parsed<'b>, Vec<Problem>> {
+pub(super) fn read<'b>(bytes: &'b [u8], settings: StoreSettings) -> Result<Parsed<'b>, Vec<Problem>> {
     let source = super::text_source(bytes)?;
     let (documents, sites, places, duplicate_keys) = {
         let mut streams = readings(&source, Limits::DEFAULT);
