@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use super::*;
 use crate::rules::goregex::GoRegex;
 use crate::sops::age::{AgeKeys, Identity};
