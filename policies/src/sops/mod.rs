@@ -19,6 +19,7 @@ pub mod plain;
 pub mod problem;
 pub mod recipient;
 pub mod selector;
+pub mod shamir;
 pub mod state;
 pub mod store;
 pub mod tree;

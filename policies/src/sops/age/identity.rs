@@ -1,38 +1,45 @@
-//! age: identities from key files, and the key service that uses them.
+//! age identities and the files that hold them.
 
-use std::io::Read as _;
+use std::sync::Arc;
 
-use age::armor::ArmoredReader;
 use secrecy::{ExposeSecret as _, SecretString};
-use zeroize::{Zeroize as _, Zeroizing};
 
-use super::keys::{DataKey, KeyError, KeyService, WrappedKey};
-use super::recipient::{Long, Recipient};
+use super::super::recipient::Long;
+use super::passphrase::{self, PassphraseError};
+use super::post_quantum;
 
-/// What kind of identity a line holds.
+/// What kind of identity it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityKind {
     /// `AGE-SECRET-KEY-1…`: opened here.
     X25519,
-    /// `AGE-SECRET-KEY-PQ-1…`: kept as it is; Flux and sops open it (sops 3.12, age 1.3).
+    /// `AGE-SECRET-KEY-PQ-1…`: opened here, by age 1.3 and sops 3.12 and what is newer.
     PostQuantum,
     /// `AGE-PLUGIN-…`: kept as it is; needs a plugin program, which Flux's controllers do not have.
     Plugin,
+    /// An ssh private key; it stands in a file of its own.
+    Ssh,
 }
+
+/// What opens a stanza; shared by the copies of an identity.
+type Opener = Arc<dyn ::age::Identity + Send + Sync>;
 
 /// One age identity. `Debug` shows its kind and public key only.
 #[derive(Clone)]
 pub struct Identity {
     kind: IdentityKind,
     line: SecretString,
-    native: Option<age::x25519::Identity>,
+    /// The public key, where it can be told.
+    recipient: Option<String>,
+    /// What opens; made once, because a post-quantum key costs as much to expand as to use.
+    opener: Option<Opener>,
 }
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity")
             .field("kind", &self.kind)
-            .field("recipient", &self.recipient())
+            .field("recipient", &self.recipient)
             .finish_non_exhaustive()
     }
 }
@@ -77,17 +84,51 @@ impl Identity {
         if !well_formed {
             return Err(LineProblem::Malformed);
         }
-        let native = match kind {
-            IdentityKind::X25519 => Some(line.parse().map_err(|_| LineProblem::Malformed)?),
-            _ => None,
+        Self::of_line(kind, line).ok_or(LineProblem::Malformed)
+    }
+
+    /// Makes what opens out of a well-formed line.
+    fn of_line(kind: IdentityKind, line: &str) -> Option<Self> {
+        let (recipient, opener): (_, Opener) = match kind {
+            IdentityKind::X25519 => {
+                let identity: ::age::x25519::Identity = line.parse().ok()?;
+                (identity.to_public().to_string(), Arc::new(identity))
+            }
+            IdentityKind::PostQuantum => {
+                let identity = post_quantum::Identity::parse(line)?;
+                (identity.recipient().to_string(), Arc::new(identity))
+            }
+            IdentityKind::Plugin | IdentityKind::Ssh => {
+                return Some(Self { kind, line: SecretString::from(line), recipient: None, opener: None });
+            }
         };
-        Ok(Self { kind, line: SecretString::from(line), native })
+        Some(Self {
+            kind,
+            line: SecretString::from(line),
+            recipient: Some(recipient),
+            opener: Some(opener),
+        })
+    }
+
+    /// An ssh key that needs no passphrase (any more).
+    pub(super) fn of_ssh(text: SecretString, recipient: String, key: ::age::ssh::Identity) -> Self {
+        Self {
+            kind: IdentityKind::Ssh,
+            line: text,
+            recipient: Some(recipient),
+            opener: Some(Arc::new(key)),
+        }
     }
 
     /// Makes a new X25519 identity from the system's randomness.
     pub fn generate() -> Self {
-        let native = age::x25519::Identity::generate();
-        Self { kind: IdentityKind::X25519, line: native.to_string(), native: Some(native) }
+        let identity = ::age::x25519::Identity::generate();
+        Self {
+            kind: IdentityKind::X25519,
+            line: identity.to_string(),
+            recipient: Some(identity.to_public().to_string()),
+            opener: Some(Arc::new(identity)),
+        }
     }
 
     /// Its kind.
@@ -95,12 +136,17 @@ impl Identity {
         self.kind
     }
 
-    /// The public key, where it can be told without a program of its own: for X25519.
+    /// The public key, where it can be told without a program of its own: for all but plugins.
     pub fn recipient(&self) -> Option<String> {
-        self.native.as_ref().map(|identity| identity.to_public().to_string())
+        self.recipient.clone()
     }
 
-    /// The identity as it stands in a key file, to write it into a Secret.
+    /// What opens, for all but plugins.
+    pub(super) fn opener(&self) -> Option<&dyn ::age::Identity> {
+        self.opener.as_ref().map(|opener| &**opener as &dyn ::age::Identity)
+    }
+
+    /// The identity as it stands in a key file, to write it into a Secret; of an ssh key its whole file.
     pub fn expose_line(&self) -> &SecretString {
         &self.line
     }
@@ -162,11 +208,17 @@ impl IdentityFile {
     ///
     /// Passphrase-protected, without identity, or with a line that sops refuses.
     pub fn parse(bytes: &[u8]) -> Result<Self, IdentityFileError> {
-        if bytes.starts_with(b"age-encryption.org/v1")
-            || bytes.trim_ascii_start().starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----")
-        {
+        if passphrase::is_encrypted(bytes) {
             return Err(IdentityFileError::PassphraseProtected);
         }
+        Self::parse_lines(bytes, |line| vec![line])
+    }
+
+    /// Reads line by line; `identities_of` gives the identities of one.
+    fn parse_lines(
+        bytes: &[u8],
+        identities_of: impl Fn(&str) -> Vec<&str>,
+    ) -> Result<Self, IdentityFileError> {
         let mut identities = Vec::new();
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -175,9 +227,34 @@ impl IdentityFile {
             }
             let at = |problem| IdentityFileError::Line { line: index + 1, problem };
             let line = std::str::from_utf8(line).map_err(|_| at(LineProblem::NotUtf8))?;
-            identities.push(Identity::parse(line).map_err(at)?);
+            for identity in identities_of(line) {
+                identities.push(Identity::parse(identity).map_err(at)?);
+            }
         }
         if identities.is_empty() { Err(IdentityFileError::Empty) } else { Ok(Self { identities }) }
+    }
+
+    /// Reads a key file that is encrypted with a passphrase, armored or not.
+    ///
+    /// # Errors
+    ///
+    /// The passphrase is wrong; the file is damaged, or encrypted for something else than a passphrase; what
+    /// is in it is not a key file.
+    pub fn decrypt(bytes: &[u8], passphrase: &SecretString) -> Result<Self, PassphraseError> {
+        Ok(Self::parse(&passphrase::open(bytes, passphrase)?)?)
+    }
+
+    /// Reads the value of the environment's `SOPS_AGE_KEY`: as a key file, but several identities may stand on
+    /// one line (`age/keysource.go`, since sops 3.13).
+    ///
+    /// # Errors
+    ///
+    /// As [`IdentityFile::parse`].
+    pub fn parse_words(bytes: &[u8]) -> Result<Self, IdentityFileError> {
+        if passphrase::is_encrypted(bytes) {
+            return Err(IdentityFileError::PassphraseProtected);
+        }
+        Self::parse_lines(bytes, |line| line.split_ascii_whitespace().collect())
     }
 
     /// The identities, in the order of the file.
@@ -188,73 +265,6 @@ impl IdentityFile {
     /// Gives the identities away.
     pub fn into_identities(self) -> Vec<Identity> {
         self.identities
-    }
-}
-
-/// A key service over age identities. Wrapping needs none.
-#[derive(Clone, Debug, Default)]
-pub struct AgeKeys {
-    identities: Vec<Identity>,
-}
-
-impl AgeKeys {
-    /// A service that opens with these identities.
-    pub fn new(identities: Vec<Identity>) -> Self {
-        Self { identities }
-    }
-
-    /// The identities it opens with.
-    pub fn identities(&self) -> &[Identity] {
-        &self.identities
-    }
-}
-
-fn age_only(recipient: &Recipient) -> Result<&str, KeyError> {
-    match recipient {
-        Recipient::Age(age) => Ok(age),
-        other => Err(KeyError::NotServed(other.kind().to_owned())),
-    }
-}
-
-impl KeyService for AgeKeys {
-    fn wrap(&self, key: &DataKey, recipient: &Recipient) -> Result<WrappedKey, KeyError> {
-        let name = age_only(recipient)?;
-        if name.starts_with("ssh-") || name.starts_with("age1pq1") {
-            return Err(KeyError::NotServed("age (ssh or post-quantum)".to_owned()));
-        }
-        let public =
-            name.parse::<age::x25519::Recipient>().map_err(|_| KeyError::BadRecipient(name.to_owned()))?;
-        let enc =
-            age::encrypt_and_armor(&public, key.expose()).map_err(|_| KeyError::Wrap(name.to_owned()))?;
-        Ok(WrappedKey { recipient: recipient.clone(), enc })
-    }
-
-    fn unwrap(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyError> {
-        let name = age_only(&wrapped.recipient)?;
-        let damaged = || KeyError::Damaged(name.to_owned());
-        let reader = ArmoredReader::new(wrapped.enc.as_bytes());
-        let decryptor = age::Decryptor::new(reader).map_err(|_| damaged())?;
-        let native =
-            self.identities.iter().filter_map(|identity| identity.native.as_ref()).collect::<Vec<_>>();
-        let opened = decryptor.decrypt(native.iter().map(|identity| *identity as &dyn age::Identity));
-        let mut reader = opened.map_err(|error| match error {
-            age::DecryptError::NoMatchingKeys | age::DecryptError::KeyDecryptionFailed => {
-                KeyError::NoIdentity {
-                    recipient: name.to_owned(),
-                    tried: native.len(),
-                    skipped: self.identities.len() - native.len(),
-                }
-            }
-            _ => damaged(),
-        })?;
-        // One byte more than a key, so that a longer text is noticed.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(64));
-        reader.by_ref().take(33).read_to_end(&mut bytes).map_err(|_| damaged())?;
-        let mut key: [u8; 32] =
-            bytes.as_slice().try_into().map_err(|_| KeyError::NotADataKey(name.to_owned()))?;
-        let data_key = DataKey::new(key);
-        key.zeroize();
-        Ok(data_key)
     }
 }
 
@@ -281,7 +291,8 @@ mod tests {
         assert_eq!(kinds, [IdentityKind::X25519, IdentityKind::PostQuantum, IdentityKind::Plugin]);
         assert_eq!(file.identities()[0], one);
         assert!(one.recipient().unwrap().starts_with("age1"));
-        assert_eq!(file.identities()[1].recipient(), None);
+        assert!(file.identities()[1].recipient().unwrap().starts_with("age1pq1"));
+        assert_eq!(file.identities()[2].recipient(), None);
         assert_eq!(line(&file.identities()[1]), pq);
         assert!(!format!("{file:?}").contains(&line(&one)[20..30]));
     }
@@ -312,37 +323,5 @@ mod tests {
             assert!(!error.to_string().contains("hunter2") && !error.to_string().contains(&good[20..]));
         }
         assert_eq!(IdentityFile::parse(b"\xff\n").unwrap_err(), at(1, LineProblem::NotUtf8));
-    }
-
-    #[test]
-    fn what_is_wrapped_opens_with_its_identity_alone() {
-        let (mine, other) = (Identity::generate(), Identity::generate());
-        let recipient = Recipient::Age(mine.recipient().unwrap());
-        let key = DataKey::new([9; 32]);
-        let wrapped = AgeKeys::default().wrap(&key, &recipient).unwrap();
-        assert!(wrapped.enc.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"));
-        assert_eq!(AgeKeys::new(vec![other.clone(), mine]).unwrap(&wrapped).unwrap(), key);
-        let pq = Identity::parse(&bech32("AGE-SECRET-KEY-PQ-", &[7; 32])).unwrap();
-        let error = AgeKeys::new(vec![other, pq]).unwrap(&wrapped).unwrap_err();
-        assert!(matches!(error, KeyError::NoIdentity { tried: 1, skipped: 1, .. }), "{error}");
-        assert_eq!(format!("{key:?}"), "DataKey(…)");
-    }
-
-    #[test]
-    fn bad_recipients_and_damage_are_told_apart() {
-        let key = DataKey::new([9; 32]);
-        let keys = AgeKeys::new(vec![Identity::generate()]);
-        let wrap = |recipient| keys.wrap(&key, &recipient).unwrap_err();
-        assert!(matches!(wrap(Recipient::Pgp("AB".into())), KeyError::NotServed(_)));
-        assert!(matches!(wrap(Recipient::Age("age1nope".into())), KeyError::BadRecipient(_)));
-        assert!(matches!(wrap(Recipient::Age("ssh-rsa A".into())), KeyError::NotServed(_)));
-        let recipient = Recipient::Age(keys.identities()[0].recipient().unwrap());
-        let unwrap = |enc: &str| {
-            keys.unwrap(&WrappedKey { recipient: recipient.clone(), enc: enc.into() }).unwrap_err()
-        };
-        assert!(matches!(unwrap("nothing"), KeyError::Damaged(_)));
-        let public = keys.identities()[0].recipient().unwrap().parse::<age::x25519::Recipient>().unwrap();
-        let long = age::encrypt_and_armor(&public, &[1; 40]).unwrap();
-        assert!(matches!(unwrap(&long), KeyError::NotADataKey(_)));
     }
 }
