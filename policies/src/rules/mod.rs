@@ -9,8 +9,10 @@ use std::sync::Arc;
 pub use problem::{Problem, Problems, Weight};
 
 use crate::finding::Span;
+use crate::sops::file::Recipe;
 use crate::sops::recipient::{KeyGroup, Recipient};
 use crate::sops::selector::Selector;
+use crate::sops::store::StoreSettings;
 use goregex::GoRegex;
 use sha2::{Digest as _, Sha256};
 
@@ -46,6 +48,16 @@ impl Rule {
         self.selector.clone().unwrap_or_default()
     }
 
+    /// How the rule wants files encrypted.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            groups: self.groups.clone(),
+            shamir_threshold: self.shamir_threshold,
+            selector: self.selector.clone(),
+            mac_only_encrypted: self.mac_only_encrypted,
+        }
+    }
+
     /// All recipients of all groups.
     pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
         self.groups.iter().flat_map(|group| &group.recipients)
@@ -68,6 +80,8 @@ struct Inner {
     base: Vec<u8>,
     /// `None` where `creation_rules` is missing or null: sops then acts as if there were no file.
     rules: Option<Vec<Rule>>,
+    stores: StoreSettings,
+    destinations: usize,
     problems: Vec<Problem>,
     fingerprint: [u8; 32],
 }
@@ -92,7 +106,14 @@ impl Rules {
         let hash =
             Sha256::new().chain_update(base.len().to_be_bytes()).chain_update(base).chain_update(bytes);
         let fingerprint = hash.finalize().into();
-        let inner = Inner { base: base.to_owned(), rules: read.rules, problems: read.problems, fingerprint };
+        let inner = Inner {
+            base: base.to_owned(),
+            rules: read.rules,
+            stores: read.stores,
+            destinations: read.destinations,
+            problems: read.problems,
+            fingerprint,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -115,6 +136,16 @@ impl Rules {
     /// The same for the same bytes at the same place, and for nothing else: part of a cache's key.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.inner.fingerprint
+    }
+
+    /// How new files are to be laid out: the section `stores`.
+    pub fn stores(&self) -> StoreSettings {
+        self.inner.stores
+    }
+
+    /// How many `destination_rules` there are: `sops publish` uses them, and nothing here does.
+    pub fn destination_rules(&self) -> usize {
+        self.inner.destinations
     }
 
     /// The path as `path_regex` sees it: relative to the folder of the `.sops.yaml`; a path outside of

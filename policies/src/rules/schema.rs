@@ -6,16 +6,22 @@ use super::problem::{Problem, Weight};
 use super::{GoRegex, Rule};
 use crate::sops::recipient::{KeyGroup, Recipient, age_recipient_problem};
 use crate::sops::selector::Selector;
+use crate::sops::store::StoreSettings;
+use crate::yaml::resolve::Resolved;
 use crate::yaml::{Entry, Limits, NodeRef, Reading, Sort, Source, readings};
 
 /// What was read.
 pub(super) struct Read {
     pub(super) rules: Option<Vec<Rule>>,
+    pub(super) stores: StoreSettings,
+    pub(super) destinations: usize,
     pub(super) problems: Vec<Problem>,
 }
 
 /// Rules in one file: each has patterns to compile.
 const MOST_RULES: usize = 1000;
+
+const STORES: [&str; 5] = ["yaml", "json", "json_binary", "dotenv", "ini"];
 
 const TOP: [&str; 3] = ["creation_rules", "destination_rules", "stores"];
 
@@ -40,11 +46,11 @@ const GROUP: [&str; 8] = ["merge", "kms", "gcp_kms", "hckms", "azure_keyvault", 
 /// Reads the file with every problem in it.
 pub(super) fn read(bytes: &[u8]) -> Read {
     let source = Source::new(bytes);
-    let mut reader = Reader { problems: Vec::new() };
+    let mut reader = Reader { problems: Vec::new(), stores: StoreSettings::default(), destinations: 0 };
     let mut streams = readings(&source, Limits::DEFAULT);
     // sops reads YAML 1.1's line ends; that reading is the second one, where there are two.
     streams.retain(|(reading, _)| *reading != Reading::Forgiving);
-    let Some((_, stream)) = streams.pop() else { return Read { rules: None, problems: Vec::new() } };
+    let Some((_, stream)) = streams.pop() else { return reader.finish(None) };
     for error in stream.errors() {
         reader.problems.push(Problem {
             weight: Weight::Error,
@@ -55,15 +61,21 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     // Only the first document counts, as with any Go program that unmarshals once.
     let root = stream.documents().next().map(|(_, root)| root);
     let rules = root.and_then(|root| reader.file(root));
-    reader.problems.sort_by_key(|problem| problem.span.bytes.start);
-    Read { rules, problems: reader.problems }
+    reader.finish(rules)
 }
 
 struct Reader {
     problems: Vec<Problem>,
+    stores: StoreSettings,
+    destinations: usize,
 }
 
 impl Reader {
+    fn finish(mut self, rules: Option<Vec<Rule>>) -> Read {
+        self.problems.sort_by_key(|problem| problem.span.bytes.start);
+        Read { rules, stores: self.stores, destinations: self.destinations, problems: self.problems }
+    }
+
     fn error(&mut self, node: NodeRef<'_>, what: impl Into<String>) {
         self.problems.push(Problem { weight: Weight::Error, what: what.into(), span: node.span() });
     }
@@ -108,8 +120,20 @@ impl Reader {
     fn file(&mut self, root: NodeRef<'_>) -> Option<Vec<Rule>> {
         let mut rules = None;
         for (key, entry) in self.entries(root, "the file", &TOP) {
-            if key != "creation_rules" || entry.value.is_empty_scalar() {
+            if entry.value.is_empty_scalar() {
                 continue;
+            }
+            match key.as_str() {
+                "creation_rules" => {}
+                "destination_rules" => {
+                    self.destinations = entry.value.items().count();
+                    continue;
+                }
+                "stores" => {
+                    self.stores(entry.value);
+                    continue;
+                }
+                _ => continue,
             }
             if entry.value.sort() != Sort::Sequence {
                 self.error(entry.value, "`creation_rules` must be a list");
@@ -123,6 +147,28 @@ impl Reader {
         }
         self.shadowed(rules.as_deref().unwrap_or_default());
         rules
+    }
+
+    /// `stores: {yaml: {indent: 2}, …}`.
+    fn stores(&mut self, node: NodeRef<'_>) {
+        for (store, entry) in self.entries(node, "`stores`", &STORES) {
+            for (key, setting) in self.entries(entry.value, "a store", &["indent"]) {
+                let Resolved::Int(indent) = setting.value.resolved() else {
+                    if key == "indent" {
+                        self.error(setting.value, "`indent` must be a number");
+                    }
+                    continue;
+                };
+                match (store.as_str(), u8::try_from(indent), i8::try_from(indent)) {
+                    ("yaml", Ok(0), _) => {}
+                    ("yaml", Ok(indent), _) => self.stores.yaml_indent = Some(indent),
+                    ("yaml", Err(_), _) => self.error(setting.value, "sops takes no such indentation"),
+                    ("json", _, Ok(indent)) => self.stores.json_indent = Some(indent),
+                    ("json_binary", _, Ok(indent)) => self.stores.json_binary_indent = Some(indent),
+                    _ => {}
+                }
+            }
+        }
     }
 
     fn rule(&mut self, node: NodeRef<'_>) -> Rule {
@@ -168,8 +214,8 @@ impl Reader {
                 rule.path_regex = pattern.and_then(|pattern| self.regex(value, key, &pattern));
             }
             "mac_only_encrypted" => match value.resolved() {
-                crate::yaml::resolve::Resolved::Bool(on) => rule.mac_only_encrypted = on,
-                crate::yaml::resolve::Resolved::Null => {}
+                Resolved::Bool(on) => rule.mac_only_encrypted = on,
+                Resolved::Null => {}
                 _ => self.error(value, "`mac_only_encrypted` must be true or false"),
             },
             "shamir_threshold" => rule.shamir_threshold = self.count(value),
@@ -217,8 +263,8 @@ impl Reader {
 
     fn count(&mut self, node: NodeRef<'_>) -> Option<u32> {
         match node.resolved() {
-            crate::yaml::resolve::Resolved::Int(count) if count >= 0 => u32::try_from(count).ok(),
-            crate::yaml::resolve::Resolved::Null => None,
+            Resolved::Int(count) if count >= 0 => u32::try_from(count).ok(),
+            Resolved::Null => None,
             _ => {
                 self.error(node, "`shamir_threshold` must be a number");
                 None

@@ -4,6 +4,7 @@
 //! what was made is read again, opened and compared before it is given back.
 
 mod conform;
+mod kubernetes;
 mod open;
 mod seal;
 mod stamp;

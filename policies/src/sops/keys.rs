@@ -245,9 +245,12 @@ pub fn unlock(metadata: &Metadata, keys: &dyn KeyService) -> Result<DataKey, Loc
             Ok(KeyBytes::Whole(key)) if groups == 1 => return Ok(key),
             Ok(KeyBytes::Share(share)) if groups > 1 => shares.push(share),
             // The other of the two: what is wrapped does not fit the file.
-            Ok(_) => locked.tried.extend(group.iter().take(1).map(|wrapped| {
-                tried((wrapped, KeyError::NotADataKey(wrapped.recipient.to_string())))
-            })),
+            Ok(_) => locked.tried.extend(
+                group
+                    .iter()
+                    .take(1)
+                    .map(|wrapped| tried((wrapped, KeyError::NotADataKey(wrapped.recipient.to_string())))),
+            ),
             Err(errors) => locked.tried.extend(group.iter().zip(errors).map(tried)),
         }
         if shares.len() == needed {

@@ -65,6 +65,9 @@ pub enum ProblemKind {
     /// A value that the format cannot hold.
     #[error("the value cannot be written in this format: {0}")]
     Unwritable(&'static str),
+    /// A selector that hides what an API server reads.
+    #[error("would be encrypted too, and Flux could not apply the object")]
+    HiddenHeader,
     /// No metadata.
     #[error("the file is not encrypted: it has no `sops` metadata")]
     NotEncrypted,

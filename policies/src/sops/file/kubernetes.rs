@@ -1,0 +1,32 @@
+//! What Kubernetes has to read in a file that is encrypted: Flux applies no object whose kind is hidden.
+
+use super::{File, Recipe};
+use crate::sops::problem::{Problem, ProblemKind};
+use crate::sops::tree::{Branch, Item, Stop, walk};
+
+impl File<'_> {
+    /// The first part of a Kubernetes object that the recipe would encrypt and that an API server has to read:
+    /// `apiVersion`, `kind`, `metadata`. `None` where all is well, or no document is an object.
+    pub fn hidden_header(&self, recipe: &Recipe) -> Option<Problem> {
+        let selector = recipe.selector_for(self.format);
+        let mut hidden = None;
+        for document in self.parsed.documents.iter().filter(|document| is_object(document)) {
+            walk(document, &selector, &mut |visit| {
+                let (Stop::Leaf(plain, site), Some(top)) = (visit.stop, visit.path.first()) else { return };
+                let header = matches!(*top, "apiVersion" | "kind" | "metadata");
+                if header && visit.covered && !plain.is_empty() && hidden.is_none() {
+                    let key = crate::yaml::KeyPath::of(visit.path).to_string();
+                    let span = self.parsed.layout.span(site);
+                    hidden = Some(Problem::at(ProblemKind::HiddenHeader, span).key(key));
+                }
+            });
+        }
+        hidden
+    }
+}
+
+fn is_object(document: &Branch) -> bool {
+    let has =
+        |name: &str| document.items.iter().any(|item| matches!(item, Item::Entry(key, _) if key == name));
+    has("apiVersion") && has("kind")
+}
