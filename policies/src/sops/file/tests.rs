@@ -17,7 +17,7 @@ fn seal(text: &str, selector: Option<&str>) -> String {
     let identity = Identity::generate();
     let key = DataKey::new([7; 32]);
     let recipe = recipe(selector, &identity);
-    let wrapped = AgeKeys::default().wrap(&key, &recipe.groups[0].recipients[0]).unwrap();
+    let wrapped = AgeKeys::default().wrap(&key.clone().into(), &recipe.groups[0].recipients[0]).unwrap();
     let file = match File::read(text.as_bytes(), Format::Yaml, StoreSettings::default()) {
         Ok(file) => file,
         Err(problems) => return problems.iter().map(|problem| format!("{problem}\n")).collect(),
