@@ -2,10 +2,9 @@
 
 pub mod json;
 pub mod push;
-mod shown;
 pub mod text;
 
-pub use shown::{in_shell, shown, wrapped};
+pub use crate::edge::{in_shell, shown, wrapped};
 
 use kubiya_policies::finding::{Finding, Severity};
 

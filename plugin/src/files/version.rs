@@ -1,0 +1,85 @@
+//! One version of a file, and whether it still is the one on the disk.
+
+use super::{FileError, MAX_BYTES};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// What tells one version of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+/// A file as it was when it was read.
+#[derive(Debug)]
+pub struct Version {
+    path: PathBuf,
+    bytes: Zeroizing<Vec<u8>>,
+    stamp: Stamp,
+    /// Permissions, without the kind of file.
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+}
+
+impl Version {
+    /// Reads a file. Symbolic links are followed, within `top` where one is given.
+    ///
+    /// # Errors
+    /// It is missing, unreadable, no file, too large, or leads outside.
+    pub fn read(path: &Path, top: Option<&Path>) -> Result<Self, FileError> {
+        let resolved = path.canonicalize().map_err(FileError::Read)?;
+        if top.is_some_and(|top| !resolved.starts_with(top)) {
+            return Err(FileError::LeadsOutside);
+        }
+        let mut file = std::fs::File::open(&resolved).map_err(FileError::Read)?;
+        let metadata = file.metadata().map_err(FileError::Read)?;
+        if !metadata.is_file() {
+            return Err(FileError::NotAFile);
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(FileError::TooLarge);
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
+        file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(FileError::Read)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(FileError::TooLarge);
+        }
+        let owner = (metadata.uid(), metadata.gid());
+        Ok(Self { path: resolved, bytes, stamp: stamp(&metadata), mode: metadata.mode() & 0o7777, owner })
+    }
+
+    /// Where it is, links resolved.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was in it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether the disk still holds this version.
+    ///
+    /// # Errors
+    /// It does not, or that cannot be told.
+    pub(super) fn still_there(&self) -> Result<(), FileError> {
+        let metadata = std::fs::metadata(&self.path).map_err(FileError::Read)?;
+        if stamp(&metadata) == self.stamp { Ok(()) } else { Err(FileError::Changed) }
+    }
+}
+
+fn stamp(metadata: &std::fs::Metadata) -> Stamp {
+    Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.len(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
+}

@@ -1,0 +1,30 @@
+//! Secrets in files: which rule is for a file, and encrypting, opening and judging it by that rule.
+//!
+//! The format is `kubiya_policies::sops`; here it meets the disk, Git and the keys at hand.
+
+mod change;
+mod config;
+mod earlier;
+mod encrypt;
+mod open;
+mod problems;
+mod random;
+mod select;
+
+pub use change::{Change, Sealed, seal};
+pub use config::{Configs, Governed};
+pub use earlier::Earlier;
+pub use encrypt::{Done, Options, encrypt};
+pub use open::{Secret, open, read};
+pub use problems::{failure_of, file_failure, shown};
+pub use random::random;
+pub use select::{Candidate, Chosen, choose, repository_top};
+
+use kubiya_hook::edge::Failure;
+use kubiya_policies::sops::keys::{KeyService, Locked};
+
+/// The keys at hand, and what to say where they do not open a file.
+pub trait Keys: KeyService + Sync {
+    /// Which keys were tried, from where, and for whom the file is.
+    fn explain(&self, locked: &Locked) -> Failure;
+}

@@ -1,0 +1,192 @@
+//! Which files a command is about.
+
+use super::config::Configs;
+use super::problems::{file_failure, shown};
+use crate::files::{FileError, Version};
+use kubiya_hook::edge::Failure;
+use kubiya_hook::git::Repository;
+use kubiya_policies::builtin as codes;
+use kubiya_policies::check::{Input, PathKind, Role, check, path_class};
+use kubiya_policies::finding::{Code, Severity};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+/// A file to be worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it is; absolute, links resolved.
+    pub path: PathBuf,
+    /// The user named it, so that it must be worked on; else it was found in a folder.
+    pub named: bool,
+    /// It has metadata.
+    pub encrypted: bool,
+    /// It holds something that must be encrypted and is not.
+    pub plain: bool,
+}
+
+/// What was chosen.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// Files, sorted by path.
+    pub candidates: Vec<Candidate>,
+    /// How many files were looked at.
+    pub looked_at: usize,
+    /// Files that could not be read.
+    pub failures: Vec<Failure>,
+}
+
+/// What encryption mends.
+const MENDED: [Code; 6] = [
+    codes::PLAIN_SECRET,
+    codes::PARTLY_ENCRYPTED,
+    codes::NOT_ENCRYPTED,
+    codes::GENERATOR_SOURCE,
+    codes::SECRET_PATCH,
+    codes::KUBECONFIG,
+];
+
+/// The top of the work tree that a folder is in.
+#[must_use]
+pub fn repository_top(folder: &Path) -> Option<PathBuf> {
+    let folder = folder.canonicalize().ok()?;
+    let top = Repository::open_at(&folder).ok()?.work_tree()?.canonicalize().ok()?;
+    folder.starts_with(&top).then_some(top)
+}
+
+/// The files of a command: those named; in folders (without any path, in the repository) those that are
+/// encrypted, or that the hook would refuse for being plain. Ignored files are passed over in folders.
+///
+/// # Errors
+/// A path that is not there; no path outside of a repository.
+pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Result<Chosen, Failure> {
+    let mut folders = Vec::new();
+    let mut chosen = Chosen::default();
+    let mut problems = Vec::new();
+    for path in paths {
+        match path.canonicalize() {
+            Ok(path) if path.is_dir() => folders.push(path),
+            Ok(resolved) => chosen.named(path, resolved, top),
+            Err(error) => problems.push(file_failure(path, &FileError::Read(error))),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure::all(format!("{} paths cannot be read", problems.len()), problems));
+    }
+    if paths.is_empty() {
+        let top = top.ok_or_else(|| {
+            Failure::usage("not in a Git repository: name the files or folders")
+                .hint("kubectl kubiya encrypt PATH …")
+        })?;
+        folders.push(top.to_owned());
+    }
+    chosen.look_into(&folders, top, configs);
+    chosen.candidates.sort_by(|a, b| a.path.cmp(&b.path));
+    chosen.candidates.dedup_by(|a, b| a.path == b.path && { b.named |= a.named; true });
+    Ok(chosen)
+}
+
+impl Chosen {
+    fn named(&mut self, given: &Path, resolved: PathBuf, top: Option<&Path>) {
+        self.looked_at += 1;
+        match Version::read(given, top.filter(|top| within(given, top))) {
+            Ok(version) => {
+                let encrypted = may_be_encrypted(version.bytes());
+                self.candidates.push(Candidate { path: resolved, named: true, encrypted, plain: !encrypted });
+            }
+            Err(error) => self.failures.push(file_failure(given, &error)),
+        }
+    }
+
+    fn look_into(&mut self, folders: &[PathBuf], top: Option<&Path>, configs: &Configs) {
+        let files = files_below(folders);
+        self.looked_at += files.len();
+        let looked = files.par_iter().map(|path| look(path, configs, Role::File)).collect::<Vec<_>>();
+        let mut references = BTreeMap::new();
+        for (path, looked) in files.iter().zip(looked) {
+            match looked {
+                Ok(Look { candidate, references: named }) => {
+                    self.candidates.extend(candidate);
+                    references.extend(named);
+                }
+                Err(error) => self.failures.push(file_failure(path, &error)),
+            }
+        }
+        // What a kustomization makes a Secret of, or patches one with, is judged in that role.
+        let here = files.iter().collect::<BTreeSet<_>>();
+        let inside = |path: &PathBuf| here.contains(path) || top.is_some_and(|top| path.starts_with(top));
+        for (path, role) in references.into_iter().filter(|(path, _)| inside(path) && path.is_file()) {
+            if let Ok(Look { candidate: Some(candidate), .. }) = look(&path, configs, role) {
+                self.candidates.push(candidate);
+            }
+        }
+    }
+}
+
+/// Whether a path, links in it not followed, is below a folder.
+fn within(given: &Path, top: &Path) -> bool {
+    std::path::absolute(given).is_ok_and(|path| path.starts_with(top))
+}
+
+/// All files below folders, without what Git ignores and Git's own.
+fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in folders {
+        let mut walk = ignore::WalkBuilder::new(folder);
+        walk.hidden(false).ignore(false).filter_entry(|entry| entry.file_name() != ".git");
+        let found = walk.build().filter_map(Result::ok);
+        files.extend(found.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file())).map(|entry| entry.into_path()));
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
+struct Look {
+    candidate: Option<Candidate>,
+    references: Vec<(PathBuf, Role)>,
+}
+
+fn look(path: &Path, configs: &Configs, role: Role) -> Result<Look, FileError> {
+    let version = match Version::read(path, None) {
+        // Nothing that large is encrypted by SOPS; the hook judges it.
+        Err(FileError::TooLarge) => return Ok(Look { candidate: None, references: Vec::new() }),
+        version => version?,
+    };
+    let governed = configs.governing(path).ok().flatten();
+    let rules = governed.as_deref().map(|governed| &governed.rules);
+    let absolute = path.as_os_str().as_bytes();
+    // References are relative to the root of what is judged: here of the file system.
+    let rooted = absolute.strip_prefix(b"/").unwrap_or(absolute);
+    if path_class(absolute, rules).kind == PathKind::SopsConfig {
+        return Ok(Look { candidate: None, references: Vec::new() });
+    }
+    let report = check(&Input { path: rooted, bytes: version.bytes(), rules: None, role });
+    let by_rule = rules.is_some().then(|| check(&Input { path: absolute, bytes: version.bytes(), rules, role }));
+    let findings = by_rule.iter().flat_map(|report| &report.findings).chain(&report.findings);
+    let plain = findings
+        .filter(|finding| finding.severity == Severity::Error)
+        .any(|finding| MENDED.contains(&finding.code));
+    let encrypted = may_be_encrypted(version.bytes());
+    let candidate = (plain || encrypted).then(|| Candidate {
+        path: path.to_owned(),
+        named: false,
+        encrypted,
+        plain,
+    });
+    let references = report.references.into_iter().map(|reference| {
+        let path = Path::new("/").join(OsStr::from_bytes(&reference.path));
+        (path, reference.role)
+    });
+    Ok(Look { candidate, references: references.collect() })
+}
+
+/// Whether the bytes hold what all encrypted files do; reading them tells for sure.
+fn may_be_encrypted(bytes: &[u8]) -> bool {
+    let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    has(b"ENC[AES256_GCM,") && has(b"sops") && has(b"lastmodified")
+}
+
+
