@@ -100,7 +100,8 @@ fn read_secret(mut terminal: &File, question: &str) -> Option<SecretString> {
             b'\r' | b'\n' => break,
             CTRL_C => {
                 drop(restored);
-                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
                 return None;
             }
             CTRL_D if typed.is_empty() => return None,

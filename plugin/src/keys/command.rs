@@ -83,9 +83,7 @@ mod tests {
 
     fn run(text: &str) -> Result<String, String> {
         let output = KeyCommand::new(text.to_owned()).run("age1you").unwrap();
-        output
-            .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
-            .map_err(|error| error.to_string())
+        output.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]

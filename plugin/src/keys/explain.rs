@@ -49,7 +49,7 @@ fn recipients(locked: &Locked) -> Vec<String> {
     let mut groups: Vec<(usize, Vec<String>)> = Vec::new();
     for tried in &locked.tried {
         let shown = match &tried.recipient {
-            Recipient::Age(_) => tried.recipient.to_string(),
+            Recipient::Age(age) => short(age),
             other => format!("{} {other}", other.kind()),
         };
         match groups.last_mut() {
@@ -83,10 +83,16 @@ fn places(looked: &[Looked]) -> Vec<String> {
         let name = &place.name;
         match &place.found {
             Found::Nothing => empty.push(name.as_str()),
-            Found::Identities(public) => lines.push(format!("{name} has {}", public.join(", "))),
+            Found::Identities(public) => {
+                let public = public.iter().map(|public| short(public)).collect::<Vec<_>>();
+                lines.push(format!("{name} has {}", public.join(", ")));
+            }
             Found::Protected(None) => lines.push(format!("{name} is protected with a passphrase")),
             Found::Protected(Some(public)) => {
-                lines.push(format!("{name} is protected with a passphrase, and not asked for: it is {public}"));
+                lines.push(format!(
+                    "{name} is protected with a passphrase, and not asked for: it is {}",
+                    short(public)
+                ));
             }
             Found::Problem(problem) => lines.push(format!("{name}: {problem}")),
             Found::NotRun => lines.push(format!("{name} was not run: the file has no age recipient")),
@@ -96,4 +102,14 @@ fn places(looked: &[Looked]) -> Vec<String> {
         lines.push(format!("nothing at {}", empty.join(", ")));
     }
     lines
+}
+
+/// Post-quantum and RSA keys go over many lines; their ends tell them apart.
+fn short(public: &str) -> String {
+    let count = public.chars().count();
+    if count <= 100 {
+        return public.to_owned();
+    }
+    let end = public.chars().skip(count - 24).collect::<String>();
+    format!("{}…{end}", public.chars().take(32).collect::<String>())
 }

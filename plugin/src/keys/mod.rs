@@ -13,6 +13,8 @@ mod places;
 mod plugins;
 mod ring;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use args::KeyArgs;
 pub use ask::{Ask, Terminal};

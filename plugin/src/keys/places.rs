@@ -6,10 +6,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Looks a variable up.
+type Variable = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// The environment of a run: variables and the current folder.
 #[derive(Clone)]
 pub struct Surroundings {
-    variable: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    variable: Arc<Variable>,
     folder: PathBuf,
 }
 

@@ -83,8 +83,7 @@ impl Plugins {
 pub(super) fn wrap(secret: &KeyBytes, recipient: &Recipient, talk: &Talk) -> Result<WrappedKey, KeyError> {
     let name = recipient.to_string();
     let helper = |problem: String| KeyError::Helper { recipient: name.clone(), problem };
-    let public =
-        name.parse::<age::plugin::Recipient>().map_err(|_| KeyError::BadRecipient(name.clone()))?;
+    let public = name.parse::<age::plugin::Recipient>().map_err(|_| KeyError::BadRecipient(name.clone()))?;
     let plugin = RecipientPluginV1::new(public.plugin(), std::slice::from_ref(&public), &[], talk.clone())
         .map_err(|error| helper(unresolved(&error)))?;
     wrap_with(&plugin, secret, recipient).map_err(|error| helper(one_line(&error)))

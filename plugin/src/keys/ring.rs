@@ -352,10 +352,7 @@ impl KeyService for KeyRing {
 pub(super) fn warn_if_open(source: &KeySource, ask: &dyn Ask) {
     if source.is_open_to_others() {
         let name = source.name();
-        ask.warn(
-            &format!("{name}: others on this machine may read this key"),
-            &format!("chmod 600 {name}"),
-        );
+        ask.warn(&format!("{name}: others on this machine may read this key"), &format!("chmod 600 {name}"));
     }
 }
 
@@ -381,5 +378,6 @@ fn told(error: &dyn std::error::Error) -> String {
 
 fn is_ssh_key(bytes: &[u8]) -> bool {
     let first = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    first.trim_ascii_end().starts_with(b"-----BEGIN ") && first.trim_ascii_end().ends_with(b" PRIVATE KEY-----")
+    first.trim_ascii_end().starts_with(b"-----BEGIN ")
+        && first.trim_ascii_end().ends_with(b" PRIVATE KEY-----")
 }

@@ -211,7 +211,7 @@ impl Locked {
         match (self.shares, self.groups) {
             (Some(error), _) => error.to_string(),
             (None, 0) => "the file has no wrapped data key".to_owned(),
-            (None, 1) => format!("no key opens it; it has {} recipients", self.tried.len()),
+            (None, 1) => "none of the keys at hand opens it".to_owned(),
             (None, groups) => {
                 format!("{} of its {groups} key groups have to open, {} did", self.needed, self.opened)
             }
@@ -245,9 +245,12 @@ pub fn unlock(metadata: &Metadata, keys: &dyn KeyService) -> Result<DataKey, Loc
             Ok(KeyBytes::Whole(key)) if groups == 1 => return Ok(key),
             Ok(KeyBytes::Share(share)) if groups > 1 => shares.push(share),
             // The other of the two: what is wrapped does not fit the file.
-            Ok(_) => locked.tried.extend(group.iter().take(1).map(|wrapped| {
-                tried((wrapped, KeyError::NotADataKey(wrapped.recipient.to_string())))
-            })),
+            Ok(_) => locked.tried.extend(
+                group
+                    .iter()
+                    .take(1)
+                    .map(|wrapped| tried((wrapped, KeyError::NotADataKey(wrapped.recipient.to_string())))),
+            ),
             Err(errors) => locked.tried.extend(group.iter().zip(errors).map(tried)),
         }
         if shares.len() == needed {

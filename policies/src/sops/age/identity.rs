@@ -102,22 +102,12 @@ impl Identity {
                 return Some(Self { kind, line: SecretString::from(line), recipient: None, opener: None });
             }
         };
-        Some(Self {
-            kind,
-            line: SecretString::from(line),
-            recipient: Some(recipient),
-            opener: Some(opener),
-        })
+        Some(Self { kind, line: SecretString::from(line), recipient: Some(recipient), opener: Some(opener) })
     }
 
     /// An ssh key that needs no passphrase (any more).
     pub(super) fn of_ssh(text: SecretString, recipient: String, key: ::age::ssh::Identity) -> Self {
-        Self {
-            kind: IdentityKind::Ssh,
-            line: text,
-            recipient: Some(recipient),
-            opener: Some(Arc::new(key)),
-        }
+        Self { kind: IdentityKind::Ssh, line: text, recipient: Some(recipient), opener: Some(Arc::new(key)) }
     }
 
     /// Makes a new X25519 identity from the system's randomness.

@@ -153,9 +153,7 @@ impl KeyService for AgeKeys {
         let name = age_only(recipient)?;
         let bad = || KeyError::BadRecipient(name.to_owned());
         let public: Box<dyn ::age::Recipient> = match RecipientKind::of(name).ok_or_else(bad)? {
-            RecipientKind::X25519 => {
-                Box::new(name.parse::<::age::x25519::Recipient>().map_err(|_| bad())?)
-            }
+            RecipientKind::X25519 => Box::new(name.parse::<::age::x25519::Recipient>().map_err(|_| bad())?),
             RecipientKind::PostQuantum => Box::new(post_quantum::Recipient::parse(name).ok_or_else(bad)?),
             RecipientKind::Ssh => Box::new(name.parse::<::age::ssh::Recipient>().map_err(|_| bad())?),
             RecipientKind::Plugin(plugin) => {

@@ -39,8 +39,7 @@ pub(super) fn is_encrypted(bytes: &[u8]) -> bool {
 
 /// Decrypts an age file with a passphrase.
 pub(super) fn open(bytes: &[u8], passphrase: &SecretString) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
-    let decryptor =
-        ::age::Decryptor::new(ArmoredReader::new(bytes)).map_err(|_| PassphraseError::Damaged)?;
+    let decryptor = ::age::Decryptor::new(ArmoredReader::new(bytes)).map_err(|_| PassphraseError::Damaged)?;
     if !decryptor.is_scrypt() {
         return Err(PassphraseError::NotAPassphrase);
     }
@@ -48,9 +47,9 @@ pub(super) fn open(bytes: &[u8], passphrase: &SecretString) -> Result<Zeroizing<
     identity.set_max_work_factor(MAX_WORK);
     let reader = decryptor.decrypt(std::iter::once(&identity as &dyn ::age::Identity));
     let reader = reader.map_err(|error| match error {
-        DecryptError::DecryptionFailed
-        | DecryptError::KeyDecryptionFailed
-        | DecryptError::NoMatchingKeys => PassphraseError::Wrong,
+        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys => {
+            PassphraseError::Wrong
+        }
         _ => PassphraseError::Damaged,
     })?;
     let mut text = Zeroizing::new(Vec::with_capacity(bytes.len()));

@@ -50,10 +50,12 @@ impl std::fmt::Display for Recipient {
 
 impl ::age::Recipient for Recipient {
     fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
-        let failed = || EncryptError::Io(std::io::Error::other("no key can be agreed on with this recipient"));
+        let failed =
+            || EncryptError::Io(std::io::Error::other("no key can be agreed on with this recipient"));
         let (encapsulated, shared) = self.0.encapsulate().ok_or_else(failed)?;
         let (cipher, nonce) = key_schedule(&shared).ok_or_else(failed)?;
-        let body = cipher.encrypt(&nonce.into(), file_key.expose_secret().as_slice()).map_err(|_| failed())?;
+        let body =
+            cipher.encrypt(&nonce.into(), file_key.expose_secret().as_slice()).map_err(|_| failed())?;
         let args = vec![BASE64_STANDARD_NO_PAD.encode(encapsulated)];
         // age mixes such a stanza only with others that are safe against quantum computers.
         let labels = HashSet::from(["postquantum".to_owned()]);

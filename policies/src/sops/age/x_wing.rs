@@ -90,8 +90,7 @@ impl Secret {
         let lattice_shared = self.lattice.decapsulate(&lattice).ok()?;
         let curve_shared = self.curve.diffie_hellman(&curve);
         let contributory = curve_shared.was_contributory();
-        contributory
-            .then(|| shared(&lattice_shared, curve_shared.as_bytes(), &curve, &self.public.curve))
+        contributory.then(|| shared(&lattice_shared, curve_shared.as_bytes(), &curve, &self.public.curve))
     }
 }
 
