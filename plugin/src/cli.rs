@@ -31,6 +31,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Bootstrap(Box<commands::bootstrap::BootstrapArgs>),
+    Encrypt(commands::encrypt::EncryptArgs),
+    Decrypt(commands::decrypt::DecryptArgs),
+    Check(commands::check::CheckArgs),
+    Explain(commands::explain::ExplainArgs),
     Plugin(commands::plugin::PluginArgs),
     Completion(commands::completion::CompletionArgs),
     #[command(name = "__complete", hide = true)]

@@ -8,9 +8,11 @@ mod cli;
 pub mod cluster;
 mod commands;
 mod duration;
+pub mod files;
 pub mod flux;
 mod invocation;
 pub mod keys;
+pub mod secrets;
 
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
 use std::ffi::OsString;
@@ -41,6 +43,10 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Bootstrap(args) => {
             on_runtime(commands::bootstrap::run(*args, &cli.connection, invocation, console))
         }
+        cli::Command::Encrypt(args) => commands::encrypt::run(&args, &cli.connection, console),
+        cli::Command::Decrypt(args) => commands::decrypt::run(&args, &cli.connection, console),
+        cli::Command::Check(args) => commands::check::run(&args, &cli.connection, console),
+        cli::Command::Explain(args) => commands::explain::run(&args, console),
         cli::Command::Plugin(args) => commands::plugin::run(&args, invocation, console),
         cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
         cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),
@@ -50,7 +56,7 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
 
 /// Runs a command that talks to clusters. Ctrl-C, SIGTERM and SIGHUP drop it where it stands: every
 /// change is a single request, so the next run goes on from there.
-fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
+fn on_runtime<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

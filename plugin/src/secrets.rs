@@ -13,13 +13,14 @@ mod select;
 
 pub use change::{Change, Sealed, seal};
 pub use config::{Configs, Governed};
-pub use earlier::Earlier;
+pub use earlier::{Earlier, Whence};
 pub use encrypt::{Done, Options, encrypt};
-pub use open::{Secret, open, read};
+pub use open::{Secret, open, read, unlocked};
 pub use problems::{failure_of, file_failure, shown};
 pub use random::random;
 pub use select::{Candidate, Chosen, choose, repository_top};
 
+use crate::keys::KeyRing;
 use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::keys::{KeyService, Locked};
 
@@ -27,4 +28,10 @@ use kubiya_policies::sops::keys::{KeyService, Locked};
 pub trait Keys: KeyService + Sync {
     /// Which keys were tried, from where, and for whom the file is.
     fn explain(&self, locked: &Locked) -> Failure;
+}
+
+impl Keys for KeyRing {
+    fn explain(&self, locked: &Locked) -> Failure {
+        KeyRing::explain(self, locked)
+    }
 }

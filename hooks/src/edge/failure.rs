@@ -140,6 +140,16 @@ impl Failure {
         self.0.kind
     }
 
+    /// What failed, a line for each problem, without causes and hints: for lists.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        if self.0.problems.is_empty() {
+            let place = self.0.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+            return vec![format!("{place}{}", self.0.message)];
+        }
+        self.0.problems.iter().flat_map(Self::lines).collect()
+    }
+
     /// Writes the failure: `error: …`, where, causes, a blank line, `hint: …`.
     ///
     /// # Errors

@@ -1,9 +1,8 @@
 //! `encrypt`: files by their creation rules.
 
-use super::formats::StoreFormat;
+use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged, Version};
-use crate::invocation::Invocation;
 use crate::keys::KeyArgs;
 use crate::secrets::{
     Candidate, Configs, Done, Earlier, Keys, Options, choose, encrypt, file_failure, repository_top, shown,
@@ -40,7 +39,9 @@ pub(crate) struct EncryptArgs {
     #[arg(long)]
     ignore_mac: bool,
     #[command(flatten)]
-    files: super::formats::FileArgs,
+    files: FileArgs,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -60,16 +61,11 @@ struct Line {
     kept: usize,
 }
 
-pub(crate) fn run(
-    args: &EncryptArgs,
-    connection: &ConnectionArgs,
-    _invocation: &Invocation,
-    console: &mut Console,
-) -> Outcome {
+pub(crate) fn run(args: &EncryptArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
     let here = std::env::current_dir().unwrap_or_default();
     let top = repository_top(args.paths.first().filter(|path| path.is_dir()).unwrap_or(&here));
     let configs = Configs::new(args.files.config.clone(), top.clone());
-    let keys = args.keys.ring(connection, top.as_deref());
+    let keys = gathered(&args.keys, connection)?;
     let options = Options { format: args.files.format(), ignore_mac: args.ignore_mac };
     if args.paths == [Path::new("-")] {
         return from_stdin(args, &configs, &keys, options, console);
@@ -78,7 +74,6 @@ pub(crate) fn run(
     let earlier = Earlier::of(top.as_deref(), &chosen.candidates);
     let work = |candidate: &Candidate| one(candidate, &earlier, &configs, &keys, options, args.dry_run);
     let results = chosen.candidates.par_iter().map(work).collect::<Vec<_>>();
-    keys.warnings().iter().for_each(|warning| console.warn(warning));
     let mut report = Report { lines: Vec::new(), failures: chosen.failures, batch: Batch::default() };
     for (candidate, result) in chosen.candidates.iter().zip(results) {
         report.take(candidate, result, console);
@@ -103,10 +98,8 @@ fn one(
     let path = &candidate.path;
     let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
     let done = encrypt(candidate, version.bytes(), earlier.get(path), configs, keys, options)?;
-    let mut line =
-        Line { path: shown(path), result: "", newly_encrypted: vec![], released: vec![], kept: 0 };
-    let mut worked = Worked { line, staged: None, notes: vec![] };
-    line = Line { path: shown(path), result: "", newly_encrypted: vec![], released: vec![], kept: 0 };
+    let mut worked = Worked { line: Line::of(path, ""), staged: None, notes: vec![] };
+    let line = &mut worked.line;
     line.result = match done {
         Done::Unchanged => "unchanged",
         Done::Nothing => "nothing",
@@ -126,7 +119,6 @@ fn one(
             }
         }
     };
-    worked.line = line;
     Ok(worked)
 }
 
@@ -145,8 +137,7 @@ impl Report {
                 self.lines.push(worked.line);
             }
             Err(failure) => {
-                let path = shown(&candidate.path);
-                self.lines.push(Line { path, result: "failed", newly_encrypted: vec![], released: vec![], kept: 0 });
+                self.lines.push(Line::of(&candidate.path, "failed"));
                 self.failures.push(failure);
             }
         }
@@ -159,7 +150,7 @@ impl Report {
             self.lines.iter_mut().filter(|line| line.path == path).for_each(|line| line.result = "failed");
         }
         let changed = self.lines.iter().any(|line| matches!(line.result, "encrypted" | "updated"));
-        if !args.files.output.print(console, &self.lines)? {
+        if !args.output.print(console, &self.lines)? {
             for line in &self.lines {
                 let _ = console.err.line(&line.text(args.dry_run));
             }
@@ -177,14 +168,22 @@ impl Report {
 }
 
 impl Line {
+    fn of(path: &Path, result: &'static str) -> Self {
+        Self { path: shown(path), result, newly_encrypted: vec![], released: vec![], kept: 0 }
+    }
+
     fn text(&self, dry_run: bool) -> String {
         let values = |count: usize| if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
         let would = if dry_run { "would be " } else { "" };
         let label = |word: &str| format!("{:>11} {}", format!("{would}{word}"), self.path);
         match self.result {
-            "encrypted" => format!("{} ({})", label("encrypted"), values(self.newly_encrypted.len() + self.kept)),
+            "encrypted" => {
+                format!("{} ({})", label("encrypted"), values(self.newly_encrypted.len() + self.kept))
+            }
             "updated" if self.newly_encrypted.is_empty() => label("updated"),
-            "updated" => format!("{} (newly encrypted: {})", label("updated"), self.newly_encrypted.join(", ")),
+            "updated" => {
+                format!("{} (newly encrypted: {})", label("updated"), self.newly_encrypted.join(", "))
+            }
             "nothing" => format!("{:>11} {} (nothing in it is to be encrypted)", "unchanged", self.path),
             "noRule" => format!("{:>11} {} (no creation rule is for it)", "unchanged", self.path),
             word => format!("{word:>11} {}", self.path),
@@ -208,9 +207,11 @@ fn from_stdin(
         .map_err(|error| Failure::usage("not a path").at(shown(name)).because(&error))?;
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     let limit = crate::files::MAX_BYTES;
-    std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).map_err(|error| {
-        Failure::usage("cannot read stdin").because(&error)
-    })?;
+    std::io::stdin()
+        .lock()
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::usage("cannot read stdin").because(&error))?;
     if bytes.len() as u64 > limit {
         return Err(file_failure(&path, &crate::files::FileError::TooLarge));
     }

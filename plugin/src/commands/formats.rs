@@ -1,5 +1,7 @@
 //! Arguments that the commands on files share.
 
+use crate::cluster::ConnectionArgs;
+use crate::keys::{KeyArgs, KeyRing};
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::{Console, Failure};
 use kubiya_policies::sops::store::Format;
@@ -42,8 +44,6 @@ pub(crate) struct FileArgs {
     /// How the files are stored, in place of what their names say
     #[arg(long, value_name = "FORMAT")]
     input_type: Option<StoreFormat>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 impl FileArgs {
@@ -77,6 +77,11 @@ impl OutputArgs {
         console.out.bytes(text.as_bytes()).map_err(|error| unwritable(&error))?;
         Ok(true)
     }
+}
+
+/// The keys that the flags name, or those at hand. Only a cluster takes time.
+pub(crate) fn gathered(keys: &KeyArgs, connection: &ConnectionArgs) -> Result<KeyRing, Failure> {
+    crate::on_runtime(keys.gather(connection))
 }
 
 fn unwritable(error: &dyn std::error::Error) -> Failure {

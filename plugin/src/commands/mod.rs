@@ -1,6 +1,11 @@
 //! One file per subcommand: its arguments, whose comments are the help, and what it does.
 
 pub(crate) mod bootstrap;
+pub(crate) mod check;
 pub(crate) mod completion;
+pub(crate) mod decrypt;
+pub(crate) mod encrypt;
+pub(crate) mod explain;
+mod formats;
 pub(crate) mod man;
 pub(crate) mod plugin;

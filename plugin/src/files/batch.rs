@@ -94,6 +94,11 @@ impl Batch {
         self.staged.push(staged);
     }
 
+    /// Adds a file, if there is one.
+    pub fn add_some(&mut self, staged: Option<Staged>) {
+        self.staged.extend(staged);
+    }
+
     /// Makes all new versions durable, then puts each in place; a crash leaves the old or the new version of
     /// each. Returns the files that could not be replaced; the others are.
     #[must_use]

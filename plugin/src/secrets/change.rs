@@ -101,6 +101,7 @@ fn wrapping(path: &Path, errors: &[KeyError]) -> Failure {
             _ => failure,
         }
     });
-    let failure = Failure::all("the data key cannot be wrapped for all recipients of the rule", problems.collect());
+    let failure =
+        Failure::all("the data key cannot be wrapped for all recipients of the rule", problems.collect());
     failure.at(super::shown(path))
 }

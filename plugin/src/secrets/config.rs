@@ -33,7 +33,8 @@ impl Configs {
     /// `explicit` is the flag `--config`, or the variable `SOPS_CONFIG`; `top` the repository.
     #[must_use]
     pub fn new(explicit: Option<PathBuf>, top: Option<PathBuf>) -> Self {
-        let variable = || std::env::var_os("SOPS_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable =
+            || std::env::var_os("SOPS_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
         Self { explicit: explicit.or_else(variable), top, read: Mutex::default() }
     }
 

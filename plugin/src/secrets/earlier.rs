@@ -50,7 +50,8 @@ impl Earlier {
         for candidate in plain {
             let Ok(relative) = candidate.path.strip_prefix(top) else { continue };
             let relative = relative.as_os_str().as_bytes();
-            let in_index = || encrypted(&repository, *index.get(relative)?).map(|bytes| (Whence::Index, bytes));
+            let in_index =
+                || encrypted(&repository, *index.get(relative)?).map(|bytes| (Whence::Index, bytes));
             let in_head = || {
                 let snapshot = TreeSnapshot::new(&repository, head.as_ref()?.tree);
                 let entry = snapshot.entry(relative).ok().flatten()?;
@@ -73,6 +74,6 @@ fn encrypted(repository: &Repository, id: ObjectId) -> Option<Vec<u8>> {
 
 /// A line that says that a file got a new data key although there was an encrypted version.
 #[must_use]
-pub fn new_key_note(path: &Path, earlier: &Earlier, why: &str) -> String {
+pub(super) fn new_key_note(path: &Path, earlier: &Earlier, why: &str) -> String {
     format!("{}: a new data key, every value is encrypted anew: {} {why}", shown(path), earlier.name())
 }

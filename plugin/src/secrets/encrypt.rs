@@ -19,8 +19,6 @@ use zeroize::Zeroizing;
 pub struct Options {
     /// The store, where it is not that of the name.
     pub format: Option<Format>,
-    /// Aliases become copies of what they stand for.
-    pub expand_aliases: bool,
     /// A file whose message authentication code does not fit is taken as it is.
     pub ignore_mac: bool,
 }
@@ -84,13 +82,14 @@ pub fn encrypt(
         return Ok(Done::Nothing);
     }
     let mut notes = Vec::new();
-    let before = earlier.and_then(|earlier| match reopened(path, earlier, &recipe, options, &governed, keys) {
-        Ok(before) => Some(before),
-        Err(why) => {
-            notes.push(new_key_note(path, earlier, &why));
-            None
-        }
-    });
+    let before =
+        earlier.and_then(|earlier| match reopened(path, earlier, &recipe, options, &governed, keys) {
+            Ok(before) => Some(before),
+            Err(why) => {
+                notes.push(new_key_note(path, earlier, &why));
+                None
+            }
+        });
     let change = if before.is_some() { Change::Kept } else { Change::New };
     let sealed = seal(path, &secret, &recipe, before.as_ref(), &change, keys)?;
     Ok(done(sealed, notes))

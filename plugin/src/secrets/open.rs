@@ -4,7 +4,7 @@ use super::problems::failure_of;
 use super::{Governed, Keys};
 use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::file::{File, Opened};
-use kubiya_policies::sops::keys::unlock;
+use kubiya_policies::sops::keys::{DataKey, unlock};
 use kubiya_policies::sops::store::{Format, StoreSettings};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -27,15 +27,20 @@ pub fn read<'b>(
     File::read(bytes, format, settings).map_err(|problems| failure_of(path, &problems))
 }
 
+/// The data key of an encrypted file.
+///
+/// # Errors
+/// No key opens it: which were tried, and for whom it is.
+pub fn unlocked(path: &Path, secret: &Secret<'_>, keys: &dyn Keys) -> Result<DataKey, Failure> {
+    let metadata = secret.usable_metadata().map_err(|problem| failure_of(path, &[problem]))?;
+    unlock(metadata, keys).map_err(|locked| keys.explain(&locked).at(super::shown(path)))
+}
+
 /// Opens an encrypted file with the keys at hand.
 ///
 /// # Errors
-/// No key opens it (which were tried, and for whom it is), or what in it does not open.
+/// No key opens it, or what in it does not open.
 pub fn open(path: &Path, secret: &Secret<'_>, keys: &dyn Keys) -> Result<Opened, Failure> {
-    let metadata = secret.usable_metadata().map_err(|problem| failure_of(path, &[problem]))?;
-    let key = unlock(metadata, keys).map_err(|locked| {
-        let explained = keys.explain(&locked);
-        explained.at(super::shown(path))
-    })?;
+    let key = unlocked(path, secret, keys)?;
     secret.open(&key).map_err(|problems| failure_of(path, &problems))
 }

@@ -39,8 +39,7 @@ fn in_shell(path: &Path) -> String {
 /// The failure that tells all problems of a file.
 #[must_use]
 pub fn failure_of(path: &Path, problems: &[Problem]) -> Failure {
-    let mut failures =
-        problems.iter().take(MOST).map(|problem| one(path, problem)).collect::<Vec<_>>();
+    let mut failures = problems.iter().take(MOST).map(|problem| one(path, problem)).collect::<Vec<_>>();
     if problems.len() > MOST {
         failures.push(Failure::usage(format!("{} more problems", problems.len() - MOST)).at(shown(path)));
     }
@@ -77,11 +76,17 @@ fn one(path: &Path, problem: &Problem) -> Failure {
         }
         ProblemKind::Mac(MacMismatch::Values) => failure
             .hint(format!("git diff HEAD -- {file}   # what was changed beside the encrypted values"))
-            .hint(format!("kubectl kubiya encrypt --ignore-mac {file}   # takes the file as it is, if it is right")),
+            .hint(format!(
+                "kubectl kubiya encrypt --ignore-mac {file}   # takes the file as it is, if it is right"
+            )),
         ProblemKind::Mac(_) => failure
             .hint(format!("git log -p -- {file}   # the version before the merge or edit"))
-            .hint(format!("kubectl kubiya encrypt --ignore-mac {file}   # takes the file as it is, if it is right")),
-        ProblemKind::Unproven(_) => failure.hint("this is a fault of ours: please report it, without the file"),
+            .hint(format!(
+                "kubectl kubiya encrypt --ignore-mac {file}   # takes the file as it is, if it is right"
+            )),
+        ProblemKind::Unproven(_) => {
+            failure.hint("this is a fault of ours: please report it, without the file")
+        }
         _ => failure,
     }
 }

@@ -1,7 +1,7 @@
 //! Which files a command is about.
 
 use super::config::Configs;
-use super::problems::{file_failure, shown};
+use super::problems::file_failure;
 use crate::files::{FileError, Version};
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::Repository;
@@ -11,7 +11,7 @@ use kubiya_policies::finding::{Code, Severity};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// A file to be worked on.
@@ -84,7 +84,12 @@ pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Resul
     }
     chosen.look_into(&folders, top, configs);
     chosen.candidates.sort_by(|a, b| a.path.cmp(&b.path));
-    chosen.candidates.dedup_by(|a, b| a.path == b.path && { b.named |= a.named; true });
+    chosen.candidates.dedup_by(|a, b| {
+        a.path == b.path && {
+            b.named |= a.named;
+            true
+        }
+    });
     Ok(chosen)
 }
 
@@ -137,7 +142,11 @@ fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
         let mut walk = ignore::WalkBuilder::new(folder);
         walk.hidden(false).ignore(false).filter_entry(|entry| entry.file_name() != ".git");
         let found = walk.build().filter_map(Result::ok);
-        files.extend(found.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file())).map(|entry| entry.into_path()));
+        files.extend(
+            found
+                .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+                .map(|entry| entry.into_path()),
+        );
     }
     files.sort();
     files.dedup();
@@ -164,18 +173,15 @@ fn look(path: &Path, configs: &Configs, role: Role) -> Result<Look, FileError> {
         return Ok(Look { candidate: None, references: Vec::new() });
     }
     let report = check(&Input { path: rooted, bytes: version.bytes(), rules: None, role });
-    let by_rule = rules.is_some().then(|| check(&Input { path: absolute, bytes: version.bytes(), rules, role }));
+    let by_rule =
+        rules.is_some().then(|| check(&Input { path: absolute, bytes: version.bytes(), rules, role }));
     let findings = by_rule.iter().flat_map(|report| &report.findings).chain(&report.findings);
     let plain = findings
         .filter(|finding| finding.severity == Severity::Error)
         .any(|finding| MENDED.contains(&finding.code));
     let encrypted = may_be_encrypted(version.bytes());
-    let candidate = (plain || encrypted).then(|| Candidate {
-        path: path.to_owned(),
-        named: false,
-        encrypted,
-        plain,
-    });
+    let candidate =
+        (plain || encrypted).then(|| Candidate { path: path.to_owned(), named: false, encrypted, plain });
     let references = report.references.into_iter().map(|reference| {
         let path = Path::new("/").join(OsStr::from_bytes(&reference.path));
         (path, reference.role)
@@ -188,5 +194,3 @@ fn may_be_encrypted(bytes: &[u8]) -> bool {
     let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
     has(b"ENC[AES256_GCM,") && has(b"sops") && has(b"lastmodified")
 }
-
-

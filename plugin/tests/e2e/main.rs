@@ -6,4 +6,5 @@
 mod bootstrap;
 mod demo;
 mod faults;
+mod keys;
 mod world;

@@ -211,7 +211,7 @@ impl Locked {
         match (self.shares, self.groups) {
             (Some(error), _) => error.to_string(),
             (None, 0) => "the file has no wrapped data key".to_owned(),
-            (None, 1) => format!("no key opens it; it has {} recipients", self.tried.len()),
+            (None, 1) => "none of the keys at hand opens it".to_owned(),
             (None, groups) => {
                 format!("{} of its {groups} key groups have to open, {} did", self.needed, self.opened)
             }

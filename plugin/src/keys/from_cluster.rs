@@ -1,0 +1,39 @@
+//! The keys that Flux decrypts with, by the user's own kubeconfig.
+
+use crate::cluster::{ClusterError, Connection, ConnectionArgs};
+use k8s_openapi::api::core::v1::Secret;
+use kubiya_hook::edge::Failure;
+use zeroize::Zeroizing;
+
+/// The Secret that bootstrap writes and Flux reads.
+const SECRET: &str = "sops-age";
+/// Flux takes a data entry for an age key by the end of its name.
+const ENTRY: &str = ".agekey";
+
+/// Reads the entries of the Secret that hold age keys, each with what to call it.
+pub(super) async fn entries(
+    connection: &ConnectionArgs,
+) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, Failure> {
+    let selection = connection.selection()?;
+    let hub = Connection::open(&selection, connection.request_timeout).await?;
+    let namespace = &connection.namespace;
+    let place = format!("Secret {namespace}/{SECRET} of {}", hub.context);
+    let api: kube::Api<Secret> = kube::Api::namespaced(hub.client, namespace);
+    let secret = api
+        .get_opt(SECRET)
+        .await
+        .map_err(|error| ClusterError::of_get(format!("Secret {namespace}/{SECRET}"), &error))?;
+    let Some(secret) = secret else {
+        return Err(Failure::unverified("there is no such Secret")
+            .at(place)
+            .hint("bootstrap writes it; -n names another namespace of Flux, --context another cluster"));
+    };
+    let keys = secret.data.unwrap_or_default().into_iter().filter(|(entry, _)| entry.ends_with(ENTRY));
+    let keys = keys
+        .map(|(entry, bytes)| (format!("{entry} in {place}"), Zeroizing::new(bytes.0)))
+        .collect::<Vec<_>>();
+    if keys.is_empty() {
+        return Err(Failure::unverified(format!("no entry of the Secret ends in {ENTRY}")).at(place));
+    }
+    Ok(keys)
+}
