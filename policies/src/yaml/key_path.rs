@@ -56,6 +56,16 @@ impl KeyPath {
         matches!(self.steps.last(), Some(Step::Key(last)) if last == key)
     }
 
+    /// Goes a step down.
+    pub(crate) fn push(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// Goes a step up.
+    pub(crate) fn pop(&mut self) {
+        self.steps.pop();
+    }
+
     /// Goes a step down for the time of a call.
     pub fn with<R>(&mut self, step: Step, call: impl FnOnce(&mut Self) -> R) -> R {
         self.steps.push(step);

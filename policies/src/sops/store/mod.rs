@@ -3,7 +3,15 @@
 //! A store reads a file into [`Branch`]es whose leaves and comments carry a [`Site`], and turns
 //! changes into [`Edit`]s. Nothing is ever written out anew: what no edit names stays byte for byte.
 
+pub mod binary;
+pub mod dotenv;
 mod flat;
+pub mod ini;
+pub mod json;
+mod located_json;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::ops::Range;
 
@@ -44,6 +52,9 @@ pub struct Parsed<'b> {
     pub documents: Vec<Branch>,
     /// The metadata that counts: that of the first document. `None` where the file is not encrypted.
     pub block: Option<Block>,
+    /// Keys that are there twice in one map, where the format lets them: to be refused where a file is
+    /// encrypted, and to be put up with where it is decrypted. Empty for formats without such a thing.
+    pub duplicate_keys: Vec<Problem>,
     /// How to change the file.
     pub layout: Box<dyn Layout + 'b>,
 }
