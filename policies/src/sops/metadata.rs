@@ -172,7 +172,7 @@ impl Metadata {
 }
 
 /// Whether a block has two of sops's own fields or more: what tells it from a key that happens to be `sops`.
-fn tells(block: &Block) -> bool {
+pub(crate) fn tells(block: &Block) -> bool {
     TELLING.iter().filter(|name| block.get(name).is_some()).count() >= 2
 }
 

@@ -57,12 +57,12 @@ impl KeyPath {
     }
 
     /// Goes a step down.
-    pub fn push(&mut self, step: Step) {
+    pub(crate) fn push(&mut self, step: Step) {
         self.steps.push(step);
     }
 
-    /// Goes back up.
-    pub fn pop(&mut self) {
+    /// Goes a step up.
+    pub(crate) fn pop(&mut self) {
         self.steps.pop();
     }
 

@@ -115,11 +115,6 @@ impl<'b> Source<'b> {
         &self.text
     }
 
-    /// Whether the bytes are UTF-16.
-    pub fn is_utf16(&self) -> bool {
-        !self.map.is_empty()
-    }
-
     /// Offset, in the original bytes, of the first byte that is no text in the file's encoding.
     pub fn first_invalid(&self) -> Option<usize> {
         self.invalid

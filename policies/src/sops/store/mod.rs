@@ -3,7 +3,15 @@
 //! A store reads a file into [`Branch`]es whose leaves and comments carry a [`Site`], and turns
 //! changes into [`Edit`]s. Nothing is ever written out anew: what no edit names stays byte for byte.
 
+pub mod binary;
+pub mod dotenv;
 mod flat;
+pub mod ini;
+pub mod json;
+mod located_json;
+#[cfg(test)]
+mod tests;
+mod text;
 mod yaml;
 
 use std::ops::Range;
@@ -13,10 +21,9 @@ use zeroize::Zeroizing;
 
 use super::block::Block;
 use super::plain::Plain;
-use super::problem::{Problem, ProblemKind};
+use super::problem::Problem;
 use super::tree::{Branch, Site};
 use crate::finding::Span;
-use crate::yaml::Source;
 
 /// One change: these bytes of the file become that text.
 pub struct Edit {
@@ -46,7 +53,8 @@ pub struct Parsed<'b> {
     pub documents: Vec<Branch>,
     /// The metadata that counts: that of the first document. `None` where the file is not encrypted.
     pub block: Option<Block>,
-    /// Keys that are there twice in one map: read, and never encrypted.
+    /// Keys that are there twice in one map, where the format lets them: to be refused where a file is
+    /// encrypted, and to be put up with where it is decrypted. Empty for formats without such a thing.
     pub duplicate_keys: Vec<Problem>,
     /// How to change the file.
     pub layout: Box<dyn Layout + 'b>,
@@ -99,29 +107,6 @@ pub trait Layout {
     fn strip(&self) -> Vec<Edit>;
 }
 
-/// The text of a file that must be UTF-8 without NUL.
-///
-/// # Errors
-///
-/// UTF-16, broken UTF-8, NUL.
-fn text_source(bytes: &[u8]) -> Result<Source<'_>, Vec<Problem>> {
-    let source = Source::new(bytes);
-    let at = |kind, offset: usize| {
-        let text = offset.saturating_sub(source.original_offset(0));
-        vec![Problem::at(kind, source.span(&(text..text)))]
-    };
-    if source.is_utf16() {
-        return Err(vec![Problem::of_file(ProblemKind::Utf16)]);
-    }
-    if let Some(offset) = source.first_invalid() {
-        return Err(at(ProblemKind::NotUtf8, offset));
-    }
-    match bytes.iter().position(|byte| *byte == 0) {
-        Some(offset) => Err(at(ProblemKind::Nul, offset)),
-        None => Ok(source),
-    }
-}
-
 /// Reads a file as its store does.
 ///
 /// # Errors
@@ -130,7 +115,10 @@ fn text_source(bytes: &[u8]) -> Result<Source<'_>, Vec<Problem>> {
 pub fn read(format: Format, bytes: &[u8], settings: StoreSettings) -> Result<Parsed<'_>, Vec<Problem>> {
     match format {
         Format::Yaml => yaml::read(bytes, settings),
-        _ => Err(vec![Problem::of_file(ProblemKind::Empty)]),
+        Format::Json => json::read(bytes, settings),
+        Format::Dotenv => dotenv::read(bytes, settings),
+        Format::Ini => ini::read(bytes, settings),
+        Format::Binary => binary::read(bytes, settings),
     }
 }
 

@@ -55,7 +55,7 @@ struct ScalarSite {
 ///
 /// Everything that keeps it from being read as sops reads it, with its place.
 pub(super) fn read<'b>(bytes: &'b [u8], settings: StoreSettings) -> Result<Parsed<'b>, Vec<Problem>> {
-    let source = super::text_source(bytes)?;
+    let source = super::text::decode(bytes)?;
     let (documents, sites, places, duplicate_keys) = {
         let mut streams = readings(&source, Limits::DEFAULT);
         streams.retain(|(reading, _)| *reading != Reading::Forgiving);
