@@ -88,7 +88,7 @@ fn findings_can_be_explained() {
     it is deleted.
 
     Encrypt the file, and if it was ever pushed make a new value:
-      sops encrypt --in-place FILE
+      kubectl kubiya encrypt FILE
     ");
     assert_snapshot!(run(&env, ["explain", "KBY999"]), @"
     ------- stderr -------

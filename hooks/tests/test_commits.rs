@@ -24,7 +24,7 @@ fn a_plaintext_secret_is_refused_before_it_is_committed() {
     error[KBY001]: a value of a Secret is plaintext
       --> apps/db/secret.yaml:6:13 (stringData.password)
        = help: Encrypt the file, and if it was ever pushed make a new value:
-                 sops encrypt --in-place apps/db/secret.yaml
+                 kubectl kubiya encrypt apps/db/secret.yaml
 
     1 file judged: 1 error
     hint: mend the files, `git add` them, and commit again: what is staged is judged

@@ -21,7 +21,7 @@ fn a_secret_that_a_later_commit_removes_is_in_the_history() {
     remote:     6:13 stringData.password: a value of a Secret is plaintext [KBY001]
     remote:
     remote: hint: Encrypt the file, and if it was ever pushed make a new value:
-    remote: hint:   sops encrypt --in-place secret.yaml
+    remote: hint:   kubectl kubiya encrypt secret.yaml
     remote: hint: It is in an earlier commit of the push, and a later one does not
     remote: hint: take it out of the history. Mark that commit `edit`, mend it, go
     remote: hint: on:
@@ -82,7 +82,7 @@ fn tags_are_followed_to_what_they_hold() {
     remote:     6:13 stringData.password: a value of a Secret is plaintext [KBY001]
     remote:
     remote: hint: Encrypt the file, and if it was ever pushed make a new value:
-    remote: hint:   sops encrypt --in-place FILE
+    remote: hint:   kubectl kubiya encrypt FILE
     remote: hint: more about it: kubiya-hook explain KBY001
     To $ROOT/server.git
      ! [remote rejected] plain -> plain (pre-receive hook declined)

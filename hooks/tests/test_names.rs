@@ -41,7 +41,7 @@ fn hostile_names_are_escaped() {
     remote:     6:13 stringData.password: a value of a Secret is plaintext [KBY001]
     remote:
     remote: hint: Encrypt the file, and if it was ever pushed make a new value:
-    remote: hint:   sops encrypt --in-place ./-rf.yaml
+    remote: hint:   kubectl kubiya encrypt ./-rf.yaml
     remote: hint: Then take it into the commit, and push again:
     remote: hint:   git commit --all --amend --no-edit
     remote: hint: more about it: kubiya-hook explain KBY001

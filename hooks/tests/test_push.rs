@@ -29,7 +29,7 @@ fn a_plaintext_secret_is_refused_with_what_to_type() {
     remote:     6:13 stringData.password: a value of a Secret is plaintext [KBY001]
     remote:
     remote: hint: Encrypt the file, and if it was ever pushed make a new value:
-    remote: hint:   sops encrypt --in-place apps/db/secret.yaml
+    remote: hint:   kubectl kubiya encrypt apps/db/secret.yaml
     remote: hint: Then take it into the commit, and push again:
     remote: hint:   git commit --all --amend --no-edit
     remote: hint: more about it: kubiya-hook explain KBY001
@@ -71,7 +71,7 @@ fn every_spelling_of_a_document_counts() {
     remote:     8:13 stringData.password: a value of a Secret is plaintext [KBY001]
     remote:
     remote: hint: Encrypt the file, and if it was ever pushed make a new value:
-    remote: hint:   sops encrypt --in-place list.yaml
+    remote: hint:   kubectl kubiya encrypt list.yaml
     remote: hint: Then take it into the commit, and push again:
     remote: hint:   git commit --all --amend --no-edit
     remote: hint: more about it: kubiya-hook explain KBY001
@@ -122,7 +122,7 @@ fn a_file_that_a_rule_governs_must_be_encrypted() {
     remote:       encrypted [KBY003]
     remote:
     remote: hint: Encrypt it:
-    remote: hint:   sops encrypt --in-place nested/vault/app.yaml
+    remote: hint:   kubectl kubiya encrypt nested/vault/app.yaml
     remote: hint: If it holds no secret, move it out of the rule's path or give it
     remote: hint: another name.
     remote: hint: Then take it into the commit, and push again:
@@ -207,7 +207,7 @@ fn files_that_a_kustomization_names_become_secrets() {
     remote:     1:1 a secretGenerator names the file, and it is plaintext [KBY007]
     remote:
     remote: hint: Encrypt the file:
-    remote: hint:   sops encrypt --in-place app/password.txt
+    remote: hint:   kubectl kubiya encrypt app/password.txt
     remote: hint: Then take it into the commit, and push again:
     remote: hint:   git commit --all --amend --no-edit
     remote: hint: more about it: kubiya-hook explain KBY007

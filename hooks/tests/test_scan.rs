@@ -19,7 +19,7 @@ fn people_read_what_where_and_what_to_do() {
     error[KBY001]: a value of a Secret is plaintext
       --> apps/two.yaml:8:13 (document 2, stringData.password)
        = help: Encrypt the file, and if it was ever pushed make a new value:
-                 sops encrypt --in-place apps/two.yaml
+                 kubectl kubiya encrypt apps/two.yaml
 
     error[KBY001]: a value of a Secret is plaintext
       --> secret.yaml:6:13 (stringData.password)

@@ -262,7 +262,9 @@ impl Judge<'_> {
         // A file of `KEY=${VALUE}` lines is a template.
         let lines = store::dotenv(text).entries;
         let template = lines.iter().all(|entry| !entry.key.is_empty() && !is_literal(&entry.value));
-        if !template && is_literal(text) {
+        // Bytes that are no text are no placeholder either.
+        let literal = self.source.first_invalid().is_some() || (!template && is_literal(text));
+        if literal {
             not_encrypted(reason, (None, String::new(), Some(self.source.span(&(0..0)))), sink);
         }
     }
