@@ -1,7 +1,12 @@
 //! The stores against the real sops: what it encrypts opens here, what is encrypted here opens there, and
 //! both sides mean the same values.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what fails in a test fails the test"
+)]
 
 use std::process::{Command, Stdio};
 

@@ -21,6 +21,9 @@ use crate::yaml::{KeyPath, Source, Step};
 
 const METADATA: &str = "sops";
 
+/// Problems of a kind that are kept. More say nothing new, and finding the column on a long line takes time.
+const MOST_PROBLEMS: usize = 100;
+
 /// Reads a JSON file, plain or encrypted. Of the settings, `json_indent` counts: for a new metadata block in
 /// a file that is not all on one line; without it the block takes the file's own indentation.
 ///
@@ -97,8 +100,10 @@ impl<'s> Reader<'s> {
     }
 
     fn problem(&mut self, kind: ProblemKind, range: &Range<usize>) {
-        let problem = self.problem_at(kind, range);
-        self.problems.push(problem);
+        if self.problems.len() < MOST_PROBLEMS {
+            let problem = self.problem_at(kind, range);
+            self.problems.push(problem);
+        }
     }
 
     /// The metadata. `sops` that is none, or is there twice, or has a key twice, is a problem.
@@ -126,7 +131,7 @@ impl<'s> Reader<'s> {
                 continue;
             };
             self.path.push(Step::Key(key.clone()));
-            if !keys.insert(key.as_str()) {
+            if !keys.insert(key.as_str()) && self.duplicates.len() < MOST_PROBLEMS {
                 let problem = self.problem_at(ProblemKind::DuplicateKey, &member.key_range);
                 self.duplicates.push(problem);
             }
@@ -191,7 +196,8 @@ impl<'s> Reader<'s> {
     /// An integer that loses digits as a float is in doubt.
     fn rounded(&mut self, value: &Value, float: f64) {
         let token = value.token(self.source.text());
-        if !token.contains(['.', 'e', 'E']) && token != float_text(float) {
+        let integer = !token.contains(['.', 'e', 'E']);
+        if integer && token != float_text(float) && self.doubts.len() < MOST_PROBLEMS {
             let kind =
                 ProblemKind::Ambiguous("an integer beyond 64 bits, which sops rounds; put it in quotes");
             self.doubts.push(self.problem_at(kind, &value.range));

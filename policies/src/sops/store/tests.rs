@@ -410,6 +410,15 @@ mod json_files {
     }
 
     #[test]
+    fn problems_are_not_without_end() {
+        let many = |item: &str| format!("{{\"a\":[{}]}}", vec![item; 1000].join(","));
+        assert_eq!(problems(READ, many("1e999").as_bytes()).len(), 100);
+        assert_eq!(problems(READ, many("9223372036854775808").as_bytes()).len(), 100);
+        let twice = many("0").replace("[0", "0").replace("]", "").replace(",0", ",\"a\":0");
+        assert_eq!(READ(twice.as_bytes(), NONE).unwrap().duplicate_keys.len(), 100);
+    }
+
+    #[test]
     fn values_that_json_cannot_hold_are_refused() {
         let sealed = there_and_back(READ, b"{\"a\": \"b\"}", NONE);
         for plain in
