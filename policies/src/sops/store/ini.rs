@@ -231,7 +231,8 @@ impl<'s> Reader<'s> {
         let Waiting { runs, joined } = std::mem::take(&mut self.waiting);
         let Some((first, _)) = runs.first() else { return };
         let joined = joined.trim();
-        if joined[grammar::sign_length(joined)..].starts_with('\n') {
+        let text = joined[grammar::sign_length(joined)..].split_once('\n');
+        if text.is_some_and(|(first_line, _)| first_line.trim().is_empty()) {
             let kind = ProblemKind::Unreadable("a comment that begins with an empty line");
             self.doubt(kind, first, "");
         }
@@ -394,6 +395,16 @@ fn with_quotes(value: &grammar::Value) -> Range<usize> {
     value.range.start - quote..value.range.end + quote
 }
 
+/// Whether a comment would be read as one, with nothing but this sign before its text.
+fn is_one_comment(comment: &str, sign: &str, lines: bool) -> bool {
+    let text = &comment[sign.len()..];
+    grammar::sign_length(comment) == sign.len()
+        && comment.split('\n').all(|line| line.starts_with(['#', ';']))
+        && text.trim_end().len() == text.len()
+        && !text.contains('\0')
+        && (lines || !text.contains('\n'))
+}
+
 struct Ini<'b> {
     source: Source<'b>,
     places: Vec<Place>,
@@ -444,7 +455,7 @@ impl Layout for Ini<'_> {
 
     fn open(&self, site: Site, plain: &Plain) -> Result<Vec<Edit>, Problem> {
         let Place::Value { quotes, range } = text::place(&self.places, site)? else {
-            return Err(self.refuse(site, "it is no comment"));
+            return Err(self.refuse(site, "a comment is no value"));
         };
         let value = text::only_text(plain).map_err(|kind| Problem::at(kind, self.span(site)))?;
         let choice = [*quotes, Quotes::of_sops(&value)].into_iter().chain(Quotes::ALL);
@@ -455,22 +466,19 @@ impl Layout for Ini<'_> {
 
     fn comment(&self, site: Site, text: &str) -> Result<Vec<Edit>, Problem> {
         let Place::Comment { range, sign, before } = text::place(&self.places, site)? else {
-            return Err(self.refuse(site, "it is a comment"));
+            return Err(self.refuse(site, "a value is no comment"));
         };
-        let sign = &self.source.text()[range.start..range.start + sign];
-        let whole = Zeroizing::new(format!("{sign}{text}"));
-        let one_comment = whole.trim_end().len() == whole.len()
-            && grammar::sign_length(&whole) == sign.len()
-            && whole.split('\n').all(|line| line.starts_with(['#', ';']))
-            && !text.contains('\0')
-            && (*before == Before::Nothing || !text.contains('\n'));
         if *before == Before::Section && text.contains(']') {
-            return Err(
-                self.refuse(site, "after a section, a `]` would be part of its name; put the comment above")
-            );
+            let why = "after a section, a `]` would be part of its name; put the comment above";
+            return Err(self.refuse(site, why));
         }
-        if one_comment || text.is_empty() {
-            return Ok(vec![edit(&self.source, range, whole.as_bytes())]);
+        let sign = &self.source.text()[range.start..range.start + sign];
+        // sops writes its own sign, before which a text that begins with that sign would not be the same.
+        for sign in [sign, if sign.starts_with('#') { "; " } else { "# " }] {
+            let whole = Zeroizing::new(format!("{sign}{text}"));
+            if is_one_comment(&whole, sign, *before == Before::Nothing) {
+                return Ok(vec![edit(&self.source, range, whole.as_bytes())]);
+            }
         }
         Err(self.refuse(site, "the lines of a comment begin with `;` or `#`"))
     }

@@ -14,12 +14,15 @@ use super::{Edit, Layout, Parsed, StoreSettings};
 use crate::finding::Span;
 use crate::sops::block::{Block, Meta};
 use crate::sops::metadata;
-use crate::sops::plain::Plain;
+use crate::sops::plain::{Plain, float_text};
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::tree::{Branch, Element, Item, Leaf, Site, Tree};
 use crate::yaml::{KeyPath, Source, Step};
 
 const METADATA: &str = "sops";
+
+/// Problems of a kind that are kept. More say nothing new, and finding the column on a long line takes time.
+const MOST_PROBLEMS: usize = 100;
 
 /// Reads a JSON file, plain or encrypted. Of the settings, `json_indent` counts: for a new metadata block in
 /// a file that is not all on one line; without it the block takes the file's own indentation.
@@ -28,7 +31,7 @@ const METADATA: &str = "sops";
 ///
 /// The first place that is not JSON; a root that is no object; a byte order mark, which sops refuses; all
 /// numbers beyond the range of 64-bit floats, all strings with half a surrogate pair; `sops` where it is no
-/// metadata.
+/// metadata. In plain files moreover: integers beyond 64 bits that lose digits as floats.
 pub fn read(bytes: &[u8], settings: StoreSettings) -> Result<Parsed<'_>, Vec<Problem>> {
     let source = text::decode(bytes)?;
     if bytes.starts_with(text::MARK) {
@@ -48,7 +51,10 @@ pub(super) fn read_source(source: Source<'_>, indent: Option<i8>) -> Result<Pars
     let mut reader = Reader::new(&source);
     let block = reader.block(&members);
     let branch = reader.branch(members.iter().filter(|member| !is_metadata(member)));
-    let Reader { places, duplicates, mut problems, .. } = reader;
+    let Reader { places, duplicates, mut problems, doubts, .. } = reader;
+    if block.is_none() {
+        problems.extend(doubts);
+    }
     if !problems.is_empty() {
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.bytes.start));
         return Err(problems);
@@ -73,12 +79,20 @@ struct Reader<'s> {
     places: Vec<Range<usize>>,
     duplicates: Vec<Problem>,
     problems: Vec<Problem>,
+    /// Problems of plain files only.
+    doubts: Vec<Problem>,
 }
 
 impl<'s> Reader<'s> {
     fn new(source: &'s Source<'s>) -> Self {
-        let path = KeyPath::root();
-        Self { source, path, places: Vec::new(), duplicates: Vec::new(), problems: Vec::new() }
+        Self {
+            source,
+            path: KeyPath::root(),
+            places: Vec::new(),
+            duplicates: Vec::new(),
+            problems: Vec::new(),
+            doubts: Vec::new(),
+        }
     }
 
     fn problem_at(&self, kind: ProblemKind, range: &Range<usize>) -> Problem {
@@ -86,8 +100,10 @@ impl<'s> Reader<'s> {
     }
 
     fn problem(&mut self, kind: ProblemKind, range: &Range<usize>) {
-        let problem = self.problem_at(kind, range);
-        self.problems.push(problem);
+        if self.problems.len() < MOST_PROBLEMS {
+            let problem = self.problem_at(kind, range);
+            self.problems.push(problem);
+        }
     }
 
     /// The metadata. `sops` that is none, or is there twice, or has a key twice, is a problem.
@@ -115,7 +131,7 @@ impl<'s> Reader<'s> {
                 continue;
             };
             self.path.push(Step::Key(key.clone()));
-            if !keys.insert(key.as_str()) {
+            if !keys.insert(key.as_str()) && self.duplicates.len() < MOST_PROBLEMS {
                 let problem = self.problem_at(ProblemKind::DuplicateKey, &member.key_range);
                 self.duplicates.push(problem);
             }
@@ -162,7 +178,10 @@ impl<'s> Reader<'s> {
             Kind::Number => {
                 let plain = value.number(text).map(|number| match number {
                     Number::Int(int) => Plain::Int(int),
-                    Number::Float(float) => Plain::Float(float),
+                    Number::Float(float) => {
+                        self.rounded(value, float);
+                        Plain::Float(float)
+                    }
                 });
                 (plain, ProblemKind::Unreadable("a number beyond the range of 64-bit floats"))
             }
@@ -172,6 +191,17 @@ impl<'s> Reader<'s> {
             self.problem(problem, &value.range);
         }
         plain
+    }
+
+    /// An integer that loses digits as a float is in doubt.
+    fn rounded(&mut self, value: &Value, float: f64) {
+        let token = value.token(self.source.text());
+        let integer = !token.contains(['.', 'e', 'E']);
+        if integer && token != float_text(float) && self.doubts.len() < MOST_PROBLEMS {
+            let kind =
+                ProblemKind::Ambiguous("an integer beyond 64 bits, which sops rounds; put it in quotes");
+            self.doubts.push(self.problem_at(kind, &value.range));
+        }
     }
 }
 
@@ -322,7 +352,8 @@ pub(super) fn member_in_envelope(block: &Block, unit: &str) -> String {
     member
 }
 
-/// A number as Go writes it (`encoding/json`): an exponent below 1e-6 and from 1e21.
+/// A number as Go writes it (`encoding/json`): an exponent below 1e-6 and from 1e21. But for the negative
+/// zero, of which Go and sops make the integer 0 on the way back.
 fn float_token(float: f64) -> Option<String> {
     let size = float.abs();
     if !float.is_finite() {
@@ -332,7 +363,7 @@ fn float_token(float: f64) -> Option<String> {
         let token = format!("{float:e}");
         return Some(if size < 1.0 { token } else { token.replace('e', "e+") });
     }
-    Some(float.to_string())
+    Some(if size == 0.0 && float.is_sign_negative() { "-0.0".to_owned() } else { float.to_string() })
 }
 
 struct Json<'b> {

@@ -303,7 +303,7 @@ mod json_files {
 
     #[test]
     fn every_value_has_the_type_that_sops_gives_it() {
-        let text = r#"{"a": {"b": [1, -0, 1.0, 1e3, 9223372036854775807, 9223372036854775808, [true, null, ""]]},
+        let text = r#"{"a": {"b": [1, -0, 1.0, 1e3, 9223372036854775807, 9223372036854776000, [true, null, ""]]},
             "": "\u00e9\ud83d\ude00\n\/", "a": false, "sops_": {}}"#;
         let parsed = READ(text.as_bytes(), NONE).unwrap();
         let wanted = [
@@ -378,7 +378,11 @@ mod json_files {
 
     #[test]
     fn what_sops_refuses_or_reads_otherwise_is_refused() {
-        let table: [(&str, &[&str]); 7] = [
+        let table: [(&str, &[&str]); 8] = [
+            (
+                "{\"a\":9223372036854775808,\"b\":-123456789012345680000}",
+                &["1:6: a: an integer beyond 64 bits, which sops rounds; put it in quotes"],
+            ),
             ("[1]", &["1:1: the document is a list; sops encrypts maps only"]),
             ("\"a\"", &["1:1: the document is a scalar; sops encrypts maps only"]),
             ("\u{feff}{}", &["not valid JSON: a byte order mark, which sops refuses"]),
@@ -403,6 +407,15 @@ mod json_files {
         for (text, wanted) in table {
             assert_eq!(problems(READ, text.as_bytes()), wanted);
         }
+    }
+
+    #[test]
+    fn problems_are_not_without_end() {
+        let many = |item: &str| format!("{{\"a\":[{}]}}", vec![item; 1000].join(","));
+        assert_eq!(problems(READ, many("1e999").as_bytes()).len(), 100);
+        assert_eq!(problems(READ, many("9223372036854775808").as_bytes()).len(), 100);
+        let twice = many("0").replace("[0", "0").replace("]", "").replace(",0", ",\"a\":0");
+        assert_eq!(READ(twice.as_bytes(), NONE).unwrap().duplicate_keys.len(), 100);
     }
 
     #[test]
@@ -677,10 +690,11 @@ mod ini_files {
     fn a_comment_must_stay_one() {
         let parsed = READ(b"; a\nb = c ; d\n", NONE).unwrap();
         let (above, inline) = (Site(1), Site(2));
-        for text in ["x\ny", "x\n\n; y", "; x", " x", "x ", "x\0"] {
+        for text in ["x\ny", "x\n\n; y", " x", "x ", "x\0"] {
             assert!(parsed.layout.comment(above, text).is_err(), "{text:?}");
         }
         assert!(parsed.layout.comment(above, "x\n; y").is_ok());
+        assert_eq!(parsed.layout.comment(above, "; x").unwrap()[0].text.as_slice(), b"# ; x");
         assert!(parsed.layout.comment(inline, "x\n; y").is_err());
         assert!(parsed.layout.comment(inline, "x").is_ok());
         let parsed = READ(b"[s] ; a\n", NONE).unwrap();

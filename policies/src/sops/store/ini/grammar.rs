@@ -212,7 +212,7 @@ pub(super) fn key_survives_sops(name: &str) -> bool {
         Quotes::None
     };
     let line = format!("{} = ", quotes.around(name));
-    !line.starts_with(['#', ';', '['])
+    !line.starts_with(['#', ';', '[', '\u{feff}'])
         && key(&line).is_ok_and(|(read, length)| read == name && length == line.len() - 1)
 }
 
@@ -296,7 +296,7 @@ mod tests {
         for (key, survives) in [("a", true), ("a=b", true), ("a\"", true), ("a`", true), ("a`:", false)] {
             assert_eq!(key_survives_sops(key), survives, "{key}");
         }
-        for key in ["#a", ";a", "[a", "\u{a0}"] {
+        for key in ["#a", ";a", "[a", "\u{a0}", "\u{feff}a"] {
             assert!(!key_survives_sops(key), "{key}");
         }
     }
