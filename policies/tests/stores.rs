@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use kubiya_policies::sops::age::{AgeKeys, Identity};
 use kubiya_policies::sops::block::{Block, Meta};
 use kubiya_policies::sops::cipher::Cipher;
-use kubiya_policies::sops::keys::{DataKey, KeyService as _};
+use kubiya_policies::sops::keys::{DataKey, KeyService as _, unlock};
 use kubiya_policies::sops::mac::{Mac, aad_of};
 use kubiya_policies::sops::metadata::Metadata;
 use kubiya_policies::sops::plain::Plain;
@@ -122,7 +122,7 @@ impl Lab {
         let parsed = store.parse(bytes);
         let metadata = Metadata::of(parsed.block.as_ref().expect("metadata"));
         let keys = AgeKeys::new(vec![self.identity.clone()]);
-        let cipher = Cipher::new(&keys.unwrap(&metadata.wrapped[0][0]).unwrap());
+        let cipher = Cipher::new(&unlock(&metadata, &keys).unwrap());
         let mut mac = Mac::new(metadata.mac_only_encrypted);
         let mut edits = parsed.layout.strip();
         let selector = metadata.effective_selector();
@@ -184,7 +184,7 @@ impl Lab {
         let last_modified = "2026-11-21T06:00:00Z";
         let code = mac.finish();
         let code = cipher.seal(ValueType::Str, code.as_bytes(), &aad_of(last_modified), &mut random);
-        let wrapped = AgeKeys::default().wrap(&key, &Recipient::Age(self.recipient())).unwrap();
+        let wrapped = AgeKeys::default().wrap(&key.clone().into(), &Recipient::Age(self.recipient())).unwrap();
         let text = |name: &str, text: &str| (name.to_owned(), Meta::Text(text.to_owned()));
         let age = vec![text("enc", &wrapped.enc), text("recipient", &self.recipient())];
         let block = Block {
