@@ -184,7 +184,8 @@ impl Lab {
         let last_modified = "2026-11-21T06:00:00Z";
         let code = mac.finish();
         let code = cipher.seal(ValueType::Str, code.as_bytes(), &aad_of(last_modified), &mut random);
-        let wrapped = AgeKeys::default().wrap(&key.clone().into(), &Recipient::Age(self.recipient())).unwrap();
+        let wrapped =
+            AgeKeys::default().wrap(&key.clone().into(), &Recipient::Age(self.recipient())).unwrap();
         let text = |name: &str, text: &str| (name.to_owned(), Meta::Text(text.to_owned()));
         let age = vec![text("enc", &wrapped.enc), text("recipient", &self.recipient())];
         let block = Block {

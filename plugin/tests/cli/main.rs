@@ -8,7 +8,9 @@ mod export;
 mod help;
 mod plugin_links;
 mod readme;
+mod repository;
 mod sandbox;
+mod secrets;
 mod unreachable;
 
 /// A test file that is not listed above would never run.

@@ -107,7 +107,9 @@ pub enum MacMismatch {
     #[error("`mac` is not an encrypted value")]
     Malformed,
     /// It does not open: `lastmodified` or `mac` was changed, as a merge does.
-    #[error("it does not open; `lastmodified` or `mac` was changed by itself, as a merge of two versions does")]
+    #[error(
+        "it does not open; `lastmodified` or `mac` was changed by itself, as a merge of two versions does"
+    )]
     DoesNotOpen,
     /// All encrypted values open, so something plain was changed.
     #[error(

@@ -44,8 +44,7 @@ pub enum Recipient {
 
 impl Recipient {
     /// The names of the kinds, in the order in which sops reads them (`stores.go`, `internalGroupFrom`).
-    pub const KINDS: [&'static str; 7] =
-        ["kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "pgp", "age"];
+    pub const KINDS: [&'static str; 7] = ["kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "pgp", "age"];
 
     /// The field's name of this kind in a `.sops.yaml` and in a file.
     pub fn kind(&self) -> &'static str {

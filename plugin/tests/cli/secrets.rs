@@ -1,0 +1,471 @@
+//! `encrypt`, `decrypt`, `check`, `explain`: what a user types, and what becomes of the files.
+
+use crate::repository::{CANARIES, Repository, SECRET};
+use insta::assert_snapshot;
+use kubiya_testdata::env::TestEnv;
+use std::io::Write as _;
+use std::process::Stdio;
+
+/// Lines that a change takes away or adds, without the context.
+fn changed_lines(repository: &Repository<'_>) -> Vec<String> {
+    let diff = repository.git.ok(["diff", "--unified=0"]);
+    let lines = diff.lines().filter(|line| {
+        line.starts_with(['+', '-']) && !line.starts_with("+++ ") && !line.starts_with("--- ")
+    });
+    lines.map(|line| line.split("ENC[").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn one_command_encrypts_what_must_be_and_nothing_else() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    repository.git.write("apps/kustomization.yaml", "resources: [db.yaml]\n");
+    repository.git.write("apps/config.yaml", "apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n");
+    repository.git.write("README.md", "stringData: nothing\n");
+    repository.git.commit_all("plain");
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+      encrypted apps/db.yaml (3 values)
+    ");
+    assert_eq!(repository.git.ok(["diff", "--name-only"]).trim(), "apps/db.yaml");
+    let sealed = repository.read("apps/db.yaml");
+    assert!(CANARIES.iter().all(|canary| !sealed.contains(canary)));
+    assert!(sealed.starts_with("# The database of the shop\napiVersion: v1\nkind: Secret\nmetadata:\n  name: db   # used by shop\n\nstringData:\n"));
+    let opened = repository.sops_json("apps/db.yaml");
+    assert_eq!(opened["stringData"]["password"], CANARIES[1]);
+    assert_eq!(opened["stringData"]["ca"], format!("first line\n{}\n", CANARIES[2]));
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+      unchanged apps/db.yaml
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), sealed);
+    assert_snapshot!(repository.run(&["check"]), @"
+    ------- stderr -------
+    6 files looked at, 1 of them secrets, checked without keys: 1 as they should be, 0 not
+    ");
+    assert_snapshot!(repository.run(&["check", "--decrypt"]), @"
+    ------- stderr -------
+    6 files looked at, 1 of them secrets, opened and verified: 1 as they should be, 0 not
+    ");
+}
+
+#[test]
+fn decrypting_gives_the_bytes_back_and_warns() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let _ = repository.run(&["encrypt"]);
+    let mut stdout = repository.command(&["decrypt", "--stdout", "apps/db.yaml"]);
+    assert_eq!(stdout.output().unwrap().stdout, SECRET.as_bytes());
+    let mut elsewhere = repository.command(&["decrypt", "--output", "plain.yaml", "apps/db.yaml"]);
+    assert!(elsewhere.status().unwrap().success());
+    assert_eq!(repository.read("plain.yaml"), SECRET);
+    assert_snapshot!(repository.run(&["decrypt", "--output", "plain.yaml", "apps/db.yaml"]), @"
+    ------- stderr -------
+    error: plain.yaml: it is there already
+    [exit status: 2]
+    ");
+    assert_snapshot!(repository.run(&["decrypt", "apps/db.yaml"]), @"
+    ------- stderr -------
+      decrypted apps/db.yaml
+    warning: the plain files are in a Git work tree; the hook stops a commit of them
+    hint: kubectl kubiya encrypt apps/db.yaml   # before you commit
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), SECRET);
+}
+
+#[test]
+fn a_change_of_one_value_changes_one_value() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let _ = repository.run(&["encrypt"]);
+    repository.git.commit_all("encrypted");
+    let _ = repository.run(&["decrypt", "apps/db.yaml"]);
+    let plain = repository.read("apps/db.yaml");
+    repository.git.write("apps/db.yaml", plain.replace(CANARIES[0], "CANARY-one-1f2e-new"));
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+      encrypted apps/db.yaml (5 values)
+    ");
+    let changed = changed_lines(&repository);
+    let keys =
+        changed.iter().map(|line| line[1..].trim_start()).filter(|line| !line.starts_with("lastmodified"));
+    assert_eq!(keys.collect::<Vec<_>>(), ["user: \"", "user: \"", "mac: ", "mac: "]);
+    // A value put into the encrypted file by hand is sealed with the file's own key.
+    repository.git.commit_all("changed");
+    let sealed = repository.read("apps/db.yaml");
+    repository
+        .git
+        .write("apps/db.yaml", sealed.replace("stringData:\n", "stringData:\n  token: CANARY-one-1f2e\n"));
+    assert_snapshot!(repository.run(&["check"]), @"
+    error: apps/db.yaml:8:10: stringData.token: a plain value where the file's selector wants an encrypted one
+    ------- stderr -------
+    3 files looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
+    hint: kubectl kubiya encrypt   # makes them as their rules say
+    [exit status: 1]
+    ");
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+        updated apps/db.yaml (newly encrypted: stringData.token)
+    ");
+    assert_eq!(repository.sops_json("apps/db.yaml")["stringData"]["token"], CANARIES[0]);
+    assert!(!changed_lines(&repository).iter().any(|line| line.contains("user")));
+}
+
+#[test]
+fn recipients_follow_the_rule_and_who_leaves_reads_nothing_new() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    let other = kubiya_policies::sops::age::Identity::generate().recipient().unwrap();
+    let rules = repository.read(".sops.yaml");
+    repository.git.write("apps/db.yaml", SECRET);
+    let _ = repository.run(&["encrypt"]);
+    repository.git.commit_all("one");
+    repository.rules(&rules.replace("age: ", &format!("age: {other},")));
+    let mask = |shown: String| shown.replace(&other, "[OTHER]");
+    assert_snapshot!(mask(repository.run(&["check"])), @"
+    error: apps/db.yaml: [OTHER] cannot read it, and the rule says so
+    ------- stderr -------
+    3 files looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
+    hint: kubectl kubiya encrypt   # makes them as their rules say
+    [exit status: 1]
+    ");
+    assert_snapshot!(mask(repository.run(&["encrypt"])), @"
+    ------- stderr -------
+        updated apps/db.yaml
+    ");
+    let user = |text: &str| text.lines().find(|line| line.contains("user:")).unwrap().to_owned();
+    let with_both = repository.read("apps/db.yaml");
+    assert!(with_both.contains(&other));
+    repository.rules(&rules);
+    assert_snapshot!(mask(repository.run(&["encrypt"])), @"
+    ------- stderr -------
+    warning: apps/db.yaml: a new data key: [OTHER] could read it and may no longer
+        updated apps/db.yaml
+    ");
+    let after = repository.read("apps/db.yaml");
+    assert!(!after.contains(&other));
+    assert_ne!(user(&after), user(&with_both), "a new data key: every value is encrypted anew");
+    assert_eq!(repository.sops_json("apps/db.yaml")["stringData"]["user"], CANARIES[0]);
+    // Without a key, what needs one is said, and the file stays.
+    repository.rules(&rules.replace("age: ", &format!("age: {other},")));
+    std::fs::remove_file(repository.path("age.agekey")).unwrap();
+    let shown = mask(repository.run(&["encrypt"]));
+    assert_snapshot!(shown, @"
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: cannot be decrypted: none of the keys at hand opens it
+      cause: it is for [RECIPIENT]
+      cause: nothing at SOPS_AGE_SSH_PRIVATE_KEY_FILE, SOPS_AGE_SSH_PRIVATE_KEY_CMD, $ROOT/home/.ssh/id_ed25519, $ROOT/home/.ssh/id_rsa, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, SOPS_AGE_KEY_CMD, $ROOT/home/.config/sops/age/keys.txt, $ROOT/gitops/age.agekey
+
+    hint: put the key into $ROOT/home/.config/sops/age/keys.txt, or name its file: --age-key-file FILE
+    [exit status: 2]
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), after);
+}
+
+#[test]
+fn a_document_from_a_pipe_never_touches_the_disk() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    let mut command = repository.command(&["encrypt", "--filename", "apps/new.yaml", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(SECRET.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(!repository.path("apps/new.yaml").exists());
+    repository.git.write("apps/new.yaml", output.stdout);
+    assert_eq!(repository.sops_json("apps/new.yaml")["stringData"]["user"], CANARIES[0]);
+    assert_snapshot!(repository.run(&["encrypt", "-"]), @"
+    ------- stderr -------
+    error: what the document on stdin is called is not known
+
+    hint: … | kubectl kubiya encrypt --filename apps/db.yaml - > apps/db.yaml
+    [exit status: 2]
+    ");
+}
+
+#[test]
+fn bad_input_is_told_with_its_place_and_the_file_stays() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    let table: [(&str, &[u8]); 9] = [
+        ("utf16", b"\xff\xfek\0:\0 \0v\0"),
+        ("latin1", b"stringData: {a: caf\xe9}\n"),
+        ("nul", b"stringData:\n  a: \0\n"),
+        ("twice", b"stringData:\n  a: CANARY-one-1f2e\n  a: CANARY-two-3d4c\n"),
+        ("number", b"stringData:\n  5: CANARY-one-1f2e\n"),
+        ("broken", b"stringData:\n  a: 'CANARY-one-1f2e\n"),
+        ("alias", b"x: &a CANARY-one-1f2e\nstringData:\n  a: *a\n"),
+        ("binary", b"data:\n  a: !!binary Q0FOQVJZ\n"),
+        ("large", b"data:\n  a: 18446744073709551615\n"),
+    ];
+    let mut shown = String::new();
+    for (name, bytes) in table {
+        let path = format!("apps/{name}.yaml");
+        repository.git.write(&path, bytes);
+        shown.push_str(&repository.run(&["encrypt", &path]));
+        shown.push_str("====\n");
+        assert_eq!(std::fs::read(repository.path(&path)).unwrap(), bytes);
+    }
+    assert_snapshot!(shown, @"
+    ------- stderr -------
+         failed apps/utf16.yaml
+    error: apps/utf16.yaml: UTF-16 text: sops and Flux read UTF-8 only
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/latin1.yaml
+    error: apps/latin1.yaml:1:20: not text in UTF-8
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/nul.yaml
+    error: apps/nul.yaml:2:6: a NUL character, which no reader of this format takes
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/twice.yaml
+    error: apps/twice.yaml:3:3: stringData.a: the key is there twice: readers differ in which one they take
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/number.yaml
+    error: apps/number.yaml:2:3: stringData: a key that is a number; sops takes text as keys only
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/broken.yaml
+    error: apps/broken.yaml:3:1: not valid YAML: invalid quoted scalar indent
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/alias.yaml
+    error: apps/alias.yaml:3:6: stringData.a: an alias (`*…`) stands for this value or for one around it; sops cannot read encrypted aliases
+
+    hint: kubectl kubiya encrypt --expand-aliases apps/alias.yaml
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/binary.yaml
+    error: apps/binary.yaml:2:15: data.a: a `!!binary` value, which sops cannot read back
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/large.yaml
+    error: apps/large.yaml:2:6: data.a: an integer beyond 64 bits with sign, which sops cannot read back
+    [exit status: 2]====
+    ");
+}
+
+#[test]
+fn damage_is_told_apart_from_changes() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let _ = repository.run(&["encrypt"]);
+    let sealed = repository.read("apps/db.yaml");
+    let user = sealed.lines().find(|line| line.contains("user:")).unwrap();
+    let value = &user[user.find("ENC[").unwrap()..user.rfind(']').unwrap() + 1];
+    let table = [
+        ("plain part", sealed.replace("name: db ", "name: other ")),
+        ("moved", sealed.replace("  user: ", "  login: ")),
+        ("cut", sealed.replace(value, &value.replace(",type:str", ""))),
+        ("type", sealed.replace(value, &value.replace("type:str", "type:text"))),
+        ("merge", sealed.replace("lastmodified: \"2", "lastmodified: \"3")),
+        (
+            "no mac",
+            sealed.lines().filter(|line| !line.contains(" mac:")).map(|line| format!("{line}\n")).collect(),
+        ),
+        ("no metadata", sealed[..sealed.find("sops:").unwrap()].to_owned()),
+    ];
+    let mut shown = String::new();
+    for (name, text) in table {
+        repository.git.write("apps/db.yaml", &text);
+        shown.push_str(&format!("==== {name}\n{}", repository.run(&["decrypt", "apps/db.yaml"])));
+        assert_eq!(repository.read("apps/db.yaml"), text);
+    }
+    assert_snapshot!(shown, @"
+    ==== plain part
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: the message authentication code does not fit: every encrypted value is whole, so a plain part was changed, or values were moved, added or taken away since the file was encrypted
+
+    hint: git diff HEAD -- apps/db.yaml   # what was changed beside the encrypted values
+    hint: kubectl kubiya encrypt --ignore-mac apps/db.yaml   # takes the file as it is, if it is right
+    [exit status: 3]==== moved
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml:9:10: stringData.login: it does not open with the file's data key at this place: it was moved, renamed or damaged
+    [exit status: 3]==== cut
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml:9:9: stringData.user: only looks encrypted: it is not of the form ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]
+    [exit status: 2]==== type
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml:9:9: stringData.user: only looks encrypted: its `type` is unknown
+    [exit status: 2]==== merge
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: the message authentication code does not fit: it does not open; `lastmodified` or `mac` was changed by itself, as a merge of two versions does
+
+    hint: git log -p -- apps/db.yaml   # the version before the merge or edit
+    hint: kubectl kubiya encrypt --ignore-mac apps/db.yaml   # takes the file as it is, if it is right
+    [exit status: 3]==== no mac
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: the message authentication code does not fit: there is none
+
+    hint: git log -p -- apps/db.yaml   # the version before the merge or edit
+    hint: kubectl kubiya encrypt --ignore-mac apps/db.yaml   # takes the file as it is, if it is right
+    [exit status: 3]==== no metadata
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: the file is not encrypted: it has no `sops` metadata
+
+    hint: kubectl kubiya encrypt apps/db.yaml
+    [exit status: 2]
+    ");
+}
+
+#[test]
+fn a_rule_is_explained() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let rules = repository.read(".sops.yaml").replace(
+        "creation_rules:\n",
+        "creation_rules:\n  - path_regex: \\.env$\n    pgp: ABCD\n    encryptedRegex: x\n",
+    );
+    repository.rules(&(rules + "destination_rules:\n  - s3_bucket: b\n"));
+    assert_snapshot!(repository.run(&["explain", "apps/db.yaml"]), @r"
+          file  apps/db.yaml
+         rules  .sops.yaml
+    matched as  apps/db.yaml
+        rule 1  does not match: \.env$ (line 2)
+        rule 2  is for it: ^apps/ (line 5)
+       readers  [RECIPIENT]
+      encrypts  encrypted_regex: ^(data|stringData)$
+        values  stringData.user, stringData.password, stringData.ca
+          note  .sops.yaml:4:5: `encryptedRegex` is not a key of a rule: sops ignores it (did you mean `encrypted_regex`?)
+          note  .sops.yaml: destination_rules are for `sops publish` and mean nothing here
+          note  the file is not encrypted
+    ");
+    assert_snapshot!(repository.run(&["explain", "docs/new.yaml"]), @r"
+          file  docs/new.yaml
+         rules  .sops.yaml
+    matched as  docs/new.yaml
+        rule 1  does not match: \.env$ (line 2)
+        rule 2  does not match: ^apps/ (line 5)
+        result  no creation rule is for it
+          note  .sops.yaml:4:5: `encryptedRegex` is not a key of a rule: sops ignores it (did you mean `encrypted_regex`?)
+          note  .sops.yaml: destination_rules are for `sops publish` and mean nothing here
+    ");
+    repository.git.write("apps/nested/.sops.yaml", "creation_rules:\n  - age: nonsense\n");
+    assert_snapshot!(repository.run(&["explain", "-o", "yaml", "apps/nested/x.env"]), @"
+    path: apps/nested/x.env
+    config: apps/nested/.sops.yaml
+    matchedAs: x.env
+    rules:
+    - rule: 1
+      line: 2
+      pathRegex: null
+      matches: true
+    recipients:
+    - - nonsense
+    shamirThreshold: null
+    selector: 'unencrypted_suffix: _unencrypted'
+    macOnlyEncrypted: false
+    encrypted: null
+    deviations: []
+    notes:
+    - 'apps/nested/.sops.yaml:2:10: an `age` recipient is neither an age nor an ssh public key'
+    - the rules are those of apps/nested/.sops.yaml; sops, run in this folder, would use .sops.yaml
+    ");
+}
+
+#[test]
+fn rules_that_cannot_serve_are_refused() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let mut shown = String::new();
+    let recipient = repository.recipient();
+    for rules in [
+        "creation_rules:\n  - path_regex: ^other/\n    pgp: AB\n".to_owned(),
+        "creation_rules:\n  - path_regex: ^apps/\n    encrypted_regex: ^data$\n".to_owned(),
+        format!("creation_rules:\n  - age: {recipient}\n"),
+        "creation_rules:\n  - encrypted_regex: ^(data|stringData)$\n    pgp: AB\n".to_owned(),
+        "creation_rules:\n  - encrypted_regex: ^stringData$\n    age: age1nonsense\n".to_owned(),
+        format!("creation_rules:\n  - encrypted_regex: '('\n    encrypted_suffix: x\n    age: {recipient}\n"),
+    ] {
+        repository.rules(&rules);
+        shown.push_str(&repository.run(&["encrypt", "apps/db.yaml"]));
+        shown.push_str("====\n");
+        assert_eq!(repository.read("apps/db.yaml"), SECRET);
+    }
+    assert_snapshot!(shown, @"
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: no creation rule is for this file
+
+    hint: kubectl kubiya explain apps/db.yaml
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/db.yaml
+    error: .sops.yaml:2:5: creation rule 1 has no recipient, and apps/db.yaml needs one
+
+    hint: add to the rule: age: age1…   # the public key that age-keygen shows
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml:2:13: apiVersion: would be encrypted too, and Flux could not apply the object
+
+    hint: in the creation rule of .sops.yaml: encrypted_regex: ^(data|stringData)$
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: recipients of the kind pgp are not served here
+
+    hint: sops wraps data keys for pgp; here they are for age, and files for pgp stay as they are
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: `age1nonsense` is not a well-formed recipient
+    [exit status: 2]====
+    ------- stderr -------
+         failed apps/db.yaml
+    error: .sops.yaml:2:22: `encrypted_regex`: not a regular expression that sops accepts: unclosed group
+    [exit status: 2]====
+    ");
+}
+
+#[test]
+fn links_and_read_only_files_are_not_written_through() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/real.yaml", SECRET);
+    repository.git.link("apps/link.yaml", "real.yaml");
+    let outside = repository.path("../outside.yaml");
+    std::fs::write(&outside, SECRET).unwrap();
+    repository.git.link("apps/out.yaml", "../../outside.yaml");
+    assert_snapshot!(repository.run(&["encrypt", "apps/out.yaml"]), @"
+    ------- stderr -------
+    error: apps/out.yaml: it is a symbolic link that leads out of the repository
+    [exit status: 2]
+    ");
+    assert_eq!(std::fs::read_to_string(&outside).unwrap(), SECRET);
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(repository.path("apps/real.yaml"), mode(0o444)).unwrap();
+    assert_snapshot!(repository.run(&["encrypt", "apps/link.yaml"]), @"
+    ------- stderr -------
+         failed apps/real.yaml
+    error: apps/real.yaml: it is read-only
+
+    hint: chmod u+w apps/real.yaml
+    [exit status: 2]
+    ");
+    std::fs::set_permissions(repository.path("apps/real.yaml"), mode(0o640)).unwrap();
+    assert_snapshot!(repository.run(&["encrypt", "apps/link.yaml"]), @"
+    ------- stderr -------
+      encrypted apps/real.yaml (3 values)
+    ");
+    assert!(repository.path("apps/link.yaml").is_symlink());
+    assert!(repository.read("apps/real.yaml").contains("ENC["));
+}
