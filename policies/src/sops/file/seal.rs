@@ -16,7 +16,8 @@ use crate::sops::mac::{Mac, aad_of};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::store::{self, Edit, Layout};
-use crate::sops::tree::{Stop, Visit, walk};
+use crate::sops::selector::Selector;
+use crate::sops::tree::{Site, Stop, Visit, walk};
 use crate::sops::value::{self, EncryptedValue, ValueType};
 use crate::yaml::KeyPath;
 
@@ -77,6 +78,37 @@ impl File<'_> {
             (_, Some(before)) => &before.key,
             _ => return Err(vec![Problem::of_file(ProblemKind::NotEncrypted)]),
         };
+        let selector = sealing.recipe.selector_for(self.format);
+        let mut places = Places::of(self, &selector);
+        let mut round = 1;
+        loop {
+            let (sealed, expected) = self.attempt(sealing, key, &values, &places, random)?;
+            if sealed.bytes.as_slice() == self.bytes {
+                return Ok(sealed);
+            }
+            let again = File::read(&sealed.bytes, self.format, self.settings)
+                .map_err(|_| vec![unproven("the encrypted file is not read back")])?;
+            // The metadata is content too: a comment before it may belong elsewhere than at the end of a file.
+            let there = Places::of(&again, &selector);
+            if round < ROUNDS && places.differ(&there) {
+                places = places.moved(there);
+                round += 1;
+                continue;
+            }
+            prove_sealed(&again, key, &expected)?;
+            drop(again);
+            return Ok(sealed);
+        }
+    }
+
+    fn attempt(
+        &self,
+        sealing: &Sealing<'_>,
+        key: &DataKey,
+        values: &[Value],
+        places: &Places,
+        random: &mut Random<'_>,
+    ) -> Result<(Sealed, Vec<Plain>), Vec<Problem>> {
         let same_key = sealing.before.is_some_and(|before| before.key == *key);
         let mut work = Work {
             layout: self.parsed.layout.as_ref(),
@@ -84,21 +116,20 @@ impl File<'_> {
             mac: Mac::new(sealing.recipe.mac_only_encrypted),
             pool: if same_key { pool(sealing.before) } else { HashMap::new() },
             same_key,
-            values: values.into_iter(),
+            values: values.iter(),
+            places,
+            leaves: 0,
             random,
             edits: Vec::new(),
             problems: Vec::new(),
-            expected: Vec::new(),
+            expected: Vec::with_capacity(values.len()),
             sealed: Sealed { bytes: Zeroizing::default(), newly: vec![], released: vec![], kept: 0 },
         };
         let selector = sealing.recipe.selector_for(self.format);
         for document in &self.parsed.documents {
             walk(document, &selector, &mut |visit| work.visit(visit));
         }
-        if !work.problems.is_empty() {
-            return Err(work.problems);
-        }
-        self.finish(work, sealing, key)
+        if work.problems.is_empty() { self.finish(work, sealing) } else { Err(work.problems) }
     }
 
     /// All values and comments in plain, in the order of a walk.
@@ -129,8 +160,7 @@ impl File<'_> {
         &self,
         work: Work<'_, '_>,
         sealing: &Sealing<'_>,
-        key: &DataKey,
-    ) -> Result<Sealed, Vec<Problem>> {
+    ) -> Result<(Sealed, Vec<Plain>), Vec<Problem>> {
         let Work { mut edits, mut sealed, mac, cipher, random, expected, .. } = work;
         let code = mac.finish();
         let unchanged = edits.is_empty() && matches!(sealing.lock, Lock::Kept);
@@ -141,7 +171,7 @@ impl File<'_> {
         let code_holds = sealing.before.is_some_and(|before| before.mac.is_ok());
         if unchanged && recipe_holds && code_holds && self.metadata.is_some() {
             sealed.bytes = Zeroizing::new(self.bytes.to_vec());
-            return Ok(sealed);
+            return Ok((sealed, expected));
         }
         let mut block = match sealing.before {
             Some(before) => renewed(&before.block, sealing, self.format),
@@ -152,28 +182,78 @@ impl File<'_> {
         block.set("mac", Meta::Text(mac.to_string()));
         edits.extend(self.parsed.layout.stamp(&block).map_err(|problem| vec![problem])?);
         sealed.bytes = store::apply(self.bytes, edits).map_err(|problem| vec![problem])?;
-        self.prove_sealed(&sealed.bytes, key, &expected)?;
-        Ok(sealed)
+        Ok((sealed, expected))
+    }
+}
+
+fn unproven(what: &'static str) -> Problem {
+    Problem::of_file(ProblemKind::Unproven(what))
+}
+
+/// Opens the new file and compares: what is given out holds what was there.
+fn prove_sealed(again: &File<'_>, key: &DataKey, expected: &[Plain]) -> Result<(), Vec<Problem>> {
+    let opened = again.open(key).map_err(|_| vec![unproven("the encrypted file does not open")])?;
+    let mut wanted = expected.iter();
+    for value in opened.values.iter().filter(|value| !value.is_comment) {
+        if !wanted.next().is_some_and(|plain| plain.same(&value.plain)) {
+            let problem = unproven("a value would come back as another one");
+            return Err(vec![problem.key(value.key_path.clone())]);
+        }
+    }
+    if wanted.next().is_some() || !opened.plain_parts.is_empty() {
+        return Err(vec![unproven("a value would be lost or left plain")]);
+    }
+    opened.mac.map_err(|_| vec![unproven("the message authentication code would not fit")])
+}
+
+/// How often a file is sealed until every comment is where its encryption says: twice is enough but for
+/// selectors by comment.
+const ROUNDS: usize = 4;
+
+/// Where sops sees comments, and what that means for leaves. Nothing where there are no comments.
+#[derive(Debug, Default, PartialEq)]
+struct Places {
+    /// Place and coverage of each comment, in the order of the file.
+    comments: Vec<(String, bool)>,
+    /// The comments as the file that is sealed names them, in the same order.
+    sites: Vec<Site>,
+    by_site: HashMap<Site, usize>,
+    /// Coverage of each leaf, in the order of the walk.
+    leaves: Vec<bool>,
+}
+
+impl Places {
+    fn of(file: &File<'_>, selector: &Selector) -> Self {
+        let mut comments = Vec::new();
+        let mut leaves = Vec::new();
+        for document in &file.parsed.documents {
+            walk(document, selector, &mut |visit| match visit.stop {
+                Stop::Leaf(..) => leaves.push(visit.covered),
+                Stop::Comment(comment) => {
+                    let offset = file.parsed.layout.offset(comment.site);
+                    comments.push((offset, comment.site, (visit.aad(), visit.covered)));
+                }
+            });
+        }
+        if comments.is_empty() {
+            return Self::default();
+        }
+        comments.sort_by_key(|(offset, ..)| *offset);
+        let sites = comments.iter().map(|(_, site, _)| *site).collect::<Vec<_>>();
+        let by_site = sites.iter().enumerate().map(|(index, site)| (*site, index)).collect();
+        Self { comments: comments.into_iter().map(|(_, _, place)| place).collect(), sites, by_site, leaves }
     }
 
-    /// Reads the new bytes, opens them and compares: what is given out holds what was there.
-    fn prove_sealed(&self, bytes: &[u8], key: &DataKey, expected: &[Plain]) -> Result<(), Vec<Problem>> {
-        let unproven = |what| vec![Problem::of_file(ProblemKind::Unproven(what))];
-        let again = File::read(bytes, self.format, self.settings)
-            .map_err(|_| unproven("the encrypted file is not read back"))?;
-        let opened = again.open(key).map_err(|_| unproven("the encrypted file does not open"))?;
-        let mut wanted = expected.iter();
-        for value in opened.values.iter().filter(|value| !value.is_comment) {
-            if !wanted.next().is_some_and(|plain| plain.same(&value.plain)) {
-                let problem =
-                    Problem::of_file(ProblemKind::Unproven("a value would come back as another one"));
-                return Err(vec![problem.key(value.key_path.clone())]);
-            }
+    fn differ(&self, there: &Self) -> bool {
+        self.comments != there.comments || self.leaves != there.leaves
+    }
+
+    /// The same comments at the places where another reading sees them.
+    fn moved(self, there: Self) -> Self {
+        if there.comments.len() != self.sites.len() || there.leaves.len() != self.leaves.len() {
+            return self;
         }
-        if wanted.next().is_some() || !opened.plain_parts.is_empty() {
-            return Err(unproven("a value would be lost or left plain"));
-        }
-        opened.mac.map_err(|_| unproven("the message authentication code would not fit"))
+        Self { comments: there.comments, leaves: there.leaves, ..self }
     }
 }
 
@@ -204,7 +284,10 @@ struct Work<'w, 'r> {
     mac: Mac,
     pool: Pool,
     same_key: bool,
-    values: std::vec::IntoIter<Value>,
+    values: std::slice::Iter<'w, Value>,
+    places: &'w Places,
+    /// How many leaves were visited.
+    leaves: usize,
     random: &'w mut Random<'r>,
     edits: Vec<Edit>,
     problems: Vec<Problem>,
@@ -217,35 +300,57 @@ impl Work<'_, '_> {
     fn visit(&mut self, visit: Visit<'_, '_>) {
         // The walk and the values come from the same documents in the same order.
         let Some(value) = self.values.next() else { return };
+        let covered = self.covered(&visit);
         if !value.is_comment {
-            self.mac.add(&value.plain, visit.covered);
+            self.mac.add(&value.plain, covered);
             self.expected.push(value.plain.clone());
         }
         if matches!(value.plain, Plain::Float(float) if float == 0.0 && float.is_sign_negative()) {
             let problem =
                 Problem::at(ProblemKind::Unreadable("the number -0.0"), self.layout.span(value.site));
-            return self.problems.push(problem.key(value.key_path));
+            return self.problems.push(problem.key(value.key_path.clone()));
         }
-        let wanted = visit.covered && !value.plain.is_empty();
+        let wanted = covered && !value.plain.is_empty();
         let edits = match (&value.sealed, wanted) {
-            (Some(_), true) if self.same_key => {
+            (Some(_), true) if self.same_key && self.at_its_place(value) => {
                 self.sealed.kept += 1;
                 return;
             }
-            (_, true) => self.close(&value, &visit),
-            (Some(_), false) => self.release(&value),
+            (_, true) => self.close(value, &visit),
+            (Some(_), false) => self.release(value),
             (None, false) => return,
         };
         match edits {
             Ok(edits) => self.edits.extend(edits),
-            Err(problem) => self.problems.push(problem.key(value.key_path)),
+            Err(problem) => self.problems.push(problem.key(value.key_path.clone())),
         }
+    }
+
+    fn place(&self, site: Site) -> Option<&(String, bool)> {
+        self.places.by_site.get(&site).and_then(|index| self.places.comments.get(*index))
+    }
+
+    /// Whether what is visited is encrypted in the file that will be.
+    fn covered(&mut self, visit: &Visit<'_, '_>) -> bool {
+        match visit.stop {
+            Stop::Comment(comment) => self.place(comment.site).map(|(_, covered)| *covered),
+            Stop::Leaf(..) => {
+                self.leaves += 1;
+                self.places.leaves.get(self.leaves - 1).copied()
+            }
+        }
+        .unwrap_or(visit.covered)
+    }
+
+    /// Whether an encrypted comment opens where sops sees it; values always do.
+    fn at_its_place(&self, value: &Value) -> bool {
+        !value.is_comment || self.place(value.site).is_none_or(|(place, _)| *place == value.aad)
     }
 
     fn close(&mut self, value: &Value, visit: &Visit<'_, '_>) -> Result<Vec<Edit>, Problem> {
         let kind = if value.is_comment { ValueType::Comment } else { value.plain.kind() };
         let bytes = value.plain.canonical();
-        let aad = visit.aad();
+        let aad = self.place(value.site).map_or_else(|| visit.aad(), |(place, _)| place.clone());
         let kept = self.pool.get_mut(&name(&aad, kind, &bytes)).and_then(VecDeque::pop_front);
         let sealed = if let Some(kept) = kept {
             self.sealed.kept += 1;

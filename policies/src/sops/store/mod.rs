@@ -75,6 +75,11 @@ pub trait Layout {
     /// The position of a leaf or comment, for messages.
     fn span(&self, site: Site) -> Span;
 
+    /// Where a leaf or comment begins in the file's bytes.
+    fn offset(&self, site: Site) -> usize {
+        self.span(site).bytes.start
+    }
+
     /// Puts an encrypted value (`ENC[…]`) in the place of a leaf's value.
     ///
     /// # Errors

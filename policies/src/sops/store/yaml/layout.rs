@@ -220,6 +220,15 @@ impl Layout for YamlLayout<'_> {
         }
     }
 
+    fn offset(&self, site: Site) -> usize {
+        let start = match self.sites.get(site.0 as usize) {
+            Some(Written::Scalar(scalar)) => scalar.range.start,
+            Some(Written::Comment(range)) => range.start,
+            None => 0,
+        };
+        self.source.original_offset(start)
+    }
+
     fn seal(&self, site: Site, sealed: &str) -> Result<Vec<Edit>, Problem> {
         let span = self.span(site);
         let site = self.scalar(site)?;

@@ -11,6 +11,7 @@ mod layout;
 mod metadata;
 mod read;
 mod scalar;
+mod tokens;
 
 use std::ops::Range;
 

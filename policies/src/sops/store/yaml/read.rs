@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::comments::{Line, Next, level};
+use super::comments::{self, Noted, NotedDocument};
 use super::{ReadDocuments, ScalarSite, Written};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
@@ -18,19 +18,19 @@ pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Proble
     let text = stream.source().text();
     let mut comments = stream.comments().iter().map(|comment| comment.range.clone()).collect::<Vec<_>>();
     comments.sort_by_key(|range| range.start);
+    let roots = stream.documents().map(|(_, root)| root).collect::<Vec<_>>();
+    let notes = notes(text, &comments, &roots);
     let mut reader = Reader {
         text,
+        lost: lost(&comments, &notes),
         comments,
-        cursor: 0,
         sites: Vec::new(),
-        frames: Vec::new(),
         path: KeyPath::root(),
         aliased: HashSet::new(),
         follow: 0,
         problems: Vec::new(),
         duplicates: Vec::new(),
     };
-    let roots = stream.documents().map(|(_, root)| root).collect::<Vec<_>>();
     for root in &roots {
         reader.find_aliases(*root);
     }
@@ -38,7 +38,7 @@ pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Proble
     let mut branches = Vec::with_capacity(roots.len());
     for (index, root) in roots.into_iter().enumerate() {
         let end = ranges.get(index + 1).copied().unwrap_or(text.len());
-        branches.push(reader.document(root, end));
+        branches.push(reader.document(root, notes.get(index), end));
     }
     if reader.problems.is_empty() {
         Ok((branches, reader.sites, reader.duplicates))
@@ -47,27 +47,51 @@ pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Proble
     }
 }
 
-/// A map or list that is being read.
-struct Frame {
-    pieces: Vec<Piece>,
-    /// Comments that come after the entry that is being read.
-    after: Vec<Piece>,
-    /// Column of its keys or dashes; none in flow.
-    column: Option<usize>,
+/// The comments of the documents; nothing where a document is not read as sops's library reads it.
+fn notes(text: &str, comments: &[Range<usize>], roots: &[NodeRef<'_>]) -> Vec<NotedDocument> {
+    if comments.is_empty() {
+        return Vec::new();
+    }
+    let mut notes = comments::noted(text);
+    notes.truncate(roots.len());
+    for (document, root) in notes.iter_mut().zip(roots) {
+        if !fits(&document.root, *root) {
+            *document = NotedDocument::default();
+        }
+    }
+    notes
 }
 
-enum Piece {
-    Comment(Comment),
-    Entry(String, Tree),
-    Value(Tree),
+fn fits(noted: &Noted, node: NodeRef<'_>) -> bool {
+    if node.is_alias() || node.sort() == Sort::Scalar {
+        return noted.children.is_empty();
+    }
+    let entries = node.own_entries().flat_map(|entry| [entry.key, entry.value]);
+    let mut nodes = entries.chain(node.items());
+    let fit = noted.children.iter().all(|noted| nodes.next().is_some_and(|node| fits(noted, node)));
+    fit && nodes.next().is_none()
+}
+
+/// Comments that sops's library loses, last one first.
+fn lost(comments: &[Range<usize>], notes: &[NotedDocument]) -> Vec<usize> {
+    fn collect(noted: &Noted, into: &mut HashSet<usize>) {
+        into.extend(noted.head.iter().chain(&noted.line).chain(&noted.foot));
+        noted.children.iter().for_each(|child| collect(child, into));
+    }
+    let mut found = HashSet::with_capacity(comments.len());
+    for document in notes {
+        found.extend(document.head.iter().chain(&document.foot));
+        collect(&document.root, &mut found);
+    }
+    comments.iter().rev().map(|range| range.start).filter(|start| !found.contains(start)).collect()
 }
 
 struct Reader<'t> {
     text: &'t str,
     comments: Vec<Range<usize>>,
-    cursor: usize,
+    /// Places of comments that sops does not see: they go into the map or list that they stand in.
+    lost: Vec<usize>,
     sites: Vec<Written>,
-    frames: Vec<Frame>,
     path: KeyPath,
     /// Where nodes begin that an alias repeats.
     aliased: HashSet<usize>,
@@ -80,12 +104,17 @@ struct Reader<'t> {
 /// Where a value stands.
 #[derive(Clone, Copy)]
 struct Around {
-    /// Where the next content begins.
-    limit: usize,
     /// Column of the key or dash.
     indent: usize,
     dash: Option<usize>,
     flow: bool,
+}
+
+/// The comments of a node, and whether those at its head, line and foot went into what is around it.
+#[derive(Clone, Copy)]
+struct Notes<'n> {
+    of: Option<&'n Noted>,
+    handled: bool,
 }
 
 impl<'t> Reader<'t> {
@@ -102,134 +131,114 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn document(&mut self, root: NodeRef<'t>, end: usize) -> Branch {
-        let mut branch = match root.sort() {
-            Sort::Mapping => self.map(root, Around { limit: end, indent: 0, dash: None, flow: false }),
-            Sort::Scalar if root.is_empty_scalar() => Branch::default(),
+    fn document(&mut self, root: NodeRef<'t>, noted: Option<&NotedDocument>, end: usize) -> Branch {
+        let mut items = Vec::new();
+        self.comments_of(noted.map(|noted| noted.head.as_slice()), &mut items);
+        match root.sort() {
+            Sort::Mapping => {
+                let around = Around { indent: 0, dash: None, flow: false };
+                let notes = Notes { of: noted.map(|noted| &noted.root), handled: false };
+                items.extend(self.map(root, notes, around, true).items);
+            }
+            Sort::Scalar if root.is_empty_scalar() => {
+                let root = noted.map(|noted| &noted.root);
+                self.comments_of(root.map(|root| root.head.as_slice()), &mut items);
+                self.comments_of(root.map(|root| root.line.as_slice()), &mut items);
+            }
             sort => {
                 let what = if sort == Sort::Sequence { "a list" } else { "a single value" };
                 self.problem(ProblemKind::RootNotAMap(what), root);
-                Branch::default()
             }
-        };
-        // What stands between the documents belongs to the one before.
-        while let Some(comment) = self.comment_before(end) {
-            branch.items.push(Item::Comment(comment));
         }
-        branch
+        self.comments_of(noted.map(|noted| noted.foot.as_slice()), &mut items);
+        self.lost_before(end, &mut items);
+        Branch { items }
     }
 
     fn problem(&mut self, kind: ProblemKind, node: NodeRef<'t>) {
         self.problems.push(Problem::at(kind, node.span()).key(self.path.to_string()));
     }
 
-    fn map(&mut self, node: NodeRef<'t>, around: Around) -> Branch {
+    fn map(&mut self, node: NodeRef<'t>, notes: Notes<'_>, around: Around, top: bool) -> Branch {
         let entries = node.own_entries().collect::<Vec<_>>();
-        let top = self.frames.is_empty();
         let flow = node.is_flow();
         let start = entries.first().map_or(node.range().start, |entry| self.start(entry.key));
-        self.open(node, start, flow);
+        let indent = if flow { around.indent } else { self.column(start) };
+        let inner = Around { indent, dash: None, flow };
+        let mut items = Vec::with_capacity(entries.len());
+        self.comments_before(notes, &mut items);
         let mut seen = HashMap::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
-            let limit = match entries.get(index + 1) {
-                Some(next) => self.start(next.key),
-                None if flow => node.range().end,
-                None => around.limit,
-            };
+            let noted = |at: usize| notes.of.and_then(|noted| noted.children.get(2 * index + at));
+            let (noted_key, noted_value) = (noted(0), noted(1));
             let Some(key) = self.key(entry.key) else { continue };
+            self.comments_of(noted_key.map(|noted| noted.head.as_slice()), &mut items);
+            self.comments_of(noted_key.map(|noted| noted.line.as_slice()), &mut items);
             if top && key == "sops" {
-                self.skip(entry.value, limit);
-                continue;
+                self.lost_before(entry.value.range().end, &mut Vec::<Item>::new());
+            } else {
+                if seen.insert(key.clone(), ()).is_some() {
+                    let problem = Problem::at(ProblemKind::DuplicateKey, entry.key.span());
+                    self.duplicates.push(problem.key(format!("{}{key}", dotted(&self.path))));
+                }
+                let single = entry.value.is_alias() || entry.value.sort() == Sort::Scalar;
+                let value_notes = Notes { of: noted_value, handled: single };
+                if single {
+                    self.comments_before(Notes { handled: false, ..value_notes }, &mut items);
+                }
+                let tree = self.path_value(Step::Key(key.clone()), entry.value, value_notes, inner);
+                self.lost_before(entry.value.range().end, &mut items);
+                items.push(Item::Entry(key, tree));
+                if single {
+                    self.comments_of(noted_value.map(|noted| noted.foot.as_slice()), &mut items);
+                }
             }
-            if seen.insert(key.clone(), ()).is_some() {
-                let problem = Problem::at(ProblemKind::DuplicateKey, entry.key.span());
-                self.duplicates.push(problem.key(format!("{}{key}", dotted(&self.path))));
-            }
-            let indent = if flow { around.indent } else { self.column(start) };
-            let inner = Around { limit, indent, dash: None, flow };
-            let tree = self.path_value(Step::Key(key.clone()), entry.value, entry.key.range().end, inner);
-            self.push(Piece::Entry(key, tree));
-            self.trail(entry.value, inner);
+            self.comments_of(noted_key.map(|noted| noted.foot.as_slice()), &mut items);
         }
-        let items = self.close(node, flow).into_iter().filter_map(|piece| match piece {
-            Piece::Comment(comment) => Some(Item::Comment(comment)),
-            Piece::Entry(key, tree) => Some(Item::Entry(key, tree)),
-            Piece::Value(_) => None,
-        });
-        Branch { items: items.collect() }
+        self.comments_after(notes, &mut items);
+        Branch { items }
     }
 
-    fn list(&mut self, node: NodeRef<'t>, around: Around) -> Vec<Element> {
+    fn list(&mut self, node: NodeRef<'t>, notes: Notes<'_>, around: Around) -> Vec<Element> {
         let flow = node.is_flow();
-        let items = node.items().collect::<Vec<_>>();
-        let starts = items.iter().map(|item| self.item_start(*item, flow)).collect::<Vec<_>>();
-        let start = starts.first().copied().unwrap_or(node.range().start);
-        self.open(node, start, flow);
-        for (index, item) in items.into_iter().enumerate() {
-            let limit = match starts.get(index + 1) {
-                Some(next) => *next,
-                None if flow => node.range().end,
-                None => around.limit,
-            };
-            let indent = if flow { around.indent } else { self.column(start) };
-            let dash = if flow { None } else { starts.get(index).copied() };
-            let inner = Around { limit, indent, dash, flow };
-            let begin = starts.get(index).copied().unwrap_or_default();
-            let tree = self.path_value(Step::Index(index), item, begin, inner);
-            self.push(Piece::Value(tree));
-            self.trail(item, inner);
+        let mut elements = Vec::new();
+        self.comments_before(notes, &mut elements);
+        let mut indent = around.indent;
+        for (index, item) in node.items().enumerate() {
+            let dash = (!flow).then(|| self.item_start(item, flow));
+            if let (0, Some(dash)) = (index, dash) {
+                indent = self.column(dash);
+            }
+            let inner = Around { indent, dash, flow };
+            let noted = notes.of.and_then(|noted| noted.children.get(index));
+            self.comments_before(Notes { of: noted, handled: false }, &mut elements);
+            let tree = self.path_value(Step::Index(index), item, Notes { of: noted, handled: true }, inner);
+            self.lost_before(item.range().end, &mut elements);
+            elements.push(Element::Value(tree));
+            self.comments_of(noted.map(|noted| noted.foot.as_slice()), &mut elements);
         }
-        let elements = self.close(node, flow).into_iter().filter_map(|piece| match piece {
-            Piece::Comment(comment) => Some(Element::Comment(comment)),
-            Piece::Value(tree) => Some(Element::Value(tree)),
-            Piece::Entry(..) => None,
-        });
-        elements.collect()
+        self.comments_after(notes, &mut elements);
+        elements
     }
 
-    fn path_value(&mut self, step: Step, node: NodeRef<'t>, key_end: usize, around: Around) -> Tree {
+    fn path_value(&mut self, step: Step, node: NodeRef<'t>, notes: Notes<'_>, around: Around) -> Tree {
         self.path.push(step);
-        let tree = self.value(node, key_end, around);
+        // What an alias stands for is read with its comments where it is written.
+        let notes = if node.is_alias() { Notes { of: None, handled: true } } else { notes };
+        let repeated =
+            node.is_alias() || (node.anchor().is_some() && self.aliased.contains(&node.range().start));
+        self.follow += usize::from(repeated);
+        let tree = match node.sort() {
+            Sort::Mapping => Tree::Map(self.map(node, notes, around, false)),
+            Sort::Sequence => Tree::List(self.list(node, notes, around)),
+            Sort::Scalar => Tree::Leaf(self.leaf(node, around)),
+        };
+        self.follow -= usize::from(repeated);
         self.path.pop();
         tree
     }
 
-    fn value(&mut self, node: NodeRef<'t>, key_end: usize, around: Around) -> Tree {
-        if node.is_alias() {
-            self.before_scalar(node.range().start);
-            self.inline(node.range().end, false);
-            // What an alias stands for was read with its comments where it is written.
-            let cursor = std::mem::replace(&mut self.cursor, usize::MAX);
-            self.follow += 1;
-            let tree = self.tree(node, around);
-            self.follow -= 1;
-            self.cursor = cursor;
-            return tree;
-        }
-        let repeated = self.aliased.contains(&node.range().start) && node.anchor().is_some();
-        self.follow += usize::from(repeated);
-        if node.sort() != Sort::Scalar {
-            // On the line of the key: before the entry. On lines of their own: in what follows.
-            self.inline(key_end, false);
-        }
-        let tree = self.tree(node, around);
-        self.follow -= usize::from(repeated);
-        tree
-    }
-
-    fn tree(&mut self, node: NodeRef<'t>, around: Around) -> Tree {
-        match node.sort() {
-            Sort::Mapping => Tree::Map(self.map(node, around)),
-            Sort::Sequence => Tree::List(self.list(node, around)),
-            Sort::Scalar => Tree::Leaf(self.leaf(node, around)),
-        }
-    }
-
     fn leaf(&mut self, node: NodeRef<'t>, around: Around) -> Leaf {
-        if self.cursor != usize::MAX {
-            self.before_scalar(node.range().start);
-            self.inline(node.range().end, false);
-        }
         let value = self.plain(node);
         let tag = node.tag().and_then(|tag| {
             let range = tag.range.clone()?;
@@ -354,127 +363,46 @@ impl<'t> Reader<'t> {
 
     // --- comments ------------------------------------------------------------------------------
 
-    fn open(&mut self, node: NodeRef<'t>, start: usize, flow: bool) {
-        let column = (!flow).then(|| self.column(start));
-        self.frames.push(Frame { pieces: Vec::new(), after: Vec::new(), column });
-        let before = if flow { node.range().start } else { start };
-        self.before_scalar(before);
-    }
-
-    fn close(&mut self, node: NodeRef<'t>, flow: bool) -> Vec<Piece> {
-        if flow {
-            self.before_scalar(node.range().end);
-            self.inline(node.range().end, true);
-        }
-        self.frames.pop().map(|frame| frame.pieces).unwrap_or_default()
-    }
-
-    fn push(&mut self, piece: Piece) {
-        if let Some(frame) = self.frames.last_mut() {
-            frame.pieces.push(piece);
-            frame.pieces.append(&mut frame.after);
+    /// Puts comments, by their places, into a map or list.
+    fn comments_of<P: From<Comment>>(&mut self, places: Option<&[usize]>, into: &mut Vec<P>) {
+        for place in places.unwrap_or_default() {
+            let found = self.comments.binary_search_by_key(place, |range| range.start);
+            let Some(range) = found.ok().and_then(|index| self.comments.get(index)) else { continue };
+            let range = range.start + 1..range.end;
+            let text = self.text[range.clone()].to_owned();
+            let site = self.site(Written::Comment(range));
+            into.push(P::from(Comment { text, site }));
         }
     }
 
-    fn comment_before(&mut self, limit: usize) -> Option<Comment> {
-        let range = self.comments.get(self.cursor).filter(|range| range.start < limit)?.clone();
-        self.cursor += 1;
-        let text = range.start + 1..range.end;
-        let comment = self.text[text.clone()].to_owned();
-        let site = self.site(Written::Comment(text));
-        Some(Comment { text: comment, site })
+    /// What stands before the content of a node, unless the map or list around it has it.
+    fn comments_before<P: From<Comment>>(&mut self, notes: Notes<'_>, into: &mut Vec<P>) {
+        let noted = notes.of.filter(|_| !notes.handled);
+        self.comments_of(noted.map(|noted| noted.head.as_slice()), into);
+        self.comments_of(noted.map(|noted| noted.line.as_slice()), into);
     }
 
-    /// All comments before a position go into the collection that is being read.
-    fn before_scalar(&mut self, position: usize) {
-        while let Some(comment) = self.comment_before(position) {
-            self.push(Piece::Comment(comment));
-        }
+    fn comments_after<P: From<Comment>>(&mut self, notes: Notes<'_>, into: &mut Vec<P>) {
+        let noted = notes.of.filter(|_| !notes.handled);
+        self.comments_of(noted.map(|noted| noted.foot.as_slice()), into);
     }
 
-    /// A comment on the line that the value (or key) ends on.
-    fn inline(&mut self, end: usize, first: bool) {
-        let Some(range) = self.comments.get(self.cursor) else { return };
-        let same_line = self.text.get(end..range.start).is_some_and(|gap| {
-            !gap.contains(['\n', '\r'])
-                && gap.bytes().all(|byte| byte == b' ' || byte == b'\t' || byte == b':')
-        });
-        if !same_line || self.text[..end].ends_with('\n') {
-            return;
-        }
-        let Some(comment) = self.comment_before(usize::MAX) else { return };
-        match self.frames.last_mut() {
-            Some(frame) if first => frame.pieces.insert(0, Piece::Comment(comment)),
-            _ => self.push(Piece::Comment(comment)),
+    fn lost_before<P: From<Comment>>(&mut self, limit: usize, into: &mut Vec<P>) {
+        while let Some(place) = self.lost.pop_if(|place| *place < limit) {
+            self.comments_of(Some(&[place]), into);
         }
     }
+}
 
-    /// Passes over a value that is not part of the tree, with its comments.
-    fn skip(&mut self, node: NodeRef<'t>, limit: usize) {
-        let end = node.range().end;
-        while self.comments.get(self.cursor).is_some_and(|range| range.start < end.min(limit)) {
-            self.cursor += 1;
-        }
+impl From<Comment> for Item {
+    fn from(comment: Comment) -> Self {
+        Self::Comment(comment)
     }
+}
 
-    /// The comments on lines of their own between a value and the next content.
-    fn trail(&mut self, node: NodeRef<'t>, around: Around) {
-        let leaf_like = node.sort() == Sort::Scalar || node.is_flow() || node.is_alias();
-        let columns = self.frames.iter().map_while(|frame| frame.column).collect::<Vec<_>>();
-        if around.flow {
-            return self.before_scalar(around.limit);
-        }
-        if !leaf_like || self.cursor == usize::MAX || columns.is_empty() {
-            return;
-        }
-        let follows = self.level_at(around.limit, &columns);
-        let mut first = true;
-        let mut column_before = None;
-        while let Some(range) = self.comments.get(self.cursor).filter(|r| r.start < around.limit).cloned() {
-            let column = self.column(range.start);
-            first = first && column_before.is_none_or(|before| before == column);
-            let blank_before = self.blank_before(range.start);
-            let line = Line { column, next: self.next_line(range.end), blank_before, first };
-            column_before = Some(column);
-            let level = level(line, &columns, follows);
-            let Some(comment) = self.comment_before(around.limit) else { return };
-            let innermost = self.frames.len() - 1;
-            if let Some(frame) = self.frames.get_mut(level) {
-                let into = if level == innermost { &mut frame.pieces } else { &mut frame.after };
-                into.push(Piece::Comment(comment));
-            }
-        }
-    }
-
-    /// The level that content at a position belongs to.
-    fn level_at(&self, position: usize, columns: &[usize]) -> usize {
-        if position >= self.text.len() || self.text[position..].starts_with("---") {
-            return 0;
-        }
-        let column = self.column(position);
-        let dash = self.text[position..].starts_with("- ") || self.text[position..].starts_with("-\n");
-        let deepest = columns.iter().rposition(|level| *level == column).unwrap_or(0);
-        let outermost = columns.iter().position(|level| *level == column).unwrap_or(0);
-        if dash { deepest } else { outermost }
-    }
-
-    fn next_line(&self, end: usize) -> Next {
-        let rest = &self.text[end..];
-        let line = rest.trim_start_matches('\r').strip_prefix('\n').unwrap_or("");
-        let content = line.split(['\n', '\r']).next().unwrap_or_default();
-        if rest.trim().is_empty() {
-            Next::End
-        } else if content.trim().is_empty() {
-            Next::Blank
-        } else {
-            Next::Column(content.chars().take_while(|c| *c == ' ').count())
-        }
-    }
-
-    fn blank_before(&self, start: usize) -> bool {
-        let before = self.text[..start].trim_end_matches([' ', '\t']);
-        let lines = before.strip_suffix('\n').map(|text| text.trim_end_matches([' ', '\t', '\r']));
-        lines.is_some_and(|text| text.ends_with('\n'))
+impl From<Comment> for Element {
+    fn from(comment: Comment) -> Self {
+        Self::Comment(comment)
     }
 }
 
