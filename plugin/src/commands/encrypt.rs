@@ -177,9 +177,11 @@ impl Line {
         let would = if dry_run { "would be " } else { "" };
         let label = |word: &str| format!("{:>11} {}", format!("{would}{word}"), self.path);
         match self.result {
-            "encrypted" => {
-                format!("{} ({})", label("encrypted"), values(self.newly_encrypted.len() + self.kept))
+            "encrypted" if self.kept > 0 => {
+                let new = values(self.newly_encrypted.len());
+                format!("{} ({new}; the rest as it was in Git)", label("encrypted"))
             }
+            "encrypted" => format!("{} ({})", label("encrypted"), values(self.newly_encrypted.len())),
             "updated" if self.newly_encrypted.is_empty() => label("updated"),
             "updated" => {
                 format!("{} (newly encrypted: {})", label("updated"), self.newly_encrypted.join(", "))

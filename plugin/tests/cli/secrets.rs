@@ -87,7 +87,7 @@ fn a_change_of_one_value_changes_one_value() {
     repository.git.write("apps/db.yaml", plain.replace(CANARIES[0], "CANARY-one-1f2e-new"));
     assert_snapshot!(repository.run(&["encrypt"]), @"
     ------- stderr -------
-      encrypted apps/db.yaml (5 values)
+      encrypted apps/db.yaml (1 value; the rest as it was in Git)
     ");
     let changed = changed_lines(&repository);
     let keys =
@@ -208,48 +208,57 @@ fn bad_input_is_told_with_its_place_and_the_file_stays() {
         let path = format!("apps/{name}.yaml");
         repository.git.write(&path, bytes);
         shown.push_str(&repository.run(&["encrypt", &path]));
-        shown.push_str("====\n");
+        shown.push_str("\n====\n");
         assert_eq!(std::fs::read(repository.path(&path)).unwrap(), bytes);
     }
     assert_snapshot!(shown, @"
     ------- stderr -------
          failed apps/utf16.yaml
     error: apps/utf16.yaml: UTF-16 text: sops and Flux read UTF-8 only
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/latin1.yaml
     error: apps/latin1.yaml:1:20: not text in UTF-8
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/nul.yaml
     error: apps/nul.yaml:2:6: a NUL character, which no reader of this format takes
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/twice.yaml
     error: apps/twice.yaml:3:3: stringData.a: the key is there twice: readers differ in which one they take
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/number.yaml
     error: apps/number.yaml:2:3: stringData: a key that is a number; sops takes text as keys only
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/broken.yaml
     error: apps/broken.yaml:3:1: not valid YAML: invalid quoted scalar indent
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/alias.yaml
     error: apps/alias.yaml:3:6: stringData.a: an alias (`*…`) stands for this value or for one around it; sops cannot read encrypted aliases
 
     hint: kubectl kubiya encrypt --expand-aliases apps/alias.yaml
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/binary.yaml
     error: apps/binary.yaml:2:15: data.a: a `!!binary` value, which sops cannot read back
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/large.yaml
     error: apps/large.yaml:2:6: data.a: an integer beyond 64 bits with sign, which sops cannot read back
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ");
 }
 
@@ -277,7 +286,7 @@ fn damage_is_told_apart_from_changes() {
     let mut shown = String::new();
     for (name, text) in table {
         repository.git.write("apps/db.yaml", &text);
-        shown.push_str(&format!("==== {name}\n{}", repository.run(&["decrypt", "apps/db.yaml"])));
+        shown.push_str(&format!("==== {name}\n{}\n", repository.run(&["decrypt", "apps/db.yaml"])));
         assert_eq!(repository.read("apps/db.yaml"), text);
     }
     assert_snapshot!(shown, @"
@@ -288,38 +297,44 @@ fn damage_is_told_apart_from_changes() {
 
     hint: git diff HEAD -- apps/db.yaml   # what was changed beside the encrypted values
     hint: kubectl kubiya encrypt --ignore-mac apps/db.yaml   # takes the file as it is, if it is right
-    [exit status: 3]==== moved
+    [exit status: 3]
+    ==== moved
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml:9:10: stringData.login: it does not open with the file's data key at this place: it was moved, renamed or damaged
-    [exit status: 3]==== cut
+    [exit status: 3]
+    ==== cut
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml:9:9: stringData.user: only looks encrypted: it is not of the form ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]
-    [exit status: 2]==== type
+    [exit status: 2]
+    ==== type
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml:9:9: stringData.user: only looks encrypted: its `type` is unknown
-    [exit status: 2]==== merge
+    [exit status: 2]
+    ==== merge
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml: the message authentication code does not fit: it does not open; `lastmodified` or `mac` was changed by itself, as a merge of two versions does
 
     hint: git log -p -- apps/db.yaml   # the version before the merge or edit
     hint: kubectl kubiya encrypt --ignore-mac apps/db.yaml   # takes the file as it is, if it is right
-    [exit status: 3]==== no mac
+    [exit status: 3]
+    ==== no mac
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml: the message authentication code does not fit: there is none
 
     hint: git log -p -- apps/db.yaml   # the version before the merge or edit
     hint: kubectl kubiya encrypt --ignore-mac apps/db.yaml   # takes the file as it is, if it is right
-    [exit status: 3]==== no metadata
+    [exit status: 3]
+    ==== no metadata
     ------- stderr -------
          failed apps/db.yaml
-    error: apps/db.yaml: the file is not encrypted: it has no `sops` metadata
+    error: apps/db.yaml:9:9: stringData.user: an encrypted value in a file without `sops` metadata: what opens it is lost
 
-    hint: kubectl kubiya encrypt apps/db.yaml
+    hint: git log -p -- apps/db.yaml   # the metadata may be in an older version
     [exit status: 2]
     ");
 }
@@ -397,7 +412,7 @@ fn rules_that_cannot_serve_are_refused() {
     ] {
         repository.rules(&rules);
         shown.push_str(&repository.run(&["encrypt", "apps/db.yaml"]));
-        shown.push_str("====\n");
+        shown.push_str("\n====\n");
         assert_eq!(repository.read("apps/db.yaml"), SECRET);
     }
     assert_snapshot!(shown, @"
@@ -406,33 +421,39 @@ fn rules_that_cannot_serve_are_refused() {
     error: apps/db.yaml: no creation rule is for this file
 
     hint: kubectl kubiya explain apps/db.yaml
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/db.yaml
     error: .sops.yaml:2:5: creation rule 1 has no recipient, and apps/db.yaml needs one
 
     hint: add to the rule: age: age1…   # the public key that age-keygen shows
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml:2:13: apiVersion: would be encrypted too, and Flux could not apply the object
 
     hint: in the creation rule of .sops.yaml: encrypted_regex: ^(data|stringData)$
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml: recipients of the kind pgp are not served here
 
     hint: sops wraps data keys for pgp; here they are for age, and files for pgp stay as they are
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/db.yaml
     error: apps/db.yaml: `age1nonsense` is not a well-formed recipient
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ------- stderr -------
          failed apps/db.yaml
     error: .sops.yaml:2:22: `encrypted_regex`: not a regular expression that sops accepts: unclosed group
-    [exit status: 2]====
+    [exit status: 2]
+    ====
     ");
 }
 

@@ -18,6 +18,9 @@ use super::problem::{Problem, ProblemKind};
 use super::recipient::KeyGroup;
 use super::selector::Selector;
 use super::store::{self, Format, Parsed, StoreSettings};
+use super::tree::{Stop, walk};
+use super::value;
+use crate::yaml::KeyPath;
 
 /// The version of sops whose format new metadata names.
 pub const VERSION: &str = "3.13.3";
@@ -96,13 +99,31 @@ impl<'b> File<'b> {
     ///
     /// None, or not whole.
     pub fn usable_metadata(&self) -> Result<&Metadata, Problem> {
-        let metadata = self.metadata().ok_or_else(|| Problem::of_file(ProblemKind::NotEncrypted))?;
+        let metadata = self.metadata().ok_or_else(|| self.orphan())?;
         if metadata.selector_problem {
             return Err(Problem::of_file(ProblemKind::Metadata(
                 "its selector is not one that sops accepts".to_owned(),
             )));
         }
         Ok(metadata)
+    }
+}
+
+impl File<'_> {
+    /// Why a file without metadata cannot be opened: it is plain, or its metadata is lost.
+    fn orphan(&self) -> Problem {
+        let mut orphan = None;
+        for document in &self.parsed.documents {
+            walk(document, &Selector::default(), &mut |visit| {
+                let Stop::Leaf(plain, site) = visit.stop else { return };
+                if orphan.is_none() && plain.as_text().is_some_and(|text| value::parse(text).is_ok()) {
+                    let key_path = KeyPath::of(visit.path).to_string();
+                    let span = self.parsed.layout.span(site);
+                    orphan = Some(Problem::at(ProblemKind::Orphan, span).key(key_path));
+                }
+            });
+        }
+        orphan.unwrap_or_else(|| Problem::of_file(ProblemKind::NotEncrypted))
     }
 }
 

@@ -340,8 +340,7 @@ impl Parser<'_> {
             let key = if kind == Kind::Key {
                 let none = matches!(self.next()?, Kind::Value | Kind::Comma | Kind::FlowMapEnd);
                 let key = if none { Noted::default() } else { self.node(false, false)? };
-                if self.peek()?.kind == Kind::Value
-                    && !matches!(self.next()?, Kind::Comma | Kind::FlowMapEnd)
+                if self.peek()?.kind == Kind::Value && !matches!(self.next()?, Kind::Comma | Kind::FlowMapEnd)
                 {
                     value = self.node(false, false)?;
                 }

@@ -564,7 +564,8 @@ impl<'t> Tokens<'t> {
     fn to_next_token(&mut self) {
         let scan = self.mark;
         loop {
-            if self.mark.column == 0 && self.bytes.get(self.mark.at..).unwrap_or_default().starts_with(b"\xEF\xBB\xBF")
+            if self.mark.column == 0
+                && self.bytes.get(self.mark.at..).unwrap_or_default().starts_with(b"\xEF\xBB\xBF")
             {
                 self.skip();
             }
@@ -595,7 +596,8 @@ impl<'t> Tokens<'t> {
             return;
         }
         let mark = self.mark;
-        if let Some(group) = self.groups.last_mut().filter(|group| group.role == Role::Line && !group.text.is_empty())
+        if let Some(group) =
+            self.groups.last_mut().filter(|group| group.role == Role::Line && !group.text.is_empty())
         {
             group.role = Role::Head;
             if group.line + 1 == mark.line {
