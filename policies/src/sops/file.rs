@@ -20,7 +20,6 @@ use super::selector::Selector;
 use super::store::{self, Format, Parsed, StoreSettings};
 use super::tree::{Stop, walk};
 use super::value;
-use crate::yaml::KeyPath;
 
 /// The version of sops whose format new metadata names.
 pub const VERSION: &str = "3.13.3";
@@ -117,7 +116,7 @@ impl File<'_> {
             walk(document, &Selector::default(), &mut |visit| {
                 let Stop::Leaf(plain, site) = visit.stop else { return };
                 if orphan.is_none() && plain.as_text().is_some_and(|text| value::parse(text).is_ok()) {
-                    let key_path = KeyPath::of(visit.path).to_string();
+                    let key_path = visit.key_path();
                     let span = self.parsed.layout.span(site);
                     orphan = Some(Problem::at(ProblemKind::Orphan, span).key(key_path));
                 }

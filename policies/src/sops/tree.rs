@@ -87,15 +87,22 @@ pub struct Visit<'t, 'p> {
     pub stop: Stop<'t>,
     /// Keys from the root; list positions are no part of it. For a comment, of the map or list that holds it.
     pub path: &'p [&'t str],
+    /// The additional data that its encryption authenticates: every key with a colon after it, one colon
+    /// at the root (`sops.go`, `Encrypt`).
+    pub place: &'p str,
     /// Whether the selector wants it encrypted.
     pub covered: bool,
 }
 
 impl Visit<'_, '_> {
-    /// The additional data that its encryption authenticates: every key with a colon after it, one colon
-    /// at the root (`sops.go`, `Encrypt`).
+    /// The place as text of its own.
     pub fn aad(&self) -> String {
-        aad(self.path)
+        self.place.to_owned()
+    }
+
+    /// The keys as a person would write them, for messages.
+    pub fn key_path(&self) -> String {
+        crate::yaml::shown_keys(self.path)
     }
 }
 
@@ -110,7 +117,7 @@ pub(crate) fn aad(path: &[&str]) -> String {
 /// (`walkBranch`, `walkSlice`, `shouldBeEncrypted`).
 pub fn walk<'t>(branch: &'t Branch, selector: &Selector, visit: &mut dyn FnMut(Visit<'t, '_>)) {
     let mut walker =
-        Walker { selector, visit, path: Vec::new(), decided: Vec::new(), comments: Vec::new(), outer: 0 };
+        Walker { selector, visit, path: vec![], place: String::new(), decided: vec![], comments: vec![], outer: 0 };
     walker.branch(branch);
 }
 
@@ -118,6 +125,7 @@ struct Walker<'w, 't> {
     selector: &'w Selector,
     visit: &'w mut dyn FnMut(Visit<'t, '_>),
     path: Vec<&'t str>,
+    place: String,
     /// For each key of the path, whether it or one before it matches the selector.
     decided: Vec<bool>,
     /// For each level, whether each of the comments that directly precede matches the selector.
@@ -134,9 +142,13 @@ impl<'t> Walker<'_, 't> {
                 Item::Comment(comment) => self.comment(comment),
                 Item::Entry(key, value) => {
                     let matches = self.decided.last().copied().unwrap_or_default() || self.selector.hits(key);
+                    let outer = self.place.len();
+                    self.place.push_str(key);
+                    self.place.push(':');
                     self.path.push(key);
                     self.decided.push(matches);
                     self.tree(value);
+                    self.place.truncate(outer);
                     self.path.pop();
                     self.decided.pop();
                     self.forget();
@@ -191,7 +203,8 @@ impl<'t> Walker<'_, 't> {
             Selector::UnencryptedCommentRegex(_) => !by_comment,
             Selector::EncryptedCommentRegex(_) => by_comment,
         };
-        (self.visit)(Visit { stop, path: &self.path, covered });
+        let place = if self.path.is_empty() { ":" } else { &self.place };
+        (self.visit)(Visit { stop, path: &self.path, place, covered });
     }
 
     fn enter(&mut self) {

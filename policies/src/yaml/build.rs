@@ -137,7 +137,7 @@ impl Builder<'_, '_, '_> {
                 let data = Data::Scalar(self.scalar(&value, style, &range));
                 self.floor = range.end;
                 let id = self.add(data, range, false, tag)?;
-                self.anchors.insert(anchor, Target { id, size: Some((1, 1)) });
+                self.remember(anchor, Target { id, size: Some((1, 1)) });
                 self.attach(id, 1, 1)?;
             }
             Event::SequenceStart(style, anchor, tag) => {
@@ -152,6 +152,13 @@ impl Builder<'_, '_, '_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Keeps what an anchor stands for; 0 is none.
+    fn remember(&mut self, anchor: usize, target: Target) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, target);
+        }
     }
 
     fn place(&self, range: &Range<usize>) -> Range<usize> {
@@ -243,7 +250,7 @@ impl Builder<'_, '_, '_> {
         self.floor = self.floor.max(range.end);
         let end = self.base + range.end;
         let id = self.add(data, range, style == StructureStyle::Flow, tag)?;
-        self.anchors.insert(anchor, Target { id, size: None });
+        self.remember(anchor, Target { id, size: None });
         if self.open.len() >= self.limits.depth as usize {
             return Err(ErrorKind::TooDeep);
         }
@@ -258,7 +265,7 @@ impl Builder<'_, '_, '_> {
             node.range.end = end.max(node.range.start);
         }
         self.floor = self.floor.max(range.start);
-        self.anchors.insert(open.anchor, Target { id: open.id, size: Some((open.size, open.height)) });
+        self.remember(open.anchor, Target { id: open.id, size: Some((open.size, open.height)) });
         self.attach(open.id, open.size, open.height)
     }
 

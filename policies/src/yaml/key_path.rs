@@ -94,7 +94,17 @@ impl std::fmt::Display for KeyPath {
     }
 }
 
-fn show_key(f: &mut std::fmt::Formatter<'_>, key: &str, dot: bool) -> std::fmt::Result {
+/// A path of keys alone, as [`KeyPath`] shows it.
+pub(crate) fn shown_keys(keys: &[&str]) -> String {
+    let mut shown = String::with_capacity(keys.iter().map(|key| key.len() + 1).sum());
+    for (index, key) in keys.iter().enumerate() {
+        // Writing to a string does not fail.
+        let _ = show_key(&mut shown, key, index > 0);
+    }
+    shown
+}
+
+fn show_key(f: &mut dyn std::fmt::Write, key: &str, dot: bool) -> std::fmt::Result {
     let plain = |c: char| c.is_alphanumeric() || "_-/".contains(c);
     if !key.is_empty() && key.chars().count() <= 80 && key.chars().all(plain) {
         return write!(f, "{}{key}", if dot { "." } else { "" });

@@ -6,7 +6,6 @@ use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::recipient::{KeyGroup, Recipient};
 use crate::sops::tree::{Stop, walk};
 use crate::sops::value;
-use crate::yaml::KeyPath;
 
 /// How a file differs from what its rule asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +71,7 @@ impl File<'_> {
                     Some(Err(malformed)) => ProblemKind::Malformed(malformed),
                     None => ProblemKind::Plain,
                 };
-                let key_path = KeyPath::of(visit.path).to_string();
+                let key_path = visit.key_path();
                 found.push(Deviation::Value(Problem::at(kind, self.parsed.layout.span(site)).key(key_path)));
             });
         }
@@ -86,7 +85,7 @@ impl File<'_> {
                 if let (Stop::Leaf(plain, _), true) = (visit.stop, visit.covered)
                     && !plain.is_empty()
                 {
-                    keys.push(KeyPath::of(visit.path).to_string());
+                    keys.push(visit.key_path());
                 }
             });
         }

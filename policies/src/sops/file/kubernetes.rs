@@ -15,7 +15,7 @@ impl File<'_> {
                 let (Stop::Leaf(plain, site), Some(top)) = (visit.stop, visit.path.first()) else { return };
                 let header = matches!(*top, "apiVersion" | "kind" | "metadata");
                 if header && visit.covered && !plain.is_empty() && hidden.is_none() {
-                    let key = crate::yaml::KeyPath::of(visit.path).to_string();
+                    let key = visit.key_path();
                     let span = self.parsed.layout.span(site);
                     hidden = Some(Problem::at(ProblemKind::HiddenHeader, span).key(key));
                 }

@@ -13,7 +13,6 @@ use crate::sops::problem::{MacMismatch, Problem, ProblemKind};
 use crate::sops::store::{self, Edit, Layout};
 use crate::sops::tree::{Branch, Comment, Item, Site, Stop, Tree, Visit, aad, walk};
 use crate::sops::value::{self, EncryptedValue, ValueType};
-use crate::yaml::KeyPath;
 
 /// Whether the message authentication code is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +163,7 @@ impl File<'_> {
                 if let Stop::Leaf(plain, _) = visit.stop {
                     let same = wanted.next().is_some_and(|value| value.plain.same(plain));
                     if !same && different.is_none() {
-                        different = Some(KeyPath::of(visit.path).to_string());
+                        different = Some(visit.key_path());
                     }
                 }
             });
@@ -208,7 +207,7 @@ impl<'t> Opening<'t> {
 
     fn leaf(&mut self, plain: &Plain, site: Site, visit: Visit<'_, '_>) {
         let aad = visit.aad();
-        let key_path = || KeyPath::of(visit.path).to_string();
+        let key_path = || visit.key_path();
         let at = |kind| Problem::at(kind, self.layout.span(site)).key(key_path());
         let mut value =
             Value { aad, key_path: key_path(), plain: plain.clone(), sealed: None, is_comment: false, site };
@@ -248,7 +247,7 @@ impl<'t> Opening<'t> {
                 None => self.closed_comments += 1,
             }
         }
-        let key_path = KeyPath::of(visit.path).to_string();
+        let key_path = visit.key_path();
         self.values.push(Value { aad, key_path, plain, sealed, is_comment: true, site: comment.site });
     }
 
@@ -299,13 +298,13 @@ fn places(document: &Branch) -> Vec<String> {
     into
 }
 
-fn open_value(cipher: &Cipher, sealed: &EncryptedValue, aad: &str) -> Result<Plain, ProblemKind> {
+pub(super) fn open_value(cipher: &Cipher, sealed: &EncryptedValue, aad: &str) -> Result<Plain, ProblemKind> {
     let bytes = cipher.open(sealed, aad).map_err(|_| ProblemKind::DoesNotOpen)?;
     let kind = if sealed.kind == ValueType::Comment { ValueType::Str } else { sealed.kind };
     Plain::from_canonical(kind, bytes).ok_or(ProblemKind::WrongType)
 }
 
-fn verify_mac(metadata: &Metadata, cipher: &Cipher, computed: &str) -> Result<(), MacMismatch> {
+pub(super) fn verify_mac(metadata: &Metadata, cipher: &Cipher, computed: &str) -> Result<(), MacMismatch> {
     let mac = metadata.mac.as_deref().filter(|mac| !mac.is_empty()).ok_or(MacMismatch::Missing)?;
     let mac = value::parse_any(mac).map_err(|_| MacMismatch::Malformed)?;
     let last_modified = metadata.last_modified.as_deref().unwrap_or_default();

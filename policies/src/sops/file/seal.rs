@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::open::{Opened, Value};
+use super::open::{Opened, Value, open_value, verify_mac};
 use super::stamp::{new_block, renewed};
 use super::{File, Recipe};
 use crate::sops::block::Meta;
@@ -19,7 +19,6 @@ use crate::sops::selector::Selector;
 use crate::sops::store::{self, Edit, Layout};
 use crate::sops::tree::{Site, Stop, Visit, walk};
 use crate::sops::value::{self, EncryptedValue, ValueType};
-use crate::yaml::KeyPath;
 
 /// What a file is sealed with.
 #[derive(Clone, Debug)]
@@ -82,7 +81,7 @@ impl File<'_> {
         let mut places = Places::of(self, &selector);
         let mut round = 1;
         loop {
-            let (sealed, expected) = self.attempt(sealing, key, &values, &places, random)?;
+            let sealed = self.attempt(sealing, key, &values, &places, random)?;
             if sealed.bytes.as_slice() == self.bytes {
                 return Ok(sealed);
             }
@@ -95,7 +94,7 @@ impl File<'_> {
                 round += 1;
                 continue;
             }
-            prove_sealed(&again, key, &expected)?;
+            prove_sealed(&again, key, &values)?;
             drop(again);
             return Ok(sealed);
         }
@@ -108,7 +107,7 @@ impl File<'_> {
         values: &[Value],
         places: &Places,
         random: &mut Random<'_>,
-    ) -> Result<(Sealed, Vec<Plain>), Vec<Problem>> {
+    ) -> Result<Sealed, Vec<Problem>> {
         let same_key = sealing.before.is_some_and(|before| before.key == *key);
         let mut work = Work {
             layout: self.parsed.layout.as_ref(),
@@ -122,7 +121,6 @@ impl File<'_> {
             random,
             edits: Vec::new(),
             problems: Vec::new(),
-            expected: Vec::with_capacity(values.len()),
             sealed: Sealed { bytes: Zeroizing::default(), newly: vec![], released: vec![], kept: 0 },
         };
         let selector = sealing.recipe.selector_for(self.format);
@@ -146,7 +144,7 @@ impl File<'_> {
                     Stop::Leaf(plain, site) => (plain.clone(), site, false),
                     Stop::Comment(comment) => (Plain::text(&comment.text), comment.site, true),
                 };
-                let key_path = KeyPath::of(visit.path).to_string();
+                let key_path = visit.key_path();
                 if plain.as_text().is_some_and(|text| value::parse(text.trim()).is_ok()) {
                     orphans.push(Problem::at(ProblemKind::Orphan, layout.span(site)).key(key_path.clone()));
                 }
@@ -160,8 +158,8 @@ impl File<'_> {
         &self,
         work: Work<'_, '_>,
         sealing: &Sealing<'_>,
-    ) -> Result<(Sealed, Vec<Plain>), Vec<Problem>> {
-        let Work { mut edits, mut sealed, mac, cipher, random, expected, .. } = work;
+    ) -> Result<Sealed, Vec<Problem>> {
+        let Work { mut edits, mut sealed, mac, cipher, random, .. } = work;
         let code = mac.finish();
         let unchanged = edits.is_empty() && matches!(sealing.lock, Lock::Kept);
         let recipe_holds = self.metadata.as_ref().is_some_and(|metadata| {
@@ -171,7 +169,7 @@ impl File<'_> {
         let code_holds = sealing.before.is_some_and(|before| before.mac.is_ok());
         if unchanged && recipe_holds && code_holds && self.metadata.is_some() {
             sealed.bytes = Zeroizing::new(self.bytes.to_vec());
-            return Ok((sealed, expected));
+            return Ok(sealed);
         }
         let mut block = match sealing.before {
             Some(before) => renewed(&before.block, sealing, self.format),
@@ -182,7 +180,7 @@ impl File<'_> {
         block.set("mac", Meta::Text(mac.to_string()));
         edits.extend(self.parsed.layout.stamp(&block).map_err(|problem| vec![problem])?);
         sealed.bytes = store::apply(self.bytes, edits).map_err(|problem| vec![problem])?;
-        Ok((sealed, expected))
+        Ok(sealed)
     }
 }
 
@@ -190,20 +188,46 @@ fn unproven(what: &'static str) -> Problem {
     Problem::of_file(ProblemKind::Unproven(what))
 }
 
-/// Opens the new file and compares: what is given out holds what was there.
-fn prove_sealed(again: &File<'_>, key: &DataKey, expected: &[Plain]) -> Result<(), Vec<Problem>> {
-    let opened = again.open(key).map_err(|_| vec![unproven("the encrypted file does not open")])?;
-    let mut wanted = expected.iter();
-    for value in opened.values.iter().filter(|value| !value.is_comment) {
-        if !wanted.next().is_some_and(|plain| plain.same(&value.plain)) {
-            let problem = unproven("a value would come back as another one");
-            return Err(vec![problem.key(value.key_path.clone())]);
-        }
+/// Opens the new file and compares: what is given out holds what was there, and its code fits.
+fn prove_sealed(again: &File<'_>, key: &DataKey, values: &[Value]) -> Result<(), Vec<Problem>> {
+    let metadata = again.usable_metadata().map_err(|problem| vec![problem])?;
+    let cipher = Cipher::new(key);
+    let selector = metadata.effective_selector();
+    let mut mac = Mac::new(metadata.mac_only_encrypted);
+    let mut wanted = values.iter().filter(|value| !value.is_comment);
+    let mut different = None;
+    for document in &again.parsed.documents {
+        walk(document, &selector, &mut |visit| {
+            let Stop::Leaf(there, _) = visit.stop else { return };
+            let opened = match opened_leaf(&cipher, there, &visit) {
+                // In a list sops keeps an encrypted comment as an item.
+                Some((_, ValueType::Comment)) => return,
+                Some((plain, _)) => plain,
+                None => Plain::text(""),
+            };
+            mac.add(&opened, visit.covered);
+            if !wanted.next().is_some_and(|value| value.plain.same(&opened)) && different.is_none() {
+                different = Some(visit.key_path());
+            }
+        });
     }
-    if wanted.next().is_some() || !opened.plain_parts.is_empty() {
-        return Err(vec![unproven("a value would be lost or left plain")]);
+    if let Some(key_path) = different {
+        return Err(vec![unproven("a value would come back as another one").key(key_path)]);
     }
-    opened.mac.map_err(|_| vec![unproven("the message authentication code would not fit")])
+    if wanted.next().is_some() {
+        return Err(vec![unproven("a value would be lost")]);
+    }
+    verify_mac(metadata, &cipher, &mac.finish())
+        .map_err(|_| vec![unproven("the message authentication code would not fit")])
+}
+
+/// A leaf in plain; `None` where it does not open, or is plain where it must not be.
+fn opened_leaf(cipher: &Cipher, there: &Plain, visit: &Visit<'_, '_>) -> Option<(Plain, ValueType)> {
+    if !visit.covered || there.is_empty() {
+        return Some((there.clone(), there.kind()));
+    }
+    let sealed = value::parse_any(there.as_text()?).ok()?;
+    Some((open_value(cipher, &sealed, visit.place).ok()?, sealed.kind))
 }
 
 /// How often a file is sealed until every comment is where its encryption says: twice is enough but for
@@ -291,8 +315,6 @@ struct Work<'w, 'r> {
     random: &'w mut Random<'r>,
     edits: Vec<Edit>,
     problems: Vec<Problem>,
-    /// The plain values in order, comments aside: what must come back.
-    expected: Vec<Plain>,
     sealed: Sealed,
 }
 
@@ -303,7 +325,6 @@ impl Work<'_, '_> {
         let covered = self.covered(&visit);
         if !value.is_comment {
             self.mac.add(&value.plain, covered);
-            self.expected.push(value.plain.clone());
         }
         if matches!(value.plain, Plain::Float(float) if float == 0.0 && float.is_sign_negative()) {
             let problem =

@@ -230,13 +230,13 @@ impl Layout for YamlLayout<'_> {
     }
 
     fn seal(&self, site: Site, sealed: &str) -> Result<Vec<Edit>, Problem> {
-        let span = self.span(site);
+        let at = |kind| Problem::at(kind, self.span(site));
         let site = self.scalar(site)?;
         if site.aliased {
-            return Err(Problem::at(ProblemKind::Alias("stands for this value or for one around it"), span));
+            return Err(at(ProblemKind::Alias("stands for this value or for one around it")));
         }
         if site.binary {
-            return Err(Problem::at(ProblemKind::Unreadable("a `!!binary` value"), span));
+            return Err(at(ProblemKind::Unreadable("a `!!binary` value")));
         }
         let mut edits = Vec::new();
         edits.extend(self.tag_edit(site, true));
@@ -258,11 +258,11 @@ impl Layout for YamlLayout<'_> {
     }
 
     fn open(&self, site: Site, plain: &Plain) -> Result<Vec<Edit>, Problem> {
-        let span = self.span(site);
+        let at = |kind| Problem::at(kind, self.span(site));
         let site = self.scalar(site)?;
         let is_text = matches!(plain, Plain::Str(_));
         if is_text && plain.as_text().is_none() {
-            return Err(Problem::at(ProblemKind::Unwritable("it is not text in UTF-8"), span));
+            return Err(at(ProblemKind::Unwritable("it is not text in UTF-8")));
         }
         let mut edits = Vec::new();
         edits.extend(self.tag_edit(site, is_text));

@@ -1,6 +1,7 @@
 //! From YAML's tree to sops's: entries in order, comments in the map or list they belong to.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -25,7 +26,7 @@ pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Proble
         lost: lost(&comments, &notes),
         comments,
         sites: Vec::new(),
-        path: KeyPath::root(),
+        path: Vec::new(),
         aliased: HashSet::new(),
         follow: 0,
         problems: Vec::new(),
@@ -92,13 +93,19 @@ struct Reader<'t> {
     /// Places of comments that sops does not see: they go into the map or list that they stand in.
     lost: Vec<usize>,
     sites: Vec<Written>,
-    path: KeyPath,
+    path: Vec<At<'t>>,
     /// Where nodes begin that an alias repeats.
     aliased: HashSet<usize>,
     /// How many aliases and repeated nodes we are in.
     follow: usize,
     problems: Vec<Problem>,
     duplicates: Vec<Problem>,
+}
+
+/// A step of the way to a node, made into text only where something is wrong.
+enum At<'t> {
+    Key(Cow<'t, str>),
+    Index(usize),
 }
 
 /// Where a value stands.
@@ -155,8 +162,19 @@ impl<'t> Reader<'t> {
         Branch { items }
     }
 
+    fn key_path(&self) -> KeyPath {
+        let mut path = KeyPath::root();
+        for at in &self.path {
+            path.push(match at {
+                At::Key(key) => Step::Key(key.to_string()),
+                At::Index(index) => Step::Index(*index),
+            });
+        }
+        path
+    }
+
     fn problem(&mut self, kind: ProblemKind, node: NodeRef<'t>) {
-        self.problems.push(Problem::at(kind, node.span()).key(self.path.to_string()));
+        self.problems.push(Problem::at(kind, node.span()).key(self.key_path().to_string()));
     }
 
     fn map(&mut self, node: NodeRef<'t>, notes: Notes<'_>, around: Around, top: bool) -> Branch {
@@ -167,7 +185,7 @@ impl<'t> Reader<'t> {
         let inner = Around { indent, dash: None, flow };
         let mut items = Vec::with_capacity(entries.len());
         self.comments_before(notes, &mut items);
-        let mut seen = HashMap::with_capacity(entries.len());
+        let mut seen = HashSet::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let noted = |at: usize| notes.of.and_then(|noted| noted.children.get(2 * index + at));
             let (noted_key, noted_value) = (noted(0), noted(1));
@@ -177,18 +195,20 @@ impl<'t> Reader<'t> {
             if top && key == "sops" {
                 self.lost_before(entry.value.range().end, &mut Vec::<Item>::new());
             } else {
-                if seen.insert(key.clone(), ()).is_some() {
+                if !seen.insert(key.clone()) {
+                    let mut path = self.key_path();
+                    path.push(Step::Key(key.to_string()));
                     let problem = Problem::at(ProblemKind::DuplicateKey, entry.key.span());
-                    self.duplicates.push(problem.key(format!("{}{key}", dotted(&self.path))));
+                    self.duplicates.push(problem.key(path.to_string()));
                 }
                 let single = entry.value.is_alias() || entry.value.sort() == Sort::Scalar;
                 let value_notes = Notes { of: noted_value, handled: single };
                 if single {
                     self.comments_before(Notes { handled: false, ..value_notes }, &mut items);
                 }
-                let tree = self.path_value(Step::Key(key.clone()), entry.value, value_notes, inner);
+                let tree = self.path_value(At::Key(key.clone()), entry.value, value_notes, inner);
                 self.lost_before(entry.value.range().end, &mut items);
-                items.push(Item::Entry(key, tree));
+                items.push(Item::Entry(key.into_owned(), tree));
                 if single {
                     self.comments_of(noted_value.map(|noted| noted.foot.as_slice()), &mut items);
                 }
@@ -212,7 +232,7 @@ impl<'t> Reader<'t> {
             let inner = Around { indent, dash, flow };
             let noted = notes.of.and_then(|noted| noted.children.get(index));
             self.comments_before(Notes { of: noted, handled: false }, &mut elements);
-            let tree = self.path_value(Step::Index(index), item, Notes { of: noted, handled: true }, inner);
+            let tree = self.path_value(At::Index(index), item, Notes { of: noted, handled: true }, inner);
             self.lost_before(item.range().end, &mut elements);
             elements.push(Element::Value(tree));
             self.comments_of(noted.map(|noted| noted.foot.as_slice()), &mut elements);
@@ -221,7 +241,7 @@ impl<'t> Reader<'t> {
         elements
     }
 
-    fn path_value(&mut self, step: Step, node: NodeRef<'t>, notes: Notes<'_>, around: Around) -> Tree {
+    fn path_value(&mut self, step: At<'t>, node: NodeRef<'t>, notes: Notes<'_>, around: Around) -> Tree {
         self.path.push(step);
         // What an alias stands for is read with its comments where it is written.
         let notes = if node.is_alias() { Notes { of: None, handled: true } } else { notes };
@@ -298,10 +318,10 @@ impl<'t> Reader<'t> {
         })
     }
 
-    fn key(&mut self, key: NodeRef<'t>) -> Option<String> {
+    fn key(&mut self, key: NodeRef<'t>) -> Option<Cow<'t, str>> {
         let what = match (key.sort(), key.resolved()) {
             (Sort::Scalar, Resolved::Str | Resolved::Merge) => {
-                return key.text().map(std::borrow::Cow::into_owned);
+                return key.text();
             }
             (Sort::Mapping, _) => "a map (a template, perhaps)",
             (Sort::Sequence, _) => "a list",
@@ -412,9 +432,4 @@ fn properties(node: NodeRef<'_>) -> usize {
     let header = (!node.is_alias()).then(|| node.block_header()).flatten();
     let starts = [anchor, tag.map(|range| range.start), header.map(|range| range.start)];
     starts.into_iter().flatten().chain([node.range().start]).min().unwrap_or_default()
-}
-
-fn dotted(path: &KeyPath) -> String {
-    let text = path.to_string();
-    if text.is_empty() { text } else { format!("{text}.") }
 }
