@@ -18,7 +18,8 @@ use std::path::PathBuf;
 ///
 /// Needs no key: every value that the rule covers is encrypted, the metadata is whole, and the recipients are
 /// those of the rule. With --decrypt every file is also opened, and its message authentication code verified.
-/// Without PATH, the whole repository. What the hook would refuse is found too.
+/// Without PATH, the whole repository; a plaintext Secret that no rule is for is found too. What else must not
+/// be in Git is the hook's to find: kubiya-hook scan.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
     /// Files and folders
@@ -111,7 +112,7 @@ fn problems(
             None => Vec::new(),
         });
     };
-    if secret.metadata().is_none() && secret.covered(&recipe).is_empty() {
+    if secret.metadata().is_none() && !secret.covers_any(&recipe) {
         return Ok(Vec::new());
     }
     let mut problems = secret

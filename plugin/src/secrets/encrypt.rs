@@ -78,7 +78,7 @@ pub fn encrypt(
     if secret.metadata().is_some() {
         return again(path, &secret, &recipe, keys, options);
     }
-    if secret.covered(&recipe).is_empty() {
+    if !secret.covers_any(&recipe) {
         return Ok(Done::Nothing);
     }
     let mut notes = Vec::new();

@@ -167,19 +167,16 @@ fn look(path: &Path, configs: &Configs, role: Role) -> Result<Look, FileError> {
     let governed = configs.governing(path).ok().flatten();
     let rules = governed.as_deref().map(|governed| &governed.rules);
     let absolute = path.as_os_str().as_bytes();
-    // References are relative to the root of what is judged: here of the file system.
-    let rooted = absolute.strip_prefix(b"/").unwrap_or(absolute);
     if path_class(absolute, rules).kind == PathKind::SopsConfig {
         return Ok(Look { candidate: None, references: Vec::new() });
     }
-    let report = check(&Input { path: rooted, bytes: version.bytes(), rules: None, role });
-    let by_rule =
-        rules.is_some().then(|| check(&Input { path: absolute, bytes: version.bytes(), rules, role }));
-    let findings = by_rule.iter().flat_map(|report| &report.findings).chain(&report.findings);
-    let plain = findings
+    let encrypted = may_be_encrypted(version.bytes());
+    let report = check(&Input { path: absolute, bytes: version.bytes(), rules, role });
+    let plain = report
+        .findings
+        .iter()
         .filter(|finding| finding.severity == Severity::Error)
         .any(|finding| MENDED.contains(&finding.code));
-    let encrypted = may_be_encrypted(version.bytes());
     let candidate =
         (plain || encrypted).then(|| Candidate { path: path.to_owned(), named: false, encrypted, plain });
     let references = report.references.into_iter().map(|reference| {

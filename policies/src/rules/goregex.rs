@@ -3,6 +3,9 @@
 //! sops compiles `path_regex` and the selectors with Go's `regexp` (RE2). The `regex` crate is a close
 //! relative with some differences in syntax: this translates them, and names what it cannot.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 /// A pattern in Go's syntax, compiled.
@@ -11,6 +14,15 @@ pub struct GoRegex {
     source: String,
     regex: Regex,
 }
+
+thread_local! {
+    /// Every encrypted file names the selector of its rule; compiling it anew for each would be most of the
+    /// work on a small one. One memory a thread, because a compiled pattern is slow to share.
+    static COMPILED: RefCell<HashMap<String, GoRegex>> = RefCell::default();
+}
+
+/// How many patterns are remembered.
+const MOST_COMPILED: usize = 64;
 
 /// Why a pattern cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +51,20 @@ impl GoRegex {
     ///
     /// [`Unusable`] where Go refuses the pattern too, or where it cannot be translated.
     pub fn new(pattern: &str) -> Result<Self, Unusable> {
+        if let Some(known) = COMPILED.with_borrow(|compiled| compiled.get(pattern).cloned()) {
+            return Ok(known);
+        }
+        let compiled = Self::compile(pattern)?;
+        COMPILED.with_borrow_mut(|known| {
+            if known.len() >= MOST_COMPILED {
+                known.clear();
+            }
+            known.insert(pattern.to_owned(), compiled.clone());
+        });
+        Ok(compiled)
+    }
+
+    fn compile(pattern: &str) -> Result<Self, Unusable> {
         let translated = Translator::new(pattern).translate()?;
         let regex = RegexBuilder::new(&translated)
             .size_limit(4 << 20)

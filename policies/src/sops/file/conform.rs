@@ -77,6 +77,17 @@ impl File<'_> {
         }
     }
 
+    /// Whether the recipe's selector covers any value.
+    pub fn covers_any(&self, recipe: &Recipe) -> bool {
+        let mut any = false;
+        for document in &self.parsed.documents {
+            walk(document, &recipe.selector_for(self.format), &mut |visit| {
+                any |= visit.covered && matches!(visit.stop, Stop::Leaf(plain, _) if !plain.is_empty());
+            });
+        }
+        any
+    }
+
     /// Keys of the values that the recipe's selector covers, in order: what would be encrypted.
     pub fn covered(&self, recipe: &Recipe) -> Vec<String> {
         let mut keys = Vec::new();
