@@ -52,6 +52,7 @@ pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut C
     let chosen = choose(&args.paths, top.as_deref(), &configs)?;
     let work = |candidate: &Candidate| one(candidate, args, &configs, keys.as_ref());
     let checked = chosen.candidates.par_iter().map(work).collect::<Vec<_>>();
+    configs.warnings().iter().for_each(|warning| console.warn(warning));
     let bad = checked.iter().filter(|checked| !checked.problems.is_empty()).count();
     if !args.output.print(console, &checked)? {
         for file in checked.iter().filter(|file| !file.problems.is_empty()) {

@@ -74,6 +74,7 @@ pub(crate) fn run(args: &EncryptArgs, connection: &ConnectionArgs, console: &mut
     let earlier = Earlier::of(top.as_deref(), &chosen.candidates);
     let work = |candidate: &Candidate| one(candidate, &earlier, &configs, &keys, options, args.dry_run);
     let results = chosen.candidates.par_iter().map(work).collect::<Vec<_>>();
+    configs.warnings().iter().for_each(|warning| console.warn(warning));
     let mut report = Report { lines: Vec::new(), failures: chosen.failures, batch: Batch::default() };
     for (candidate, result) in chosen.candidates.iter().zip(results) {
         report.take(candidate, result, console);

@@ -195,12 +195,7 @@ fn selector(selector: &Selector) -> String {
 
 fn notes(governed: &Governed) -> Vec<String> {
     let config = shown(&governed.config);
-    let mut notes = governed
-        .rules
-        .problems()
-        .iter()
-        .map(|problem| format!("{config}:{}:{}: {}", problem.span.line, problem.span.column, problem.what))
-        .collect::<Vec<_>>();
+    let mut notes = governed.warnings();
     if governed.rules.destination_rules() > 0 {
         notes.push(format!("{config}: destination_rules are for `sops publish` and mean nothing here"));
     }

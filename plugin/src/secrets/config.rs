@@ -18,6 +18,20 @@ pub struct Governed {
     pub rules: Rules,
 }
 
+impl Governed {
+    /// What is odd in the file and does not stop sops, with its place.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let config = shown(&self.config);
+        let problems = self.rules.problems().iter();
+        problems
+            .map(|problem| {
+                format!("{config}:{}:{}: {}", problem.span.line, problem.span.column, problem.what)
+            })
+            .collect()
+    }
+}
+
 type Found = Result<Option<Arc<Governed>>, Failure>;
 
 /// Finds the rules for files, and reads each `.sops.yaml` once.
@@ -86,6 +100,16 @@ impl Configs {
             name(ours.as_ref()),
             name(theirs.as_ref())
         ))
+    }
+
+    /// What is odd in the files that were read and does not stop sops: unknown keys, recipients that look
+    /// wrong, rules that never apply.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let read = self.lock();
+        let mut configs = read.values().filter_map(|found| found.as_ref().ok()?.as_ref()).collect::<Vec<_>>();
+        configs.sort_by(|a, b| a.config.cmp(&b.config));
+        configs.iter().flat_map(|governed| governed.warnings()).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Found>> {

@@ -379,18 +379,23 @@ impl Reader {
         }
     }
 
-    /// Rules after one without `path_regex` never apply.
+    /// Rules after one that takes every file never apply.
     fn shadowed(&mut self, rules: &[Rule]) {
-        let all = rules.iter().position(|rule| rule.path_regex.is_none());
+        let all = rules.iter().position(|rule| rule.path_regex.as_ref().is_none_or(takes_all));
         for rule in all.map_or(&[][..], |at| &rules[at + 1..]) {
             self.problems.push(Problem {
                 weight: Weight::Warning,
-                what: "the rule never applies: an earlier one has no `path_regex` and takes every file"
-                    .to_owned(),
+                what: "the rule never applies: an earlier one takes every file".to_owned(),
                 span: rule.span.clone(),
             });
         }
     }
+}
+
+/// Whether a pattern matches any path: it matches nothing at all (and so everywhere, being unanchored), and
+/// is not held to that by anchors.
+fn takes_all(pattern: &GoRegex) -> bool {
+    ["", "a", "Z/9.x", "\u{1}", "-"].iter().all(|path| pattern.is_match(path.as_bytes()))
 }
 
 /// What to say of an unknown key: sops ignores it, which a typo makes dangerous.

@@ -128,10 +128,40 @@ fn what_sops_ignores_is_a_warning() {
     insta::assert_snapshot!(problems(&text), @r"
     warning 2:5: `path_regexp` is not a key of a rule: sops ignores it (did you mean `path_regex`?)
     warning 3:5: `encryptedRegex` is not a key of a rule: sops ignores it (did you mean `encrypted_regex`?)
-    warning 5:5: the rule never applies: an earlier one has no `path_regex` and takes every file
+    warning 5:5: the rule never applies: an earlier one takes every file
     warning 5:10: an `age` recipient is not a well-formed age public key (its check sum does not fit)
     warning 6:1: `foo` is not a key of the file: sops ignores it
     ");
+}
+
+#[test]
+fn a_rule_behind_one_that_takes_all_is_told() {
+    let behind = |pattern: &str| {
+        let text = format!(
+            "creation_rules:\n- path_regex: '{pattern}'\n  age: {AGE}\n- path_regex: b\n  age: {AGE}\n"
+        );
+        problems(&text).contains("never applies")
+    };
+    for pattern in ["", ".*", "^.*", "x*", "(a|)"] {
+        assert!(behind(pattern), "{pattern}");
+    }
+    for pattern in ["^$", "a", "\\.yaml$", ".*\\.yaml$", "[^/]+"] {
+        assert!(!behind(pattern), "{pattern}");
+    }
+}
+
+#[test]
+fn stores_are_read() {
+    let rules = rules(
+        "stores:\n  yaml: {indent: 2}\n  json: {indent: -1}\n  json_binary: {indent: 4}\ndestination_rules: [{}, {}]\n",
+    );
+    let settings = rules.stores();
+    assert_eq!(
+        (settings.yaml_indent, settings.json_indent, settings.json_binary_indent),
+        (Some(2), Some(-1), Some(4))
+    );
+    assert_eq!(rules.destination_rules(), 2);
+    insta::assert_snapshot!(problems("stores: {yaml: {indent: -2}, toml: {}, ini: {indents: 1}}\n"), @"error 1:25: sops takes no such indentation");
 }
 
 #[test]

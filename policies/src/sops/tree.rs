@@ -116,8 +116,15 @@ pub(crate) fn aad(path: &[&str]) -> String {
 /// Visits every leaf that is not null and every comment, in the order of the file, as sops walks
 /// (`walkBranch`, `walkSlice`, `shouldBeEncrypted`).
 pub fn walk<'t>(branch: &'t Branch, selector: &Selector, visit: &mut dyn FnMut(Visit<'t, '_>)) {
-    let mut walker =
-        Walker { selector, visit, path: vec![], place: String::new(), decided: vec![], comments: vec![], outer: 0 };
+    let mut walker = Walker {
+        selector,
+        visit,
+        path: vec![],
+        place: String::new(),
+        decided: vec![],
+        comments: vec![],
+        outer: 0,
+    };
     walker.branch(branch);
 }
 

@@ -16,8 +16,8 @@ mod source;
 pub mod tolerant;
 
 pub use error::{Error, ErrorKind};
-pub(crate) use key_path::{leaves, shown_keys};
 pub use key_path::{KeyPath, Step};
+pub(crate) use key_path::{leaves, shown_keys};
 pub(crate) use node::decode_base64;
 pub use node::{Comment, Document, Entry, NodeRef, Scalar, Sort, Stream, Style, Tag};
 pub use readings::{Reading, readings};

@@ -154,11 +154,7 @@ impl File<'_> {
         if orphans.is_empty() { Ok(values) } else { Err(orphans) }
     }
 
-    fn finish(
-        &self,
-        work: Work<'_, '_>,
-        sealing: &Sealing<'_>,
-    ) -> Result<Sealed, Vec<Problem>> {
+    fn finish(&self, work: Work<'_, '_>, sealing: &Sealing<'_>) -> Result<Sealed, Vec<Problem>> {
         let Work { mut edits, mut sealed, mac, cipher, random, .. } = work;
         let code = mac.finish();
         let unchanged = edits.is_empty() && matches!(sealing.lock, Lock::Kept);
