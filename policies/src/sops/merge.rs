@@ -49,6 +49,9 @@ pub enum ConflictKind {
     /// A key is there twice.
     #[error("a key is there twice, so it cannot be told which value counts")]
     Twice,
+    /// What one side has encrypted would stand plain in the merged file.
+    #[error("encrypted on one side, and merged it would stand plain")]
+    Released,
     /// Nobody would be left who can open the file.
     #[error("each side removed recipients, and none would be left")]
     NoRecipients,
