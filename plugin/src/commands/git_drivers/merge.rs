@@ -40,6 +40,10 @@ const CONFLICT: u8 = 1;
 pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> Outcome {
     let merged = match read(args) {
         Ok(files) if versions(&files).any_encrypted(&args.path) => by_values(args, files, console),
+        Ok(files) if files.iter().any(is_binary) => {
+            refuse_binary(args, console);
+            Ok(false)
+        }
         // Nothing that large is encrypted by SOPS.
         Ok(_) | Err((_, FileError::TooLarge)) => as_git(args),
         Err((path, error)) => Err(file_failure(path, &error)),
@@ -110,18 +114,35 @@ fn tell(path: &Path, not_merged: NotMerged, console: &mut Console) {
     console.hint(&format!("then, with the values as they are to be: git add -- {path}"));
 }
 
+/// What to call ours, the base and theirs, and whether Git told it.
+fn labels(args: &MergeArgs) -> ([OsString; 3], bool) {
+    match args.labels.as_slice() {
+        [base, ours, theirs] if base != "%S" => ([ours.clone(), base.clone(), theirs.clone()], true),
+        // Before 2.44 Git does not know the placeholders.
+        _ => (["HEAD".into(), "base".into(), name_of_theirs()], false),
+    }
+}
+
 fn as_git(args: &MergeArgs) -> Result<bool, Failure> {
-    let their_name = name_of_theirs();
-    let given = args.labels.iter().map(OsString::as_os_str).collect::<Vec<_>>();
-    // Before 2.44 Git knows neither the placeholders, nor another algorithm for `merge-file`; its merges
-    // compare by the histogram of lines.
-    let (labels, algorithm) = match given.as_slice() {
-        [base, ours, theirs] if *base != "%S" => ([*ours, *base, *theirs], Some("histogram")),
-        _ => ([OsStr::new("HEAD"), OsStr::new("base"), their_name.as_os_str()], None),
-    };
+    let (labels, told) = labels(args);
+    // Merges compare by the histogram of lines; `merge-file` knows it since 2.44 too.
+    let algorithm = told.then_some("histogram");
+    let labels = labels.each_ref().map(OsString::as_os_str);
     let options = MergeFile { marker_size: &args.marker_size, labels, algorithm };
     clone::merge_file(&args.ours, &args.base, &args.theirs, &options)
         .map_err(|error| Failure::unverified("cannot merge it as Git does").because(&error))
+}
+
+/// Whether Git takes a file for binary (`xdiff-interface.c`).
+fn is_binary(version: &Version) -> bool {
+    version.bytes().iter().take(8000).any(|byte| *byte == 0)
+}
+
+/// Says of a binary file what Git says; it is always in conflict, and ours stays.
+fn refuse_binary(args: &MergeArgs, console: &mut Console) {
+    let ([ours, _, theirs], _) = labels(args);
+    let [path, ours, theirs] = [args.path.as_os_str(), &ours, &theirs].map(OsStr::display);
+    console.warn(&format!("Cannot merge binary files: {path} ({ours} vs. {theirs})"));
 }
 
 /// The name of the branch that is merged: Git tells it by a variable for each (`builtin/merge.c`).
