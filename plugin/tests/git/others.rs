@@ -45,7 +45,13 @@ fn clones(env: &TestEnv) -> [GitRepo<'_>; 2] {
 /// What a command says and leaves behind, with its exit code.
 fn outcome(clone: &GitRepo<'_>, words: &[&str]) -> String {
     let said = clone.git(words);
-    let mut all = format!("{said}\n");
+    // Git tells of binary files on the one stream, drivers on the other.
+    let text = format!("{}{}", String::from_utf8_lossy(said.stdout()), said.stderr());
+    let mut lines = text.lines().collect::<Vec<_>>();
+    if words[0] == "merge" {
+        lines.sort_unstable();
+    }
+    let mut all = format!("{}\nexit code {:?}\n", lines.join("\n"), said.code());
     for path in ["a b.yaml", "it's.json", "x.env", "crlf.ini", "talk.yml", "broken.yaml"] {
         all += &format!("== {path}\n{}", std::fs::read_to_string(clone.path().join(path)).unwrap());
     }
