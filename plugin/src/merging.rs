@@ -1,4 +1,5 @@
-//! Merging encrypted files: opened in memory, merged by their values, sealed again with our data key.
+//! Merging encrypted files: opened in memory, merged by their values, sealed again with our data key, or with
+//! theirs where they alone made a new one.
 
 use crate::secrets::{Change, Governed, Keys, Secret, failure_of, may_be_encrypted, open, read, seal, shown};
 use kubiya_hook::edge::Failure;
@@ -105,12 +106,16 @@ pub fn merge(
             return Err(conflicts.collect::<Vec<_>>().into());
         }
     };
-    let change = Change::from(&ours.secret.deviations(&recipe));
-    if change == Change::Kept && recipe == ours.recipe && plain == ours.plain {
+    // A data key that they replaced, and we did not, was replaced for a reason.
+    let replaced = base.as_ref().is_some_and(|base| base.opened.key == ours.opened.key)
+        && theirs.opened.key != ours.opened.key;
+    let before = if replaced { &theirs } else { &ours };
+    let change = Change::from(&before.secret.deviations(&recipe));
+    if !replaced && change == Change::Kept && recipe == ours.recipe && plain == ours.plain {
         return Ok(Merged::Ours);
     }
     let secret = read(path, &plain, None, governed)?;
-    let sealed = seal(path, &secret, &recipe, Some(&ours.opened), &change, keys)?;
+    let sealed = seal(path, &secret, &recipe, Some(&before.opened), &change, keys)?;
     still_encrypted(path, &sealed.bytes, &ours.opened, &theirs.opened, keys)?;
     Ok(Merged::Sealed(sealed.bytes))
 }

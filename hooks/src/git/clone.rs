@@ -3,6 +3,7 @@
 
 use super::ProcessError;
 use super::process::{git, output};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,27 @@ pub fn set(key: &str, value: &OsStr) -> Result<(), ProcessError> {
 /// What Git says.
 pub fn unset(key: &str) -> Result<(), ProcessError> {
     run(&["config", "--local", "--unset-all", key]).map(|_| ())
+}
+
+/// The values that attributes have for the files of the index that fit one of the patterns, as `name: value`,
+/// each with the first file that has it. Attributes without a value are left out.
+///
+/// # Errors
+/// What Git says.
+pub fn attributes(patterns: &[&str], names: &[&str]) -> Result<BTreeMap<String, PathBuf>, ProcessError> {
+    let files = run(&[&["ls-files", "-z", "--full-name", "--"], patterns].concat())?;
+    let mut command = git();
+    command.args(["check-attr", "-z", "--stdin"]).args(names);
+    let listed = output(command, &files)?;
+    let mut fields = listed.split(|byte| *byte == 0);
+    let mut found = BTreeMap::new();
+    while let (Some(path), Some(name), Some(value)) = (fields.next(), fields.next(), fields.next()) {
+        if value != b"unspecified" {
+            let value = format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            found.entry(value).or_insert_with(|| PathBuf::from(OsString::from_vec(path.to_owned())));
+        }
+    }
+    Ok(found)
 }
 
 /// What Git's own merge of three files needs beside them.

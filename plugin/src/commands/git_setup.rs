@@ -2,7 +2,7 @@
 
 use crate::masking::MaskingKey;
 use clap::Args;
-use kubiya_hook::edge::{Console, Failure, Outcome};
+use kubiya_hook::edge::{self, Console, Failure, Outcome};
 use kubiya_hook::git::{ProcessError, clone};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -59,6 +59,9 @@ pub(crate) fn run(args: &GitSetupArgs, console: &mut Console) -> Outcome {
     }
     for (key, value) in settings()? {
         work.set(key, &value)?;
+    }
+    if !args.attributes {
+        work.warn_of_others()?;
     }
     work.attributes(if args.attributes { &shared } else { &local }, &block())?;
     if !args.dry_run {
@@ -170,6 +173,21 @@ impl Work<'_> {
             self.say("removed", "would remove", &format!("the attributes in {shown}"));
         } else {
             self.say("wrote", "would write", &format!("{shown}: {}", PATTERNS.join(" ")));
+        }
+        Ok(())
+    }
+
+    /// Warns of attributes that those in info/attributes take the place of.
+    fn warn_of_others(&mut self) -> Result<(), Failure> {
+        let patterns = PATTERNS.map(|pattern| format!(":/{pattern}"));
+        let patterns = patterns.each_ref().map(String::as_str);
+        let found = clone::attributes(&patterns, &["diff", "merge"]).map_err(|error| git(&error))?;
+        for (attribute, path) in found.iter().filter(|(attribute, _)| !attribute.ends_with(": kubiya")) {
+            let path = edge::shown(path.as_os_str().as_bytes());
+            self.console.warn(&format!(
+                "{path} has the attribute `{}`, which counts no more in this clone",
+                edge::shown(attribute.as_bytes())
+            ));
         }
         Ok(())
     }

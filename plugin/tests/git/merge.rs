@@ -198,3 +198,21 @@ fn json_and_dotenv_files_merge_too() {
         let _ = world.repo.ok(["branch", "-D", "-q", "theirs"]);
     }
 }
+
+#[test]
+fn a_data_key_that_they_replaced_stays_replaced() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    world.commit("db.yaml", &secret("1", "2"));
+    let _ = world.repo.ok(["checkout", "-q", "-b", "theirs"]);
+    world.rotate_by_sops("db.yaml");
+    let _ = world.repo.commit_all("rotate");
+    let theirs = world.read("db.yaml");
+    let _ = world.repo.ok(["checkout", "-q", "main"]);
+    world.commit("db.yaml", &secret("ours", "2"));
+    let (code, said) = world.git(["merge", "-q", "theirs"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(opened(&world.opened_by_sops("db.yaml")), opened(&secret("ours", "2")));
+    let line = |text: &str| text.lines().find(|line| line.contains("  two: ")).unwrap().trim().to_owned();
+    assert_eq!(line(&theirs), line(&world.read("db.yaml")));
+}

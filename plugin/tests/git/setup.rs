@@ -125,3 +125,20 @@ fn the_executable_may_stand_anywhere_and_have_any_name() {
     let (_, diff) = world.git(["diff", "HEAD~1"]);
     assert!(changes(&diff).contains("+  two: «str B»"), "{diff}");
 }
+
+#[test]
+fn attributes_that_would_count_no_more_are_told() {
+    let env = TestEnv::new();
+    let repo = GitRepo::init(&env, "repo");
+    repo.write(".gitattributes", "package-lock.json -diff\n*.txt merge=union\n");
+    repo.write("deep/package-lock.json", "{}");
+    let _ = repo.commit_file("a.txt", "a");
+    let said =
+        env.run(repo.command(BINARY).args(["git-setup", "--dry-run"]).current_dir(repo.path().join("deep")));
+    let warnings =
+        said.stderr().lines().filter(|line| line.starts_with("warning:")).collect::<Vec<_>>().join("\n");
+    assert_eq!(
+        warnings,
+        "warning: deep/package-lock.json has the attribute `diff: unset`, which counts no more in this clone"
+    );
+}

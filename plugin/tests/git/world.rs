@@ -102,12 +102,19 @@ impl<'e> World<'e> {
 
     /// The plain file as sops gives it, which checks the message authentication code.
     pub(crate) fn opened_by_sops(&self, path: &str) -> String {
-        let transcript = self
-            .repo
-            .env()
-            .run(self.repo.command(sops()).env("SOPS_DISABLE_VERSION_CHECK", "1").args(["decrypt", path]));
+        String::from_utf8(self.sops(&["decrypt", path]).stdout().to_vec()).unwrap()
+    }
+
+    /// Gives a file a new data key.
+    pub(crate) fn rotate_by_sops(&self, path: &str) {
+        let _ = self.sops(&["rotate", "--in-place", path]).success();
+    }
+
+    fn sops(&self, words: &[&str]) -> Transcript {
+        let mut command = self.repo.command(sops());
+        let transcript = self.repo.env().run(command.env("SOPS_DISABLE_VERSION_CHECK", "1").args(words));
         assert_eq!(transcript.code(), Some(0), "{transcript}");
-        String::from_utf8(transcript.stdout().to_vec()).unwrap()
+        transcript
     }
 }
 

@@ -79,10 +79,10 @@ pub type Merged = Result<Zeroizing<Vec<u8>>, Vec<Conflict>>;
 
 /// Merges one thing that cannot be taken apart: what one side alone changed is taken. `None` where both
 /// changed it, each in another way.
-pub fn merged<T: PartialEq>(base: Option<T>, ours: T, theirs: T) -> Option<T> {
-    if ours == theirs || base.as_ref() == Some(&theirs) {
+pub fn merged<T: PartialEq>(base: Option<&T>, ours: T, theirs: T) -> Option<T> {
+    if ours == theirs || base == Some(&theirs) {
         Some(ours)
-    } else if base.as_ref() == Some(&ours) {
+    } else if base == Some(&ours) {
         Some(theirs)
     } else {
         None

@@ -17,13 +17,14 @@ pub fn merge(base: Option<&Recipe>, ours: &Recipe, theirs: &Recipe) -> Result<Re
         conflicts.push(Conflict { key_path: format!("sops.{name}"), kind: ConflictKind::Changed });
     };
     let selector = |recipe: &Recipe| recipe.selector.clone().unwrap_or_default();
-    let selected = merged(base.map(selector), selector(ours), selector(theirs)).unwrap_or_else(|| {
-        changed("selector");
-        Selector::default()
-    });
+    let selected =
+        merged(base.map(selector).as_ref(), selector(ours), selector(theirs)).unwrap_or_else(|| {
+            changed("selector");
+            Selector::default()
+        });
     let only = |recipe: &Recipe| recipe.mac_only_encrypted;
     // Of two truth values that differ from each other, one is that of the base.
-    let mac_only_encrypted = merged(base.map(only), only(ours), only(theirs)).unwrap_or_else(|| {
+    let mac_only_encrypted = merged(base.map(only).as_ref(), only(ours), only(theirs)).unwrap_or_else(|| {
         changed("mac_only_encrypted");
         false
     });
@@ -45,7 +46,7 @@ pub fn merge(base: Option<&Recipe>, ours: &Recipe, theirs: &Recipe) -> Result<Re
 
 fn groups(base: Option<&Recipe>, ours: &Recipe, theirs: &Recipe) -> Result<Vec<KeyGroup>, Conflict> {
     let whole = |recipe: &Recipe| Whole { groups: recipe.groups.clone(), threshold: recipe.shamir_threshold };
-    if let Some(merged) = merged(base.map(whole), whole(ours), whole(theirs)) {
+    if let Some(merged) = merged(base.map(whole).as_ref(), whole(ours), whole(theirs)) {
         return Ok(merged.groups);
     }
     let none = KeyGroup::default();

@@ -88,7 +88,7 @@ pub fn merge(base: Option<&[Node]>, ours: &[Node], theirs: &[Node]) -> Result<Ve
     let aligned = ours.len() == theirs.len() && base.is_none_or(|base| base.len() == ours.len());
     if !aligned {
         let nodes = |documents: &[Node]| Documents(documents.to_vec());
-        let merged = super::merged(base.map(nodes), nodes(ours), nodes(theirs));
+        let merged = super::merged(base.map(nodes).as_ref(), nodes(ours), nodes(theirs));
         return merged
             .map(|documents| documents.0)
             .ok_or_else(|| vec![Conflict::of_file(ConflictKind::Documents)]);
