@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Decrypt(commands::decrypt::DecryptArgs),
     Check(commands::check::CheckArgs),
     Explain(commands::explain::ExplainArgs),
+    GitSetup(commands::git_setup::GitSetupArgs),
+    #[command(hide = true)]
+    GitTextconv(commands::git_drivers::textconv::TextconvArgs),
+    #[command(hide = true)]
+    GitMerge(commands::git_drivers::merge::MergeArgs),
     Plugin(commands::plugin::PluginArgs),
     Completion(commands::completion::CompletionArgs),
     #[command(name = "__complete", hide = true)]

@@ -12,6 +12,8 @@ pub mod files;
 pub mod flux;
 mod invocation;
 pub mod keys;
+pub mod masking;
+pub mod merging;
 pub mod secrets;
 
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
@@ -47,6 +49,9 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Decrypt(args) => commands::decrypt::run(&args, &cli.connection, console),
         cli::Command::Check(args) => commands::check::run(&args, &cli.connection, console),
         cli::Command::Explain(args) => commands::explain::run(&args, console),
+        cli::Command::GitSetup(args) => commands::git_setup::run(&args, console),
+        cli::Command::GitTextconv(args) => commands::git_drivers::textconv::run(&args, console),
+        cli::Command::GitMerge(args) => commands::git_drivers::merge::run(&args, console),
         cli::Command::Plugin(args) => commands::plugin::run(&args, invocation, console),
         cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
         cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),

@@ -18,7 +18,7 @@ pub use encrypt::{Done, Options, encrypt};
 pub use open::{Secret, open, read, unlocked};
 pub use problems::{failure_of, file_failure, shown};
 pub use random::random;
-pub use select::{Candidate, Chosen, choose, repository_top};
+pub use select::{Candidate, Chosen, choose, may_be_encrypted, repository_top};
 
 use crate::keys::KeyRing;
 use kubiya_hook::edge::Failure;

@@ -1,6 +1,7 @@
 //! The only place that knows Git. libgit2 reads; the `git` command talks to remotes, and reads where
 //! libgit2 cannot open the repository.
 
+pub mod clone;
 mod command_line;
 mod environment;
 mod id;

@@ -7,5 +7,7 @@ pub(crate) mod decrypt;
 pub(crate) mod encrypt;
 pub(crate) mod explain;
 mod formats;
+pub(crate) mod git_drivers;
+pub(crate) mod git_setup;
 pub(crate) mod man;
 pub(crate) mod plugin;

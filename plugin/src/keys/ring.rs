@@ -95,6 +95,13 @@ impl KeyRing {
         Self { own_file: surroundings.default_file(), ..Self::with(rest, ask) }
     }
 
+    /// The identities that open by themselves: no program is run for them and nobody is asked.
+    #[must_use]
+    pub fn undisturbed(&self) -> Arc<AgeKeys> {
+        self.read_places(&mut self.rest());
+        self.ready()
+    }
+
     /// An empty ring, for the places that somebody named.
     pub(super) fn explicit(ask: Arc<dyn Ask>) -> Self {
         Self::with(Rest::default(), ask)

@@ -187,7 +187,8 @@ fn look(path: &Path, configs: &Configs, role: Role) -> Result<Look, FileError> {
 }
 
 /// Whether the bytes hold what all encrypted files do; reading them tells for sure.
-fn may_be_encrypted(bytes: &[u8]) -> bool {
+#[must_use]
+pub fn may_be_encrypted(bytes: &[u8]) -> bool {
     let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
     has(b"ENC[AES256_GCM,") && has(b"sops") && has(b"lastmodified")
 }

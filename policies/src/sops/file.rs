@@ -5,11 +5,14 @@
 
 mod conform;
 mod kubernetes;
+mod masked;
+mod merged;
 mod open;
 mod seal;
 mod stamp;
 
 pub use conform::Deviation;
+pub use masked::Masked;
 pub use open::{Decrypted, MacCheck, Opened, Value};
 pub use seal::{Lock, Sealed, Sealing};
 

@@ -6,7 +6,7 @@
 //!
 //! With a key: [`keys`], [`age`] and [`shamir`] wrap and unwrap data keys; [`store`] reads a file into a
 //! [`tree`] of [`plain`] values and changes it by its bytes; [`cipher`] and [`mac`] are the cryptography;
-//! [`file`] puts them together.
+//! [`file`] puts them together, and [`merge`] two versions of one.
 
 pub mod age;
 pub mod block;
@@ -14,6 +14,7 @@ pub mod cipher;
 pub mod file;
 pub mod keys;
 pub mod mac;
+pub mod merge;
 pub mod metadata;
 pub mod plain;
 pub mod problem;

@@ -1,0 +1,139 @@
+//! The clone that a command is run in: its settings, the files in its Git folder, and Git's own merge. All by
+//! the `git` command, which knows linked work trees, submodules and the variables of a running Git command.
+
+use super::ProcessError;
+use super::process::{git, output};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Vec<u8>, ProcessError> {
+    let mut command = git();
+    command.args(arguments);
+    output(command, b"")
+}
+
+fn line(arguments: &[&str]) -> Result<OsString, ProcessError> {
+    let mut line = run(arguments)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(OsString::from_vec(line))
+}
+
+/// The top of the work tree.
+///
+/// # Errors
+/// Not in a work tree.
+pub fn top() -> Result<PathBuf, ProcessError> {
+    line(&["rev-parse", "--show-toplevel"]).map(PathBuf::from)
+}
+
+/// A file of the Git folder, from the current folder: of the one of this work tree or of all work trees, as
+/// Git keeps it.
+///
+/// # Errors
+/// Not in a repository.
+pub fn file(name: &str) -> Result<PathBuf, ProcessError> {
+    line(&["rev-parse", "--git-path", name]).map(PathBuf::from)
+}
+
+/// The Git folder that all work trees of the clone share, from the current folder.
+///
+/// # Errors
+/// Not in a repository.
+pub fn common_folder() -> Result<PathBuf, ProcessError> {
+    line(&["rev-parse", "--git-common-dir"]).map(PathBuf::from)
+}
+
+/// A setting in the clone's own configuration.
+#[must_use]
+pub fn setting(key: &str) -> Option<OsString> {
+    line(&["config", "--local", "--get", key]).ok()
+}
+
+/// Writes a setting into the clone's own configuration, in place of all of its name.
+///
+/// # Errors
+/// What Git says.
+pub fn set(key: &str, value: &OsStr) -> Result<(), ProcessError> {
+    let words = ["config", "--local", "--replace-all", key].map(OsStr::new);
+    run(&[&words[..], &[value]].concat()).map(|_| ())
+}
+
+/// Takes a setting out of the clone's own configuration.
+///
+/// # Errors
+/// What Git says.
+pub fn unset(key: &str) -> Result<(), ProcessError> {
+    run(&["config", "--local", "--unset-all", key]).map(|_| ())
+}
+
+/// The values that attributes have for the files of the index that fit one of the patterns, as `name: value`,
+/// each with the first file that has it. Attributes without a value are left out.
+///
+/// # Errors
+/// What Git says.
+pub fn attributes(patterns: &[&str], names: &[&str]) -> Result<BTreeMap<String, PathBuf>, ProcessError> {
+    let files = run(&[&["ls-files", "-z", "--full-name", "--"], patterns].concat())?;
+    let mut command = git();
+    command.args(["check-attr", "-z", "--stdin"]).args(names);
+    let listed = output(command, &files)?;
+    let mut fields = listed.split(|byte| *byte == 0);
+    let mut found = BTreeMap::new();
+    while let (Some(path), Some(name), Some(value)) = (fields.next(), fields.next(), fields.next()) {
+        if value != b"unspecified" {
+            let value = format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            found.entry(value).or_insert_with(|| PathBuf::from(OsString::from_vec(path.to_owned())));
+        }
+    }
+    Ok(found)
+}
+
+/// What Git's own merge of three files needs beside them.
+#[derive(Clone, Debug)]
+pub struct MergeFile<'m> {
+    /// How long conflict markers are.
+    pub marker_size: &'m str,
+    /// What to call ours, the base and theirs in the markers.
+    pub labels: [&'m OsStr; 3],
+    /// The algorithm that a merge of Git compares with, where `git merge-file` knows others.
+    pub algorithm: Option<&'m str>,
+}
+
+/// Merges two files into the first one as Git does, with its conflict style; Git complains on stderr. True
+/// where there is no conflict.
+///
+/// # Errors
+/// Git cannot be started.
+pub fn merge_file(
+    ours: &Path,
+    base: &Path,
+    theirs: &Path,
+    options: &MergeFile<'_>,
+) -> Result<bool, ProcessError> {
+    let run = |algorithm: Option<&str>, stderr: Stdio| {
+        let mut command = git();
+        command.args(["merge-file", "-q", &format!("--marker-size={}", options.marker_size)]);
+        command.args(algorithm.map(|algorithm| format!("--diff-algorithm={algorithm}")));
+        for label in options.labels {
+            command.arg("-L").arg(label);
+        }
+        command.arg("--").args([ours, base, theirs]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .status()
+            .map_err(ProcessError::Start)
+    };
+    if let Some(algorithm) = options.algorithm {
+        let status = run(Some(algorithm), Stdio::null())?;
+        if status.code().is_some_and(|code| code < 128) {
+            return Ok(status.success());
+        }
+    }
+    run(None, Stdio::inherit()).map(|status| status.success())
+}
