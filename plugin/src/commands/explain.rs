@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Explain which creation rule is for a file, who can read it, and what is encrypted in it
+/// Explain which rule is for a file, who can read it, and what it encrypts
 ///
 /// The file need not be there yet.
 #[derive(Args, Debug)]

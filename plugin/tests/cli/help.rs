@@ -13,6 +13,11 @@ fn help_names_the_command_as_it_was_called() {
     Commands:
       bootstrap   Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its
                   workers
+      encrypt     Encrypt files by the creation rules of their .sops.yaml
+      decrypt     Decrypt files
+      check       Check that files are encrypted as their creation rules say
+      explain     Explain which rule is for a file, who can read it, and what it encrypts
+      git-setup   Make git diff and git merge of this clone understand encrypted files
       plugin      Make `kubectl kubiya` and `flux kubiya` find this executable
       completion  Print a completion script for the plain executable `kubectl-kubiya`
       man         Write the manual pages into a folder

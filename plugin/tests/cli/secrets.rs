@@ -424,6 +424,7 @@ fn rules_that_cannot_serve_are_refused() {
     [exit status: 2]
     ====
     ------- stderr -------
+    warning: .sops.yaml:2:5: the rule has no recipient
          failed apps/db.yaml
     error: .sops.yaml:2:5: creation rule 1 has no recipient, and apps/db.yaml needs one
 
@@ -445,6 +446,7 @@ fn rules_that_cannot_serve_are_refused() {
     [exit status: 2]
     ====
     ------- stderr -------
+    warning: .sops.yaml:3:10: an `age` recipient is not a well-formed age public key (its check sum does not fit)
          failed apps/db.yaml
     error: apps/db.yaml: `age1nonsense` is not a well-formed recipient
     [exit status: 2]
