@@ -16,6 +16,7 @@ mod yaml;
 
 use std::ops::Range;
 
+pub(crate) use yaml::inline as yaml_inline;
 pub use flat::{Flat, FlatEntry, Format, dotenv, ini};
 use zeroize::Zeroizing;
 
