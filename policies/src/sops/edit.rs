@@ -65,8 +65,8 @@ pub enum EditError {
     /// A key twice in one map.
     #[error("`{0}` is there twice: readers differ in which one they take")]
     Twice(KeyPath),
-    /// An alias on the way.
-    #[error("`{0}` is an alias (`*…`): a change would change what it stands for, and everything like it")]
+    /// An alias or anchor on the way.
+    #[error("`{0}` is an alias, or has an anchor for one: a change would change more than this place")]
     Alias(KeyPath),
     /// Something that this way of writing cannot have.
     #[error("{0}")]
@@ -217,7 +217,9 @@ fn descend<'t>(branch: &'t Branch, steps: &[Step]) -> Result<Found<'t>, EditErro
             (None | Some(Tree::Map(_)), Step::Index(_)) => {
                 return Err(EditError::Wrong(here(), "a map, not a list"));
             }
-            (Some(Tree::Leaf(_)), _) => return Err(EditError::Wrong(here(), "a value, and nothing is below it")),
+            (Some(Tree::Leaf(_)), _) => {
+                return Err(EditError::Wrong(here(), "a value, and nothing is below it"));
+            }
         };
         match next {
             Some(next) => tree = Some(next),
@@ -227,7 +229,11 @@ fn descend<'t>(branch: &'t Branch, steps: &[Step]) -> Result<Found<'t>, EditErro
     tree.map(Found::Here).ok_or(EditError::Unwritable("the document as a whole cannot be set"))
 }
 
-fn entry<'t>(branch: &'t Branch, wanted: &str, path: impl Fn() -> KeyPath) -> Result<Option<&'t Tree>, EditError> {
+fn entry<'t>(
+    branch: &'t Branch,
+    wanted: &str,
+    path: impl Fn() -> KeyPath,
+) -> Result<Option<&'t Tree>, EditError> {
     let mut values = branch.items.iter().filter_map(|item| match item {
         Item::Entry(key, value) if key == wanted => Some(value),
         _ => None,
@@ -246,7 +252,11 @@ fn path_of(steps: &[Step]) -> KeyPath {
 fn choose(documents: &[Branch], place: Place<'_>, needed: usize, create: bool) -> Result<usize, EditError> {
     let count = documents.len();
     if let Some(wanted) = place.document {
-        return if wanted < count { Ok(wanted) } else { Err(EditError::NoDocument { wanted: wanted + 1, count }) };
+        return if wanted < count {
+            Ok(wanted)
+        } else {
+            Err(EditError::NoDocument { wanted: wanted + 1, count })
+        };
     }
     if count == 1 {
         return Ok(0);
@@ -282,7 +292,9 @@ fn name(index: usize, document: &Branch) -> String {
     let text = |keys: &[&str]| {
         let path = KeyPath::of(keys);
         match descend(document, path.steps()) {
-            Ok(Found::Here(Tree::Leaf(Leaf { value: Some(plain), .. }))) => plain.as_text().map(str::to_owned),
+            Ok(Found::Here(Tree::Leaf(Leaf { value: Some(plain), .. }))) => {
+                plain.as_text().map(str::to_owned)
+            }
             _ => None,
         }
     };

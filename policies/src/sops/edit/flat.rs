@@ -14,14 +14,17 @@ pub(super) fn with_entry(bytes: &[u8], place: Place<'_>) -> Result<Vec<u8>, Edit
     match (place.format, keys.as_slice()) {
         (Format::Dotenv, [key]) => {
             let text = ended(text);
+            let text = text.as_str();
             Ok(format!("{text}{key}=x\n").into_bytes())
         }
         (Format::Ini, [section, key]) => {
-            let at = end_of_section(text, section)
-                .ok_or(EditError::Unwritable("the section is not there"))?;
+            let at =
+                end_of_section(text, section).ok_or(EditError::Unwritable("the section is not there"))?;
             let (before, after) = text.split_at(at);
-            let spaces = if ini(text).entries.iter().all(|entry| tight(text, entry.range.start)) { "" } else { " " };
+            let spaces =
+                if ini(text).entries.iter().all(|entry| tight(text, entry.range.start)) { "" } else { " " };
             let before = ended(before);
+            let before = before.as_str();
             Ok(format!("{before}{key}{spaces}={spaces}x\n{after}").into_bytes())
         }
         (Format::Dotenv, _) => Err(EditError::Unwritable("a dotenv file has keys only: KEY")),
@@ -41,6 +44,7 @@ pub(super) fn with_section(bytes: &[u8], place: Place<'_>, key: &str) -> Result<
         return Err(EditError::Unwritable("the format has no such place"));
     };
     let text = ended(text);
+    let text = text.as_str();
     let blank = if text.is_empty() { "" } else { "\n" };
     Ok(format!("{text}{blank}[{section}]\n{key} = x\n").into_bytes())
 }
@@ -48,7 +52,9 @@ pub(super) fn with_section(bytes: &[u8], place: Place<'_>, key: &str) -> Result<
 /// Takes the lines of a value away, or all of a section.
 pub(super) fn removed(bytes: &[u8], parsed: &Parsed<'_>, tree: &Tree) -> Changed {
     let Tree::Leaf(Leaf { site, .. }) = tree else {
-        return Err(EditError::Unwritable("a section as a whole is not taken away: its keys are, one by one"));
+        return Err(EditError::Unwritable(
+            "a section as a whole is not taken away: its keys are, one by one",
+        ));
     };
     let value = parsed.layout.span(*site).bytes;
     let start = bytes[..value.start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);

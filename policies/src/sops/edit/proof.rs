@@ -1,6 +1,6 @@
 //! Whether a change changed what it should, and nothing else.
 
-use super::{EditError, New, Place, descend, Found};
+use super::{EditError, Found, New, Place, descend};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::store;
@@ -60,7 +60,10 @@ fn same(tree: &Tree, value: &New) -> bool {
             });
             let items = items.collect::<Vec<_>>();
             items.len() == entries.len()
-                && items.iter().zip(entries).all(|((key, tree), (name, value))| *key == name && same(tree, value))
+                && items
+                    .iter()
+                    .zip(entries)
+                    .all(|((key, tree), (name, value))| *key == name && same(tree, value))
         }
         (Tree::List(elements), New::List(items)) => {
             let values = elements.iter().filter_map(|element| match element {

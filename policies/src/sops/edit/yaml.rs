@@ -8,7 +8,7 @@ use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::store::{self, Edit, Format};
 use crate::yaml::{Entry, Limits, NodeRef, Reading, Sort, Source, Step, Stream, Style, readings};
 
-/// Whether no alias stands on the way.
+/// Whether no alias or anchor stands on the way.
 ///
 /// # Errors
 ///
@@ -77,7 +77,7 @@ impl<'t> Page<'t> {
                 Step::Index(index) => node.items().nth(*index),
             };
             node = next.ok_or_else(|| EditError::Missing(path_of(&steps[..=depth])))?;
-            if node.is_alias() {
+            if node.is_alias() || node.anchor().is_some() {
                 return Err(EditError::Alias(path_of(&steps[..=depth])));
             }
         }
@@ -86,8 +86,8 @@ impl<'t> Page<'t> {
 
     fn replace(&self, steps: &[Step], value: &New) -> Result<Vec<Edit>, EditError> {
         let node = self.node(steps)?;
-        if node.tag().is_some() || node.anchor().is_some() {
-            return Err(EditError::Unwritable("the value has a tag or anchor: edit the file"));
+        if node.tag().is_some() {
+            return Err(EditError::Unwritable("the value has a tag: edit the file"));
         }
         let Some((last, parents)) = steps.split_last() else {
             return Err(EditError::Unwritable("the document as a whole cannot be set"));
@@ -105,7 +105,8 @@ impl<'t> Page<'t> {
             _ => {
                 let end = self.content_end(node);
                 let range = end.map(|end| self.start(node)..end);
-                let range = range.ok_or(EditError::Unwritable("there is no value to replace: edit the file"))?;
+                let range =
+                    range.ok_or(EditError::Unwritable("there is no value to replace: edit the file"))?;
                 Ok(vec![self.edit(range, render::inline(value, true, shape)?)])
             }
         }
@@ -119,9 +120,14 @@ impl<'t> Page<'t> {
         let first = parent.own_entries().map(|entry| entry.key).chain(parent.items()).next();
         let Some(first) = first else {
             // An empty map or list, or null: it is written anew with the one entry.
-            return if parents.is_empty() { self.fill_root(&nested()?, shape) } else { self.replace(parents, &nested()?) };
+            return if parents.is_empty() {
+                self.fill_root(&nested()?, shape)
+            } else {
+                self.replace(parents, &nested()?)
+            };
         };
-        let last = parent.own_entries().map(|entry| entry.value).chain(parent.items()).last().unwrap_or(first);
+        let last =
+            parent.own_entries().map(|entry| entry.value).chain(parent.items()).last().unwrap_or(first);
         let key = parent.own_entries().last().map(|entry| entry.key);
         if parent.is_flow() {
             let text = self.flow_text(step, value, shape)?;
@@ -200,7 +206,8 @@ impl<'t> Page<'t> {
         let Some((at, entry)) = at.and_then(|at| Some((at, entries.get(at)?))) else {
             return Err(EditError::Unwritable("the entry is not found"));
         };
-        let end_of = |entry: &Entry<'t>| self.content_end(entry.value).unwrap_or_else(|| self.key_end(entry.key));
+        let end_of =
+            |entry: &Entry<'t>| self.content_end(entry.value).unwrap_or_else(|| self.key_end(entry.key));
         let start = self.start(entry.key);
         let next = entries.get(at + 1).map(|next| self.start(next.key));
         if parent.is_flow() {
@@ -237,7 +244,13 @@ impl<'t> Page<'t> {
 
     /// An entry with one of the commas beside it.
     #[expect(clippy::unused_self, reason = "reads like its neighbours")]
-    fn between_commas(&self, start: usize, end: usize, before: Option<usize>, next: Option<usize>) -> Range<usize> {
+    fn between_commas(
+        &self,
+        start: usize,
+        end: usize,
+        before: Option<usize>,
+        next: Option<usize>,
+    ) -> Range<usize> {
         match (next, before) {
             (Some(next), _) => start..next,
             (None, Some(before)) => before..end,
@@ -265,7 +278,8 @@ impl<'t> Page<'t> {
     }
 
     fn shape(&self, parent: NodeRef<'t>) -> Shape<'static> {
-        let quoted = parent.own_entries().next().is_some_and(|entry| entry.key.style() == Some(Style::DoubleQuoted));
+        let quoted =
+            parent.own_entries().next().is_some_and(|entry| entry.key.style() == Some(Style::DoubleQuoted));
         let crlf = self.text.split_once('\n').is_some_and(|(line, _)| line.ends_with('\r'));
         let line_break = if crlf { "\r\n" } else { "\n" };
         Shape { json: self.json, quoted, step: self.step(self.root, 0).unwrap_or(2), line_break }
@@ -277,7 +291,11 @@ impl<'t> Page<'t> {
             return None;
         }
         node.own_entries().find_map(|entry| {
-            let inner = entry.value.own_entries().next().filter(|_| !entry.value.is_flow() && !entry.value.is_alias());
+            let inner = entry
+                .value
+                .own_entries()
+                .next()
+                .filter(|_| !entry.value.is_flow() && !entry.value.is_alias());
             let found = inner.and_then(|inner| {
                 let column = self.column(self.start(inner.key));
                 column.checked_sub(self.column(self.start(entry.key))).filter(|step| (2..=9).contains(step))
@@ -332,7 +350,9 @@ impl<'t> Page<'t> {
     fn behind_colon(&self, entry: Entry<'t>) -> Result<usize, EditError> {
         let end = self.key_end(entry.key);
         let found = self.text[..end].ends_with(':') && end > entry.key.range().end;
-        found.then_some(end).ok_or(EditError::Unwritable("the key is written in a way that is not changed: edit the file"))
+        found
+            .then_some(end)
+            .ok_or(EditError::Unwritable("the key is written in a way that is not changed: edit the file"))
     }
 
     /// The dash of an item: the last one before it on its line.

@@ -9,8 +9,8 @@ use std::ops::Range;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use zeroize::Zeroizing;
 
-use super::open::Opened;
 use super::File;
+use super::open::Opened;
 use crate::sops::keys::DataKey;
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::store::{Edit, Format};
@@ -157,12 +157,7 @@ fn changed_lines(clear: &[u8], edited: &[u8]) -> Vec<Group> {
 }
 
 /// The encrypted bytes with the changed stretches in plain.
-fn mixed(
-    sealed: &[u8],
-    edited: &[u8],
-    pieces: &[Piece],
-    groups: &[Group],
-) -> Option<Zeroizing<Vec<u8>>> {
+fn mixed(sealed: &[u8], edited: &[u8], pieces: &[Piece], groups: &[Group]) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(sealed.len() + edited.len()));
     let mut at = 0;
     for group in groups {
@@ -180,7 +175,8 @@ fn mixed(
 fn in_sealed(at: usize, pieces: &[Piece], behind: bool) -> Option<usize> {
     let mut place = at;
     for piece in pieces {
-        let before = if piece.clear.is_empty() && !behind { piece.clear.end < at } else { piece.clear.end <= at };
+        let before =
+            if piece.clear.is_empty() && !behind { piece.clear.end < at } else { piece.clear.end <= at };
         if !before {
             break;
         }
@@ -227,7 +223,12 @@ mod tests {
     }
 
     /// Lines that differ between the sealed file and the one after an edit of its plain text.
-    fn changed(format: Format, text: &str, foreign: impl Fn(String) -> String, edit: impl Fn(&str) -> String) -> Vec<String> {
+    fn changed(
+        format: Format,
+        text: &str,
+        foreign: impl Fn(String) -> String,
+        edit: impl Fn(&str) -> String,
+    ) -> Vec<String> {
         let recipe = recipe(&Identity::generate());
         let before = foreign(sealed(format, text, &recipe));
         let file = File::read(before.as_bytes(), format, StoreSettings::default()).unwrap();

@@ -16,8 +16,8 @@ mod yaml;
 
 use std::ops::Range;
 
-pub(crate) use yaml::inline as yaml_inline;
 pub use flat::{Flat, FlatEntry, Format, dotenv, ini};
+pub(crate) use yaml::inline as yaml_inline;
 use zeroize::Zeroizing;
 
 use super::block::Block;
