@@ -8,6 +8,7 @@ mod cli;
 pub mod cluster;
 mod commands;
 mod duration;
+mod editing;
 pub mod files;
 pub mod flux;
 mod invocation;
@@ -47,6 +48,9 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         }
         cli::Command::Encrypt(args) => commands::encrypt::run(&args, &cli.connection, console),
         cli::Command::Decrypt(args) => commands::decrypt::run(&args, &cli.connection, console),
+        cli::Command::Edit(args) => commands::edit::run(&args, &cli.connection, console),
+        cli::Command::Set(args) => commands::set::run(&args, &cli.connection, console),
+        cli::Command::Unset(args) => commands::set::run_unset(&args, &cli.connection, console),
         cli::Command::Check(args) => commands::check::run(&args, &cli.connection, console),
         cli::Command::Explain(args) => commands::explain::run(&args, console),
         cli::Command::GitSetup(args) => commands::git_setup::run(&args, console),

@@ -9,15 +9,18 @@ mod encrypt;
 mod open;
 mod problems;
 mod random;
+mod recipe;
 mod select;
 
 pub use change::{Change, Sealed, seal};
 pub use config::{Configs, Governed};
 pub use earlier::{Earlier, Whence};
+pub(crate) use encrypt::no_rule;
 pub use encrypt::{Done, Options, encrypt};
 pub use open::{Secret, open, read, unlocked};
 pub use problems::{failure_of, file_failure, shown};
 pub use random::random;
+pub use recipe::recipe_for;
 pub use select::{Candidate, Chosen, choose, may_be_encrypted, repository_top};
 
 use crate::keys::KeyRing;

@@ -151,14 +151,14 @@ fn reopened(
     open(path, &secret, keys).map_err(|_| "does not open with the keys at hand".to_owned())
 }
 
-fn no_rule(path: &Path) -> Failure {
+pub(crate) fn no_rule(path: &Path) -> Failure {
     let file = shown(path);
     Failure::usage("no creation rule is for this file")
         .at(file.clone())
         .hint(format!("kubectl kubiya explain {}", edge::in_shell(file.as_bytes())))
 }
 
-fn no_recipients(path: &Path, governed: &Governed, number: usize) -> Failure {
+pub(super) fn no_recipients(path: &Path, governed: &Governed, number: usize) -> Failure {
     let rule = governed.rules.rules().get(number);
     let place = rule.map_or_else(
         || shown(&governed.config),

@@ -3,6 +3,7 @@
 //! A change is never written out anew: values, comments and metadata become edits of the file's bytes, and
 //! what was made is read again, opened and compared before it is given back.
 
+mod amend;
 mod conform;
 mod kubernetes;
 mod masked;
@@ -11,6 +12,7 @@ mod open;
 mod seal;
 mod stamp;
 
+pub use amend::Amended;
 pub use conform::Deviation;
 pub use masked::Masked;
 pub use open::{Decrypted, MacCheck, Opened, Value};

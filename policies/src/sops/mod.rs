@@ -6,11 +6,13 @@
 //!
 //! With a key: [`keys`], [`age`] and [`shamir`] wrap and unwrap data keys; [`store`] reads a file into a
 //! [`tree`] of [`plain`] values and changes it by its bytes; [`cipher`] and [`mac`] are the cryptography;
-//! [`file`] puts them together, and [`merge`] two versions of one.
+//! [`file`] puts them together, and [`merge`] two versions of one. [`edit`] changes one place of a plain
+//! document.
 
 pub mod age;
 pub mod block;
 pub mod cipher;
+pub mod edit;
 pub mod file;
 pub mod keys;
 pub mod mac;

@@ -10,6 +10,7 @@ mod build;
 mod error;
 mod key_path;
 mod node;
+mod parse_path;
 mod readings;
 pub mod resolve;
 mod source;
@@ -20,6 +21,7 @@ pub use key_path::{KeyPath, Step};
 pub(crate) use key_path::{leaves, shown_keys};
 pub(crate) use node::decode_base64;
 pub use node::{Comment, Document, Entry, NodeRef, Scalar, Sort, Stream, Style, Tag};
+pub use parse_path::PathError;
 pub use readings::{Reading, readings};
 pub use source::Source;
 

@@ -127,6 +127,14 @@ impl File<'_> {
 
     /// The plain bytes of an opened file, proven to read back as the same values.
     pub(super) fn plaintext(&self, opened: &Opened) -> Result<Zeroizing<Vec<u8>>, Vec<Problem>> {
+        let edits = self.plain_edits(opened)?;
+        let bytes = store::apply(self.bytes, edits).map_err(|problem| vec![problem])?;
+        self.prove_plain(&bytes, opened)?;
+        Ok(bytes)
+    }
+
+    /// What makes the file plain.
+    pub(super) fn plain_edits(&self, opened: &Opened) -> Result<Vec<Edit>, Vec<Problem>> {
         let layout = self.parsed.layout.as_ref();
         let mut edits: Vec<Edit> = layout.strip();
         let mut problems = Vec::new();
@@ -141,12 +149,7 @@ impl File<'_> {
                 Err(problem) => problems.push(problem.key(value.key_path.clone())),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let bytes = store::apply(self.bytes, edits).map_err(|problem| vec![problem])?;
-        self.prove_plain(&bytes, opened)?;
-        Ok(bytes)
+        if problems.is_empty() { Ok(edits) } else { Err(problems) }
     }
 
     fn prove_plain(&self, bytes: &[u8], opened: &Opened) -> Result<(), Vec<Problem>> {

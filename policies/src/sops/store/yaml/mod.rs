@@ -117,6 +117,11 @@ fn same_reading(one: &Stream<'_>, other: &Stream<'_>) -> Result<(), Vec<Problem>
     Err(vec![span.map_or_else(|| Problem::of_file(kind.clone()), |span| Problem::at(kind.clone(), span))])
 }
 
+/// A value on one line, as the store writes it.
+pub(crate) fn inline(plain: &crate::sops::plain::Plain, style: crate::yaml::Style, flow: bool) -> String {
+    scalar::inline(plain, style, flow, false)
+}
+
 type ReadDocuments = (Vec<Branch>, Vec<Written>, Vec<Problem>);
 
 #[cfg(test)]
