@@ -15,6 +15,9 @@ fn help_names_the_command_as_it_was_called() {
                   workers
       encrypt     Encrypt files by the creation rules of their .sops.yaml
       decrypt     Decrypt files
+      edit        Edit an encrypted file in an editor
+      set         Set one value of an encrypted file
+      unset       Remove one value of an encrypted file
       check       Check that files are encrypted as their creation rules say
       explain     Explain which rule is for a file, who can read it, and what it encrypts
       git-setup   Make git diff and git merge of this clone understand encrypted files
