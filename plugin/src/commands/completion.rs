@@ -6,7 +6,7 @@
 
 use crate::cluster::KubeconfigSource;
 use crate::invocation::Invocation;
-use clap::Args;
+use clap::{Arg, Args, ValueHint};
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::{Shell, generate};
 use kubiya_hook::edge::{Console, Outcome};
@@ -55,9 +55,8 @@ pub(crate) fn candidates(words: &[OsString], invocation: &Invocation, console: &
         let line = help.as_ref().map_or_else(|| value.clone(), |help| format!("{value}\t{help}"));
         let _ = console.out.line(&line);
     }
-    let wants_file = previous
-        .is_some_and(|p| p.ends_with("-file") || p.ends_with("kubeconfig") || p == "--flux-manifests");
-    let _ = console.out.line(if wants_file { ":0" } else { ":4" });
+    let wants_path = wants_path(words, previous, &last.to_string_lossy(), *invocation);
+    let _ = console.out.line(if wants_path { ":0" } else { ":4" });
     Ok(0)
 }
 
@@ -72,6 +71,27 @@ fn contexts_for(previous: Option<&str>, last: &OsStr) -> Option<Vec<(String, Opt
     let kubeconfig = KubeconfigSource::Ambient.load().ok()?;
     let names = kubeconfig.contexts.into_iter().map(|c| c.name).filter(|name| name.starts_with(typed));
     Some(names.map(|name| (format!("{prefix}{name}"), None)).collect())
+}
+
+/// Whether a path is to be typed here: the value of a flag that takes one, or a file that a command works on.
+fn wants_path(words: &[OsString], previous: Option<&str>, last: &str, invocation: Invocation) -> bool {
+    let root = crate::cli::command(invocation);
+    let command =
+        words.iter().filter_map(|word| word.to_str()).find_map(|word| root.find_subcommand(word)).unwrap_or(&root);
+    let is_path = |argument: &Arg| {
+        matches!(argument.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
+    };
+    let flag = previous.and_then(|previous| previous.strip_prefix("--")).and_then(|name| {
+        command.get_arguments().chain(root.get_arguments()).find(|argument| argument.get_long() == Some(name))
+    });
+    match flag.filter(|flag| flag.get_action().takes_values()) {
+        // What may also be `-` or an address is text to clap; its name tells.
+        Some(flag) => {
+            let names = flag.get_value_names().unwrap_or_default();
+            is_path(flag) || names.iter().any(|name| name.as_str().starts_with("FILE"))
+        }
+        None => !last.starts_with('-') && command.get_positionals().any(is_path),
+    }
 }
 
 /// What the command line's own definition offers at this place.

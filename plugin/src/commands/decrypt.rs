@@ -97,7 +97,7 @@ impl Worked {
             return Ok((None, self.closed_comments));
         }
         let path = self.version.path().to_owned();
-        let staged = Staged::replacing(self.version, &self.bytes);
+        let staged = Staged::replacing(&self.version, &self.bytes);
         Ok((Some(staged.map_err(|error| file_failure(&path, &error))?), self.closed_comments))
     }
 }

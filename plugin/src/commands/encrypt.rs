@@ -110,7 +110,7 @@ fn one(
             (line.newly_encrypted, line.released, line.kept) = (newly, released, kept);
             worked.notes = notes;
             if !dry_run && !unchanged {
-                let staged = Staged::replacing(version, &bytes);
+                let staged = Staged::replacing(&version, &bytes);
                 worked.staged = Some(staged.map_err(|error| file_failure(path, &error))?);
             }
             match (unchanged, candidate.encrypted) {

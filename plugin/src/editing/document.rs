@@ -210,7 +210,7 @@ impl Document {
 fn put(path: &Path, before: Option<Version>, bytes: &[u8]) -> Result<(), FileError> {
     let mut batch = Batch::default();
     batch.add(match before {
-        Some(before) => Staged::replacing(before, bytes)?,
+        Some(before) => Staged::replacing(&before, bytes)?,
         None => Staged::new_file(path, bytes)?,
     });
     batch.put_in_place().into_iter().next().map_or(Ok(()), |(_, error)| Err(error))

@@ -1,5 +1,6 @@
 //! Replacing many files: all new versions are written first, made durable together, then put in place.
 
+use super::version::Mark;
 use super::{FileError, Version};
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -13,7 +14,8 @@ use tempfile::{NamedTempFile, TempPath};
 pub struct Staged {
     temporary: TempPath,
     target: PathBuf,
-    before: Option<Version>,
+    /// The version it replaces; its bytes are gone, so that many files cost little memory.
+    before: Option<Mark>,
 }
 
 impl Staged {
@@ -21,7 +23,7 @@ impl Staged {
     ///
     /// # Errors
     /// Read-only, of another owner, or not to be written.
-    pub fn replacing(before: Version, bytes: &[u8]) -> Result<Self, FileError> {
+    pub fn replacing(before: &Version, bytes: &[u8]) -> Result<Self, FileError> {
         if before.mode & 0o222 == 0 {
             return Err(FileError::ReadOnly);
         }
@@ -35,7 +37,7 @@ impl Staged {
         }
         let mode = Permissions::from_mode(before.mode);
         file.as_file().set_permissions(mode).map_err(FileError::Write)?;
-        Ok(Self { temporary: file.into_temp_path(), target, before: Some(before) })
+        Ok(Self { temporary: file.into_temp_path(), target, before: Some(before.mark()) })
     }
 
     /// Writes a file that must not be there yet, for the owner alone.
@@ -167,7 +169,7 @@ mod tests {
         let mut batch = Batch::default();
         for name in ["one", "two", "three"] {
             let version = Version::read(&path(name), None).unwrap();
-            batch.add(Staged::replacing(version, b"new").unwrap());
+            batch.add(Staged::replacing(&version, b"new").unwrap());
         }
         std::fs::write(path("two"), "another's").unwrap();
         let failed = batch.put_in_place();
@@ -191,7 +193,7 @@ mod tests {
         assert!(matches!(Version::read(&inside, None).unwrap_err(), FileError::NotAFile));
         std::fs::set_permissions(top.join("out"), Permissions::from_mode(0o444)).unwrap();
         let version = Version::read(&top.join("out"), None).unwrap();
-        assert!(matches!(Staged::replacing(version, b"y").unwrap_err(), FileError::ReadOnly));
+        assert!(matches!(Staged::replacing(&version, b"y").unwrap_err(), FileError::ReadOnly));
         assert!(matches!(Staged::new_file(&top.join("out"), b"y").unwrap_err(), FileError::Exists));
     }
 }

@@ -65,6 +65,20 @@ impl Version {
         &self.bytes
     }
 
+    /// What tells this version from others, without its bytes.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { path: self.path.clone(), stamp: self.stamp }
+    }
+}
+
+/// What tells a version of a file from others.
+#[derive(Debug)]
+pub(super) struct Mark {
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+impl Mark {
     /// Whether the disk still holds this version.
     ///
     /// # Errors
