@@ -27,11 +27,11 @@ use std::path::{Path, PathBuf};
 pub(crate) struct SetArgs {
     #[command(flatten)]
     target: Target,
-    #[command(flatten)]
-    value: ValueArgs,
     /// Create the maps on the way to the value that are not there
     #[arg(long)]
     create: bool,
+    #[command(flatten)]
+    value: ValueArgs,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -40,7 +40,7 @@ const EXAMPLES: &str = "\
 Examples:
   openssl rand -hex 32 | kubectl kubiya set db.yaml stringData.password
   kubectl kubiya set tls.yaml 'data[\"tls.crt\"]' --base64 --value-file tls.crt
-  kubectl kubiya set app.yaml stringData.replicas --type int --value-command 'terraform output -raw n'";
+  kubectl kubiya set db.yaml stringData.port --type int --value-command 'pass show port'";
 
 /// Remove one value of an encrypted file
 ///

@@ -4,13 +4,16 @@
 
 mod bad_input;
 mod completion;
+mod edit;
 mod export;
 mod help;
+mod locked;
 mod plugin_links;
 mod readme;
 mod repository;
 mod sandbox;
 mod secrets;
+mod set;
 mod unreachable;
 
 /// A test file that is not listed above would never run.

@@ -51,10 +51,13 @@ impl File<'_> {
         let edits = self.plain_edits(opened).ok()?;
         let clear = self.plaintext(opened).ok()?;
         let pieces = pieces(edits);
-        let groups = groups(&clear, edited, &pieces);
-        let bytes = mixed(self.bytes, edited, &pieces, &groups)?;
-        let before = self.before_of(&bytes, &opened.key, opened, edited)?;
-        Some(Amended { bytes, before })
+        // Lines behind a text of several lines may belong to it, or not.
+        [false, true].into_iter().find_map(|wide| {
+            let groups = groups(&clear, edited, &pieces, wide);
+            let bytes = mixed(self.bytes, edited, &pieces, &groups)?;
+            let before = self.before_of(&bytes, &opened.key, opened, edited)?;
+            Some(Amended { bytes, before })
+        })
     }
 
     /// What the mixed file is opened to, if it is the edited text.
@@ -103,16 +106,14 @@ struct Group {
     new: Range<usize>,
 }
 
-/// The changed stretches, made so large that no value is changed in part.
-fn groups(clear: &[u8], edited: &[u8], pieces: &[Piece]) -> Vec<Group> {
+/// The changed stretches, made so large that no value is changed in part; `wide`: nor followed by a change.
+fn groups(clear: &[u8], edited: &[u8], pieces: &[Piece], wide: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for change in changed_lines(clear, edited) {
         let (mut start, mut end) = (change.old.start, change.old.end);
         for piece in pieces.iter().filter(|piece| !piece.clear.is_empty()) {
-            // Lines behind a text of several lines may belong to it.
-            let reach = if piece.lines { piece.clear.end + 2 } else { piece.clear.end };
             let touched = start < piece.clear.end && end > piece.clear.start;
-            let behind = piece.lines && start >= piece.clear.end && start <= reach;
+            let behind = wide && piece.lines && (piece.clear.end..=piece.clear.end + 2).contains(&start);
             let inside = start > piece.clear.start && start < piece.clear.end;
             if touched || behind || inside {
                 start = start.min(piece.clear.start);
@@ -259,13 +260,15 @@ mod tests {
 
     #[test]
     fn only_the_line_of_the_value_and_the_stamp_change() {
-        let table: [(fn(&str) -> String, &[&str]); 6] = [
+        let table: [(fn(&str) -> String, &[&str]); 8] = [
             (|text| text.replace("one", "two"), &["a", "lastmodified", "mac"]),
             (|text| text.replace("l2", "l3"), &["c", "lastmodified", "mac"]),
             (|text| text.replace("  a: one\n", ""), &["a", "lastmodified", "mac"]),
             (|text| text.replace("kind: Secret", "kind: Other"), &["kind", "lastmodified", "mac"]),
             (|text| text.replace("  a: one\n", "  a: one\n  new: 1\n"), &["lastmodified", "mac"]),
             (|text| format!("{text}  new: 1\n"), &["lastmodified", "mac"]),
+            (|text| text.replace("l2\n", "l2\n  new: 1\n"), &["lastmodified", "mac"]),
+            (|text| text.replace("l2\n", "l2\n    l3\n"), &["c", "lastmodified", "mac"]),
         ];
         for (edit, wanted) in table {
             assert_eq!(changed(Format::Yaml, PLAIN, like_sops, edit), wanted, "{}", edit(PLAIN));
