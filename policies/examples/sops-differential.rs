@@ -14,7 +14,11 @@ fn main() {
     let mut out = std::io::stdout();
     if args[1] == "docs" {
         let n: u64 = args[2].parse().unwrap(); let seed: u64 = args[3].parse().unwrap();
-        for i in 0..n { out.write_all(&differential::yaml(seed, i).bytes).unwrap(); if i + 1 < n { out.write_all(&[0]).unwrap(); } }
+        for (i, d) in differential::documents(n, seed).enumerate() { if i > 0 { out.write_all(&[0]).unwrap(); } out.write_all(&d).unwrap(); }
+    } else if args[1] == "run" {
+        let r = differential::run(args[2].parse().unwrap(), args[3].parse().unwrap());
+        for f in r.failures.iter() { println!("{f}\n================"); }
+        for ((s, w), c) in &r.counts { println!("{c:7} {s} {w}"); }
     } else {
         let mut b = Vec::new(); std::io::stdin().read_to_end(&mut b).unwrap();
         let mut s = String::new();

@@ -1,18 +1,19 @@
 //! Random YAML documents: of every style and type, with comments everywhere.
 
 use super::random::Random;
-use super::{CHANGED, Document, PLACEHOLDER};
+use super::{Document, PLACEHOLDER};
+use kubiya_policies::sops::store::Format;
 use std::fmt::Write as _;
 
 /// Makes a document.
-pub fn document(random: &mut Random) -> Document {
+pub(crate) fn document(random: &mut Random) -> Document {
     let exact = random.chance(650);
     let step = random.one(&[&2_usize, &2, &2, &4, &4, &1, &3]);
     let crowded = random.chance(500);
     let mut maker =
         Maker { random, out: String::new(), exact, step: *step, crowded, keys: 0, anchors: Vec::new(), swap: false };
     maker.stream();
-    let Maker { out, .. } = maker;
+    let Maker { out, exact: maker_exact, .. } = maker;
     let mut text = out;
     if random.chance(60) {
         text = text.replace('\n', "\r\n");
@@ -21,14 +22,13 @@ pub fn document(random: &mut Random) -> Document {
         text.insert(0, '\u{feff}');
     }
     // A block text at the end would lose its last line break with it.
-    let mut exact = exact;
+    let mut exact = maker_exact;
     if random.chance(100) {
         exact = exact && !ends_in_block(&text);
         let length = text.trim_end_matches(['\n', '\r']).len();
         text.truncate(length);
     }
-    let swapped = text.contains(PLACEHOLDER).then(|| text.replacen(PLACEHOLDER, CHANGED, 1));
-    Document { bytes: text.into_bytes(), exact, changed: swapped.map(String::into_bytes) }
+    Document { format: Format::Yaml, bytes: text.into_bytes(), exact }
 }
 
 /// Whether a block text may be the last of the file.

@@ -211,6 +211,19 @@ impl YamlLayout<'_> {
     }
 }
 
+/// Whether a text in double quotes has an escape that YAML 1.2 took over from JSON and sops's library does not
+/// know.
+pub(super) fn has_slash_escape(text: &str, range: Range<usize>, style: Style) -> bool {
+    let written = text.get(range).filter(|_| style == Style::DoubleQuoted).unwrap_or_default();
+    let mut escaped = false;
+    written.contains("\\/")
+        && written.bytes().any(|byte| {
+            let slash = escaped && byte == b'/';
+            escaped = !escaped && byte == b'\\';
+            slash
+        })
+}
+
 impl Layout for YamlLayout<'_> {
     fn span(&self, site: Site) -> Span {
         match self.sites.get(site.0 as usize) {
@@ -227,6 +240,16 @@ impl Layout for YamlLayout<'_> {
             None => 0,
         };
         self.source.original_offset(start)
+    }
+
+    fn keep(&self, site: Site) -> Result<(), Problem> {
+        match self.sites.get(site.0 as usize) {
+            Some(Written::Scalar(scalar)) if has_slash_escape(self.text(), scalar.range.clone(), scalar.style) => {
+                let kind = ProblemKind::Unreadable("the escape `\\/`");
+                Err(Problem::at(kind, self.span(site)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn seal(&self, site: Site, sealed: &str) -> Result<Vec<Edit>, Problem> {

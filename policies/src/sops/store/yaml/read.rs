@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::layout::has_slash_escape;
 use super::comments::{self, Noted, NotedDocument};
 use super::{ReadDocuments, ScalarSite, Written};
 use crate::sops::plain::Plain;
@@ -13,6 +14,9 @@ use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::tree::{Branch, Comment, Element, Item, Leaf, Site, Tree};
 use crate::yaml::resolve::Resolved;
 use crate::yaml::{KeyPath, NodeRef, Sort, Step, Stream, Style, decode_base64};
+
+/// How long a key may be for sops's library.
+const LONGEST_KEY: usize = 1024;
 
 /// Reads all documents.
 pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Problem>> {
@@ -319,6 +323,12 @@ impl<'t> Reader<'t> {
     }
 
     fn key(&mut self, key: NodeRef<'t>) -> Option<Cow<'t, str>> {
+        if key.style().is_some_and(|style| has_slash_escape(self.text, key.range(), style)) {
+            self.problem(ProblemKind::Unreadable("the escape `\\/` in a key"), key);
+        }
+        if key.range().len() > LONGEST_KEY {
+            self.problem(ProblemKind::Unreadable("a key of more than 1024 characters"), key);
+        }
         let what = match (key.sort(), key.resolved()) {
             (Sort::Scalar, Resolved::Str | Resolved::Merge) => {
                 return key.text();
