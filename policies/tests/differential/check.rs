@@ -81,7 +81,9 @@ impl Bench {
         if theirs.ok {
             trees.1 = self.sops_by_us(document, number, &theirs, &mut verdict);
         }
-        if let (Some(ours), Some(theirs)) = trees
+        if has_empty_comment(document) {
+            verdict.count("sops makes list items of empty comments: trees not compared");
+        } else if let (Some(ours), Some(theirs)) = trees
             && ours != theirs
         {
             verdict.fail("(a) sops reads another tree from ours than from its own", difference(&theirs, &ours));
@@ -173,9 +175,10 @@ impl Bench {
             verdict.fail("(b) what was decrypted is not read", shown());
             return None;
         };
-        if ours != theirs {
+        if ours != theirs && !has_empty_comment(document) {
             verdict.fail("(b) we read another tree from theirs", format!("{}\n{}", difference(&theirs, &ours), shown()));
         }
+        let readable = File::read(&document.bytes, document.format, StoreSettings::default()).is_ok();
         let mut missing = their_comments.clone();
         for comment in &our_comments {
             if let Some(at) = missing.iter().position(|other| other == comment) {
@@ -185,12 +188,9 @@ impl Bench {
         if missing.iter().any(|comment| !comment.starts_with("ENC[")) {
             verdict.fail("(b) a comment is missing", format!("{missing:?}\n{}", shown()));
         }
-        if document.format == Format::Yaml
-            && let Ok(file) = File::read(&document.bytes, document.format, StoreSettings::default())
-        {
+        if document.format == Format::Yaml && !has_empty_comment(document) && readable {
             let theirs = opened.values.iter().filter(|value| !value.is_comment).map(|value| typed(&value.plain));
             let theirs = theirs.collect::<Vec<_>>();
-            drop(file);
             let parsed = store::read(document.format, &document.bytes, StoreSettings::default());
             let mut ours = Vec::new();
             for branch in parsed.into_iter().flat_map(|parsed| parsed.documents) {
@@ -230,7 +230,9 @@ impl Bench {
                 let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
                 let (before, after) = (lines(&sealed.bytes), lines(&again.bytes));
                 let different = before.iter().zip(&after).filter(|(a, b)| a != b).count();
-                if before.len() != after.len() || different > 3 {
+                // The value, and two lines of metadata in each document.
+                let most = 1 + 2 * String::from_utf8_lossy(&sealed.bytes).matches("lastmodified").count();
+                if before.len() != after.len() || different > most {
                     let detail = String::from_utf8_lossy(&again.bytes).into_owned();
                     return verdict.fail("(d) more changes than the value", shown(&detail));
                 }
@@ -252,6 +254,11 @@ impl Bench {
         let mut random = super::Random::of(3, 4);
         file.seal(&sealing, &mut |buffer| random.fill(buffer)).map_err(first)
     }
+}
+
+fn has_empty_comment(document: &Document) -> bool {
+    let text = String::from_utf8_lossy(&document.bytes);
+    document.format == Format::Yaml && text.lines().any(|line| line.trim_end().ends_with('#'))
 }
 
 /// The last line that sops said, without what differs from document to document.

@@ -45,6 +45,8 @@ struct ScalarSite {
     body_indent: usize,
     /// Position of the dash, where it is an item of a block list.
     dash: Option<usize>,
+    /// It is the first item of a list that holds nothing but encrypted comments.
+    alone: bool,
     /// An alias stands here, or one elsewhere repeats it.
     aliased: bool,
     binary: bool,
