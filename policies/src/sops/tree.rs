@@ -92,6 +92,8 @@ pub struct Visit<'t, 'p> {
     pub place: &'p str,
     /// Whether the selector wants it encrypted.
     pub covered: bool,
+    /// Whether it stands directly in a list.
+    pub in_list: bool,
 }
 
 impl Visit<'_, '_> {
@@ -124,6 +126,7 @@ pub fn walk<'t>(branch: &'t Branch, selector: &Selector, visit: &mut dyn FnMut(V
         decided: vec![],
         comments: vec![],
         outer: 0,
+        in_list: false,
     };
     walker.branch(branch);
 }
@@ -139,6 +142,7 @@ struct Walker<'w, 't> {
     comments: Vec<Vec<bool>>,
     /// How many comments of finished levels match: kept so that a leaf costs the same at any depth.
     outer: usize,
+    in_list: bool,
 }
 
 impl<'t> Walker<'_, 't> {
@@ -146,7 +150,10 @@ impl<'t> Walker<'_, 't> {
         self.enter();
         for item in &branch.items {
             match item {
-                Item::Comment(comment) => self.comment(comment),
+                Item::Comment(comment) => {
+                    self.in_list = false;
+                    self.comment(comment);
+                }
                 Item::Entry(key, value) => {
                     let matches = self.decided.last().copied().unwrap_or_default() || self.selector.hits(key);
                     let outer = self.place.len();
@@ -154,6 +161,7 @@ impl<'t> Walker<'_, 't> {
                     self.place.push(':');
                     self.path.push(key);
                     self.decided.push(matches);
+                    self.in_list = false;
                     self.tree(value);
                     self.place.truncate(outer);
                     self.path.pop();
@@ -171,6 +179,7 @@ impl<'t> Walker<'_, 't> {
             Tree::List(elements) => {
                 self.enter();
                 for element in elements {
+                    self.in_list = true;
                     match element {
                         Element::Comment(comment) => self.comment(comment),
                         Element::Value(value) => {
@@ -211,7 +220,7 @@ impl<'t> Walker<'_, 't> {
             Selector::EncryptedCommentRegex(_) => by_comment,
         };
         let place = if self.path.is_empty() { ":" } else { &self.place };
-        (self.visit)(Visit { stop, path: &self.path, place, covered });
+        (self.visit)(Visit { stop, path: &self.path, place, covered, in_list: self.in_list });
     }
 
     fn enter(&mut self) {

@@ -257,7 +257,11 @@ impl<'t> Opening<'t> {
     /// The place where an encrypted comment opens: its own, else any other of the document.
     fn place_of(&mut self, value: &EncryptedValue, own: &str) -> Option<(String, Plain)> {
         let open = |aad: &str| {
-            let bytes = self.cipher.open(value, aad).ok()?;
+            let mut bytes = self.cipher.open(value, aad).ok()?;
+            // What an empty comment in a list is encrypted as.
+            if bytes.as_slice() == b" " {
+                bytes.clear();
+            }
             Some((aad.to_owned(), Plain::Str(bytes)))
         };
         if let Some(found) = open(own) {

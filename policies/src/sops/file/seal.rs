@@ -287,11 +287,20 @@ fn name(aad: &str, kind: ValueType, bytes: &[u8]) -> [u8; 32] {
     hash.chain_update(kind.name()).chain_update([0]).chain_update(bytes).finalize().into()
 }
 
+/// What is encrypted for a value. An empty comment becomes a blank: sops takes no empty ciphertext.
+fn bytes_of(value: &Value) -> Zeroizing<Vec<u8>> {
+    let mut bytes = value.plain.canonical();
+    if value.is_comment && bytes.is_empty() {
+        bytes.push(b' ');
+    }
+    bytes
+}
+
 fn pool(before: Option<&Opened>) -> Pool {
     let mut pool = Pool::new();
     for value in before.into_iter().flat_map(|before| &before.values) {
         if let Some(sealed) = &value.sealed {
-            let name = name(&value.aad, sealed.kind, &value.plain.canonical());
+            let name = name(&value.aad, sealed.kind, &bytes_of(value));
             pool.entry(name).or_default().push_back(sealed.clone());
         }
     }
@@ -327,7 +336,8 @@ impl Work<'_, '_> {
                 Problem::at(ProblemKind::Unreadable("the number -0.0"), self.layout.span(value.site));
             return self.problems.push(problem.key(value.key_path.clone()));
         }
-        let wanted = covered && !value.plain.is_empty();
+        // Where sops decrypts an empty comment in a list, it makes an empty item of it.
+        let wanted = covered && (!value.plain.is_empty() || (value.is_comment && visit.in_list));
         let edits = match (&value.sealed, wanted) {
             (Some(_), true) if self.same_key && self.at_its_place(value) => {
                 self.sealed.kept += 1;
@@ -335,7 +345,7 @@ impl Work<'_, '_> {
             }
             (_, true) => self.close(value, &visit),
             (Some(_), false) => self.release(value),
-            (None, false) => return,
+            (None, false) => self.layout.keep(value.site).map(|()| Vec::new()),
         };
         match edits {
             Ok(edits) => self.edits.extend(edits),
@@ -366,7 +376,7 @@ impl Work<'_, '_> {
 
     fn close(&mut self, value: &Value, visit: &Visit<'_, '_>) -> Result<Vec<Edit>, Problem> {
         let kind = if value.is_comment { ValueType::Comment } else { value.plain.kind() };
-        let bytes = value.plain.canonical();
+        let bytes = bytes_of(value);
         let aad = self.place(value.site).map_or_else(|| visit.aad(), |(place, _)| place.clone());
         let kept = self.pool.get_mut(&name(&aad, kind, &bytes)).and_then(VecDeque::pop_front);
         let sealed = if let Some(kept) = kept {

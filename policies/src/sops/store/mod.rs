@@ -81,6 +81,15 @@ pub trait Layout {
         self.span(site).bytes.start
     }
 
+    /// Whether sops reads what stands there, where it stays plain.
+    ///
+    /// # Errors
+    ///
+    /// What sops does not read.
+    fn keep(&self, _site: Site) -> Result<(), Problem> {
+        Ok(())
+    }
+
     /// Puts an encrypted value (`ENC[…]`) in the place of a leaf's value.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ pub(super) struct Place {
     pub(super) found: Option<Found>,
     /// Nothing in it but comments.
     pub(super) empty: bool,
+    /// Nothing in it but metadata and comments.
+    pub(super) alone: bool,
 }
 
 /// How new metadata is put in.
@@ -57,7 +59,9 @@ pub(super) fn places(stream: &Stream<'_>) -> Result<Vec<Place>, Vec<Problem>> {
                 }
             }
         }
-        places.push(Place { insert: insert(text, *root, &entries, end), found, empty: entries.is_empty() });
+        let alone = found.is_some() && entries.len() == 1;
+        let insert = insert(text, *root, &entries, end);
+        places.push(Place { insert, found, empty: entries.is_empty(), alone });
     }
     if problems.is_empty() { Ok(places) } else { Err(problems) }
 }
@@ -105,8 +109,9 @@ fn insert(text: &str, root: NodeRef<'_>, entries: &[Entry<'_>], end: usize) -> I
         };
     }
     let column = entries.first().map_or(0, |entry| {
-        let start = entry.key.range().start;
-        start - line_start(text, start)
+        // Where a key is written behind a `?`, that is where its map begins.
+        let start = line_start(text, entry.key.range().start);
+        text[start..].bytes().take_while(|byte| *byte == b' ').count()
     });
     Insert::Lines { at: end, column }
 }

@@ -72,7 +72,12 @@ impl YamlLayout<'_> {
             }
         }
         let keeps = text[header.clone()].contains('+');
-        let open_end = content == text.len() && !text.ends_with('\n') && content > start;
+        let mut open_end = content == text.len() && !text.ends_with('\n') && content > start;
+        // The metadata of a file that ends without a line break begins with the break before it.
+        let entries = self.places.iter().filter_map(|place| place.found.as_ref());
+        if let Some(found) = entries.map(|found| found.entry.start).find(|at| start < *at && *at < end) {
+            (content, end, open_end) = (content.min(found), found, true);
+        }
         Body { lines: start..if keeps { end } else { content }, with_blanks: start..end, open_end }
     }
 
@@ -163,6 +168,21 @@ impl YamlLayout<'_> {
         }
     }
 
+    /// A block text at the end of a file without a line break gets one with what comes after it: its header has
+    /// to say that it is none of the text.
+    fn last_header(&self) -> Option<Edit> {
+        let text = self.text();
+        let open = |site: &&Written| matches!(site, Written::Scalar(s) if s.range.end == text.len());
+        let Some(Written::Scalar(site)) = self.sites.iter().rev().find(open) else { return None };
+        let range = site.header.clone().filter(|_| !text.ends_with('\n'))?;
+        let header = &text[range.clone()];
+        if header.contains('-') {
+            return None;
+        }
+        let style = header.trim_end_matches('+').replace('+', "");
+        Some(self.edit(range, format!("{style}-")))
+    }
+
     fn replace(&self, found: &Found, block: &Block) -> Vec<Edit> {
         if let Some(edits) = self.patch(found, block) {
             return edits;
@@ -211,6 +231,19 @@ impl YamlLayout<'_> {
     }
 }
 
+/// Whether a text in double quotes has an escape that YAML 1.2 took over from JSON and sops's library does not
+/// know.
+pub(super) fn has_slash_escape(text: &str, range: Range<usize>, style: Style) -> bool {
+    let written = text.get(range).filter(|_| style == Style::DoubleQuoted).unwrap_or_default();
+    let mut escaped = false;
+    written.contains("\\/")
+        && written.bytes().any(|byte| {
+            let slash = escaped && byte == b'/';
+            escaped = !escaped && byte == b'\\';
+            slash
+        })
+}
+
 impl Layout for YamlLayout<'_> {
     fn span(&self, site: Site) -> Span {
         match self.sites.get(site.0 as usize) {
@@ -227,6 +260,16 @@ impl Layout for YamlLayout<'_> {
             None => 0,
         };
         self.source.original_offset(start)
+    }
+
+    fn keep(&self, site: Site) -> Result<(), Problem> {
+        match self.sites.get(site.0 as usize) {
+            Some(Written::Scalar(scalar)) if has_slash_escape(self.text(), scalar.range.clone(), scalar.style) => {
+                let kind = ProblemKind::Unreadable("the escape `\\/`");
+                Err(Problem::at(kind, self.span(site)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn seal(&self, site: Site, sealed: &str) -> Result<Vec<Edit>, Problem> {
@@ -287,8 +330,10 @@ impl Layout for YamlLayout<'_> {
         match self.sites.get(site.0 as usize) {
             Some(Written::Comment(range)) => Ok(vec![self.edit(range.clone(), text)]),
             // In a list sops keeps an encrypted comment as an item.
-            Some(Written::Scalar(ScalarSite { dash: Some(dash), range, .. })) => {
-                Ok(vec![self.edit(*dash..range.end, format!("#{text}"))])
+            Some(Written::Scalar(ScalarSite { dash: Some(dash), range, alone, .. })) => {
+                // A list without items would be nothing.
+                let empty = if *alone { "[] " } else { "" };
+                Ok(vec![self.edit(*dash..range.end, format!("{empty}#{text}"))])
             }
             _ => Err(Problem::at(ProblemKind::Unwritable("a comment stands in the place of a value"), span)),
         }
@@ -296,6 +341,9 @@ impl Layout for YamlLayout<'_> {
 
     fn stamp(&self, block: &Block) -> Result<Vec<Edit>, Problem> {
         let mut edits = Vec::new();
+        if self.places.last().is_some_and(|place| place.found.is_none()) {
+            edits.extend(self.last_header());
+        }
         for (index, place) in self.places.iter().enumerate() {
             match &place.found {
                 Some(found) => edits.extend(self.replace(found, block)),
@@ -308,7 +356,17 @@ impl Layout for YamlLayout<'_> {
     }
 
     fn strip(&self) -> Vec<Edit> {
-        let found = self.places.iter().filter_map(|place| place.found.as_ref());
-        found.map(|found| self.edit(found.entry.clone(), "")).collect()
+        // What held nothing else would be no document without it.
+        let rest = if self.places.len() == 1 && self.text().lines().all(|line| !line.starts_with("---")) {
+            format!("{{}}{}", self.line_break())
+        } else {
+            String::new()
+        };
+        let found = self.places.iter().filter_map(|place| Some((place, place.found.as_ref()?)));
+        let edit = |(place, found): (&Place, &Found)| {
+            let alone = place.alone && found.column.is_some();
+            self.edit(found.entry.clone(), if alone { rest.as_str() } else { "" })
+        };
+        found.map(edit).collect()
     }
 }

@@ -45,6 +45,8 @@ struct ScalarSite {
     body_indent: usize,
     /// Position of the dash, where it is an item of a block list.
     dash: Option<usize>,
+    /// It is the first item of a list that holds nothing but encrypted comments.
+    alone: bool,
     /// An alias stands here, or one elsewhere repeats it.
     aliased: bool,
     binary: bool,
@@ -57,6 +59,10 @@ struct ScalarSite {
 /// Everything that keeps it from being read as sops reads it, with its place.
 pub(super) fn read<'b>(bytes: &'b [u8], settings: StoreSettings) -> Result<Parsed<'b>, Vec<Problem>> {
     let source = super::text::decode(bytes)?;
+    if let Some(at) = end_before_start(source.text()) {
+        let kind = ProblemKind::Unreadable("an end of a document (`...`) before its beginning");
+        return Err(vec![Problem::at(kind, source.span(&(at..at)))]);
+    }
     let (documents, sites, places, duplicate_keys) = {
         let mut streams = readings(&source, Limits::DEFAULT);
         streams.retain(|(reading, _)| *reading != Reading::Forgiving);
@@ -77,6 +83,20 @@ pub(super) fn read<'b>(bytes: &'b [u8], settings: StoreSettings) -> Result<Parse
     let block = documents::metadata(&source, &places)?;
     let layout = Box::new(YamlLayout { source, sites, places, settings });
     Ok(Parsed { documents, block, duplicate_keys, layout })
+}
+
+/// Where a document ends that did not begin.
+fn end_before_start(text: &str) -> Option<usize> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim_start();
+        if !trimmed.is_empty() && !trimmed.starts_with('#') {
+            let rest = line.strip_prefix("...")?;
+            return rest.chars().next().is_none_or(char::is_whitespace).then_some(at);
+        }
+        at += line.len();
+    }
+    None
 }
 
 fn whole(stream: &Stream<'_>) -> Result<(), Vec<Problem>> {

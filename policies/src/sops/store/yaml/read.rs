@@ -6,13 +6,17 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::layout::has_slash_escape;
 use super::comments::{self, Noted, NotedDocument};
 use super::{ReadDocuments, ScalarSite, Written};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::tree::{Branch, Comment, Element, Item, Leaf, Site, Tree};
-use crate::yaml::resolve::Resolved;
+use crate::yaml::resolve::{Resolved, resolve};
 use crate::yaml::{KeyPath, NodeRef, Sort, Step, Stream, Style, decode_base64};
+
+/// How long a key may be for sops's library.
+const LONGEST_KEY: usize = 1024;
 
 /// Reads all documents.
 pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Problem>> {
@@ -238,7 +242,29 @@ impl<'t> Reader<'t> {
             self.comments_of(noted.map(|noted| noted.foot.as_slice()), &mut elements);
         }
         self.comments_after(notes, &mut elements);
+        self.comments_alone(&elements);
         elements
+    }
+
+    /// Marks a list of nothing but encrypted comments, which sops keeps as items.
+    fn comments_alone(&mut self, elements: &[Element]) {
+        let comment = |element: &Element| match element {
+            Element::Value(Tree::Leaf(leaf)) => {
+                let text = leaf.value.as_ref().and_then(Plain::as_text).unwrap_or_default();
+                text.starts_with("ENC[") && text.trim_end().ends_with(",type:comment]")
+            }
+            Element::Value(_) => false,
+            Element::Comment(_) => true,
+        };
+        let first = elements.iter().find_map(|element| match element {
+            Element::Value(Tree::Leaf(leaf)) => Some(leaf.site),
+            _ => None,
+        });
+        if let Some(first) = first.filter(|_| elements.iter().all(comment))
+            && let Some(Written::Scalar(site)) = self.sites.get_mut(first.0 as usize)
+        {
+            site.alone = true;
+        }
     }
 
     fn path_value(&mut self, step: At<'t>, node: NodeRef<'t>, notes: Notes<'_>, around: Around) -> Tree {
@@ -275,9 +301,10 @@ impl<'t> Reader<'t> {
             tag,
             indent: around.indent,
             dash: around.dash,
+            alone: false,
             body_indent: self.body_indent(node, around.indent),
             aliased: self.follow > 0,
-            binary: node.resolved() == Resolved::Binary,
+            binary: resolved(node) == Resolved::Binary,
         };
         Leaf { value, site: self.site(Written::Scalar(site)) }
     }
@@ -297,7 +324,7 @@ impl<'t> Reader<'t> {
 
     fn plain(&mut self, node: NodeRef<'t>) -> Option<Plain> {
         let raw = node.raw_text().unwrap_or_default();
-        Some(match node.resolved() {
+        Some(match resolved(node) {
             Resolved::Null => return None,
             Resolved::Bool(bool) => Plain::Bool(bool),
             Resolved::Int(int) => Plain::Int(int),
@@ -319,7 +346,13 @@ impl<'t> Reader<'t> {
     }
 
     fn key(&mut self, key: NodeRef<'t>) -> Option<Cow<'t, str>> {
-        let what = match (key.sort(), key.resolved()) {
+        if key.style().is_some_and(|style| has_slash_escape(self.text, key.range(), style)) {
+            self.problem(ProblemKind::Unreadable("the escape `\\/` in a key"), key);
+        }
+        if key.range().len() > LONGEST_KEY {
+            self.problem(ProblemKind::Unreadable("a key of more than 1024 characters"), key);
+        }
+        let what = match (key.sort(), resolved(key)) {
             (Sort::Scalar, Resolved::Str | Resolved::Merge) => {
                 return key.text();
             }
@@ -423,6 +456,14 @@ impl From<Comment> for Item {
 impl From<Comment> for Element {
     fn from(comment: Comment) -> Self {
         Self::Comment(comment)
+    }
+}
+
+/// What a scalar is to sops: the tag `!` says nothing there.
+fn resolved(node: NodeRef<'_>) -> Resolved {
+    match (node.tag(), node.style(), node.raw_text()) {
+        (Some(tag), Some(style), Some(text)) if tag.name == "!" => resolve(None, style, text),
+        _ => node.resolved(),
     }
 }
 
