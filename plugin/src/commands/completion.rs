@@ -76,8 +76,11 @@ fn contexts_for(previous: Option<&str>, last: &OsStr) -> Option<Vec<(String, Opt
 /// Whether a path is to be typed here: the value of a flag that takes one, or a file that a command works on.
 fn wants_path(words: &[OsString], previous: Option<&str>, last: &str, invocation: Invocation) -> bool {
     let root = crate::cli::command(invocation);
-    let command =
-        words.iter().filter_map(|word| word.to_str()).find_map(|word| root.find_subcommand(word)).unwrap_or(&root);
+    let command = words
+        .iter()
+        .filter_map(|word| word.to_str())
+        .find_map(|word| root.find_subcommand(word))
+        .unwrap_or(&root);
     let is_path = |argument: &Arg| {
         matches!(argument.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
     };

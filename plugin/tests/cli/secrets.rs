@@ -492,3 +492,87 @@ fn links_and_read_only_files_are_not_written_through() {
     assert!(repository.path("apps/link.yaml").is_symlink());
     assert!(repository.read("apps/real.yaml").contains("ENC["));
 }
+
+#[test]
+fn keys_of_other_kinds_stay_as_they_are() {
+    const FINGERPRINT: &str = "85D77543B3D624B63CEA9E6DBC17301B491B3F21";
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let _ = repository.run(&["encrypt"]);
+    let entry = format!(
+        "  pgp:\n    - created_at: \"2020-01-02T03:04:05Z\"\n      enc: |\n        -----BEGIN PGP MESSAGE-----\n        x\n        -----END PGP MESSAGE-----\n      fp: {FINGERPRINT}\n"
+    );
+    let sealed = repository.read("apps/db.yaml").replace("  version:", &format!("{entry}  version:"));
+    repository.git.write("apps/db.yaml", &sealed);
+    let rules = repository.read(".sops.yaml");
+    repository.rules(&format!("{rules}    pgp: {}\n", FINGERPRINT.to_lowercase()));
+    assert_snapshot!(repository.run(&["check", "--decrypt"]), @"
+    ------- stderr -------
+    3 files looked at, 1 of them secrets, opened and verified: 1 as they should be, 0 not
+    ");
+    // A value is added with the data key that the other kind can open, too.
+    repository
+        .git
+        .write("apps/db.yaml", sealed.replace("stringData:\n", "stringData:\n  token: CANARY-one-1f2e\n"));
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+        updated apps/db.yaml (newly encrypted: stringData.token)
+    ");
+    assert!(repository.read("apps/db.yaml").contains(&entry));
+    assert_eq!(repository.sops_json("apps/db.yaml")["stringData"]["token"], CANARIES[0]);
+    // A new data key could not be wrapped for it: nothing is dropped without a word.
+    let before = repository.read("apps/db.yaml");
+    repository.rules(
+        &rules.replace("age: ", "age: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p #"),
+    );
+    let gone = repository.read(".sops.yaml");
+    repository.rules(&format!("{gone}    pgp: {FINGERPRINT}\n"));
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: recipients of the kind pgp are not served here
+
+    hint: sops wraps data keys for pgp; here they are for age, and files for pgp stay as they are
+    [exit status: 2]
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), before);
+}
+
+#[test]
+fn what_a_generator_makes_a_secret_of_is_found() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    let recipient = repository.recipient();
+    repository.rules(&format!("creation_rules:\n  - age: {recipient}\n"));
+    let kustomization = "secretGenerator:\n  - name: db\n    envs: [db.env]\n";
+    repository.git.write("apps/kustomization.yaml", kustomization);
+    repository.git.write("apps/db.env", "PASSWORD=CANARY-one-1f2e\n");
+    repository.git.write("apps/other.env", "MODE=fast\n");
+    assert_snapshot!(repository.run(&["encrypt", "-o", "yaml"]), @"
+    - path: apps/db.env
+      result: encrypted
+      newlyEncrypted:
+      - PASSWORD
+      released: []
+      kept: 0
+    ");
+    assert_eq!(repository.sops_json("apps/db.env")["PASSWORD"], CANARIES[0]);
+    assert_eq!(repository.read("apps/kustomization.yaml"), kustomization);
+}
+
+#[test]
+fn rules_can_be_named() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let rules = repository.read(".sops.yaml");
+    repository.git.write("other.yaml", rules.replace("^(data|stringData)$", "^stringData$"));
+    let selector = |shown: String| shown.lines().filter(|line| line.contains("encrypts")).collect::<String>();
+    let by_flag = repository.run(&["explain", "--config", "other.yaml", "apps/db.yaml"]);
+    assert_snapshot!(selector(by_flag), @"   encrypts  encrypted_regex: ^stringData$");
+    let mut command = repository.command(&["explain", "apps/db.yaml"]);
+    command.env("SOPS_CONFIG", "other.yaml");
+    assert_snapshot!(selector(repository.finish(&mut command)), @"   encrypts  encrypted_regex: ^stringData$");
+    assert_snapshot!(selector(repository.run(&["explain", "apps/db.yaml"])), @"   encrypts  encrypted_regex: ^(data|stringData)$");
+}

@@ -81,7 +81,8 @@ fn by_values(args: &MergeArgs, files: [Version; 3], console: &mut Console) -> Re
         Ok(Merged::Ours) => Ok(true),
         Ok(Merged::Sealed(bytes)) => {
             let [_, ours, _] = files;
-            let staged = Staged::replacing(&ours, &bytes).map_err(|error| file_failure(&args.ours, &error))?;
+            let staged =
+                Staged::replacing(&ours, &bytes).map_err(|error| file_failure(&args.ours, &error))?;
             let mut batch = Batch::default();
             batch.add(staged);
             match batch.put_in_place().into_iter().next() {

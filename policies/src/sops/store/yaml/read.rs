@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::layout::has_slash_escape;
 use super::comments::{self, Noted, NotedDocument};
+use super::layout::has_slash_escape;
 use super::{ReadDocuments, ScalarSite, Written};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
