@@ -13,7 +13,7 @@ mod yaml;
 
 use zeroize::Zeroizing;
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 use super::store::{self, Format, Parsed, StoreSettings};
 use super::tree::{Branch, Element, Item, Leaf, Tree};
 use crate::yaml::{KeyPath, Step};
@@ -96,6 +96,9 @@ type Changed = Result<Zeroizing<Vec<u8>>, EditError>;
 pub fn set(bytes: &[u8], place: Place<'_>, value: &New, create: bool) -> Changed {
     let parsed = store::read(place.format, bytes, place.settings)?;
     let steps = place.path.steps();
+    if matches!(steps.first(), Some(Step::Key(key)) if key == "sops") && place.format != Format::Dotenv {
+        return Err(Problem::of_file(ProblemKind::ReservedKey).key("sops").into());
+    }
     let document = choose(&parsed.documents, place, steps.len().saturating_sub(1), create)?;
     let place = Place { document: Some(document), ..place };
     let found = descend(&parsed.documents[document], steps)?;
