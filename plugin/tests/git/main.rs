@@ -1,6 +1,6 @@
 //! `git-setup` and its drivers, by real `git` commands in repositories of their own.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a test fails the test")]
 
 mod diff;
 mod merge;
