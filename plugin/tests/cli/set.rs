@@ -154,10 +154,10 @@ fn of_several_documents_one_is_meant_or_named() {
     locked.write("db.yaml", plain);
     locked.sops(&["encrypt", "-i", "db.yaml"]);
     let before = locked.read("db.yaml");
-    locked.run_with(&["set", "db.yaml", "stringData.a"], "y");
+    locked.run_with(&["set", "db.yaml", "stringData.a"], "z");
     let changed = Locked::changed(&before, &locked.read("db.yaml"));
     assert_eq!(changed, ["mac", "a", "mac"]);
-    assert_eq!(locked.decrypted("db.yaml"), plain.replace("a: x", "a: y"));
+    assert_eq!(locked.decrypted("db.yaml"), plain.replace("a: x", "a: z"));
     insta::assert_snapshot!(locked.run_with(&["set", "db.yaml", "metadata.x"], "y"), @"
     ------- stderr
     error: db.yaml: `metadata.x` could be in several documents of the file
@@ -170,7 +170,7 @@ fn of_several_documents_one_is_meant_or_named() {
     locked.run_with(&["set", "db.yaml", "metadata.x", "--document", "2"], "y");
     assert_eq!(
         locked.decrypted("db.yaml"),
-        plain.replace("a: x", "a: y").replace("name: s", "name: s\n    x: y")
+        plain.replace("a: x", "a: z").replace("name: s", "name: s\n    x: y")
     );
 }
 
