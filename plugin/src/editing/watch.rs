@@ -117,7 +117,6 @@ fn until_ended(shared: &Shared, ready: &mpsc::Sender<()>) -> std::io::Result<()>
 
 impl Shared {
     /// Ends the editor, wipes the copy and ends the process.
-    #[expect(clippy::exit, reason = "a signal ends the process, whatever its other threads wait for")]
     fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
         for signal in [Signal::TERM, Signal::KILL] {

@@ -130,7 +130,7 @@ impl<'t> Page<'t> {
             parent.own_entries().map(|entry| entry.value).chain(parent.items()).last().unwrap_or(first);
         let key = parent.own_entries().last().map(|entry| entry.key);
         if parent.is_flow() {
-            let text = self.flow_text(step, value, shape)?;
+            let text = flow_text(step, value, shape)?;
             let end = self.content_end(last).or(key.map(|key| self.key_end(key)));
             let end = end.ok_or(EditError::Unwritable("the list ends with an empty item: edit the file"))?;
             let separator = self.separator(key.unwrap_or(last), shape);
@@ -212,7 +212,7 @@ impl<'t> Page<'t> {
         let next = entries.get(at + 1).map(|next| self.start(next.key));
         if parent.is_flow() {
             let before = at.checked_sub(1).and_then(|before| entries.get(before));
-            return Ok(self.between_commas(start, end_of(entry), before.map(end_of), next));
+            return Ok(between_commas(start, end_of(entry), before.map(end_of), next));
         }
         let line = self.line_start(start);
         if self.text[line..start].trim_matches(' ').is_empty() {
@@ -231,7 +231,7 @@ impl<'t> Page<'t> {
             let before = index.checked_sub(1).and_then(|before| items.get(before));
             let next = items.get(index + 1).map(|next| self.start(*next));
             let before = before.and_then(|before| self.content_end(*before));
-            return Ok(self.between_commas(self.start(*item), end, before, next));
+            return Ok(between_commas(self.start(*item), end, before, next));
         }
         let Some(dash) = self.dash(*item) else { return Err(gone) };
         let line = self.line_start(dash);
@@ -240,30 +240,6 @@ impl<'t> Page<'t> {
         }
         let next = items.get(index + 1).and_then(|next| self.dash(*next));
         next.map(|next| dash..next).ok_or(gone)
-    }
-
-    /// An entry with one of the commas beside it.
-    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
-    fn between_commas(
-        &self,
-        start: usize,
-        end: usize,
-        before: Option<usize>,
-        next: Option<usize>,
-    ) -> Range<usize> {
-        match (next, before) {
-            (Some(next), _) => start..next,
-            (None, Some(before)) => before..end,
-            (None, None) => start..end,
-        }
-    }
-
-    fn flow_text(&self, step: &Step, value: &New, shape: Shape<'_>) -> Result<String, EditError> {
-        let value = render::inline(value, true, shape)?;
-        Ok(match step {
-            Step::Key(key) => format!("{}: {value}", render::key(key, true, shape)),
-            Step::Index(_) => value,
-        })
     }
 
     /// What stands before the last entry of a flow map or list: a space, or a line of its own.
@@ -392,4 +368,21 @@ fn is(entry: &Entry<'_>, key: &str) -> bool {
 
 fn entry<'t>(node: NodeRef<'t>, key: &str) -> Option<Entry<'t>> {
     node.own_entries().find(|entry| is(entry, key))
+}
+
+/// An entry with one of the commas beside it.
+fn between_commas(start: usize, end: usize, before: Option<usize>, next: Option<usize>) -> Range<usize> {
+    match (next, before) {
+        (Some(next), _) => start..next,
+        (None, Some(before)) => before..end,
+        (None, None) => start..end,
+    }
+}
+
+fn flow_text(step: &Step, value: &New, shape: Shape<'_>) -> Result<String, EditError> {
+    let value = render::inline(value, true, shape)?;
+    Ok(match step {
+        Step::Key(key) => format!("{}: {value}", render::key(key, true, shape)),
+        Step::Index(_) => value,
+    })
 }
