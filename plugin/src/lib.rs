@@ -65,7 +65,7 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
 
 /// Runs a command that talks to clusters. Ctrl-C, SIGTERM and SIGHUP drop it where it stands: every
 /// change is a single request, so the next run goes on from there.
-fn on_runtime<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

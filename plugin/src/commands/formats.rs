@@ -80,8 +80,15 @@ impl OutputArgs {
 }
 
 /// The keys that the flags name, or those at hand. Only a cluster takes time.
+///
+/// Nothing is changed yet, so a signal may end the process as it always does: handlers would stay installed
+/// and swallow it later.
 pub(crate) fn gathered(keys: &KeyArgs, connection: &ConnectionArgs) -> Result<KeyRing, Failure> {
-    crate::on_runtime(keys.gather(connection))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unverified("cannot start the runtime").because(&error))?
+        .block_on(keys.gather(connection))
 }
 
 fn unwritable(error: &dyn std::error::Error) -> Failure {

@@ -138,7 +138,7 @@ impl Locked {
 
     /// Starts an editor that says when it runs, and then waits.
     pub(crate) fn waiting(&self) -> (Child, PathBuf) {
-        self.editor("cp \"$1\" \"$1~\"; echo \"$1\" > running.part; mv running.part running; while :; do sleep 0.05; done");
+        self.editor("cp \"$1\" \"$1~\"; echo \"$1\" > running.part; mv running.part running; while kill -0 $PPID 2>/dev/null; do sleep 0.05; done");
         let child =
             self.command(&["edit", "db.yaml"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
