@@ -1,3 +1,4 @@
+//! Development only.
 #[path = "../tests/differential/mod.rs"]
 mod differential;
 use std::io::{Read, Write};
