@@ -186,6 +186,7 @@ impl<'t> Reader<'t> {
         let inner = Around { indent, dash: None, flow };
         let mut items = Vec::with_capacity(entries.len());
         self.comments_before(notes, &mut items);
+        let mut after_metadata = Vec::new();
         let mut seen = HashSet::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let noted = |at: usize| notes.of.and_then(|noted| noted.children.get(2 * index + at));
