@@ -1,8 +1,8 @@
 //! The comparison of one document, in every direction.
 
+use super::Document;
 use super::real::{Said, Sops};
 use super::recipe;
-use super::Document;
 use kubiya_policies::sops::age::{AgeKeys, Identity};
 use kubiya_policies::sops::file::{File, Lock, MacCheck, Opened, Recipe, Sealed, Sealing};
 use kubiya_policies::sops::keys::{DataKey, lock, unlock};
@@ -62,7 +62,12 @@ impl Bench {
         let theirs = self.sops.run("encrypt", number, document.format, &document.bytes);
         let ours = self.seal(document.format, &document.bytes, &recipe);
         match (&ours, theirs.ok) {
-            (Err(_), false) => return { verdict.count("refused by both"); verdict },
+            (Err(_), false) => {
+                return {
+                    verdict.count("refused by both");
+                    verdict
+                };
+            }
             (Err(problems), true) => {
                 let problem = &problems[0].kind;
                 verdict.count(format!("refused by us only: {problem}"));
@@ -86,7 +91,8 @@ impl Bench {
         } else if let (Some(ours), Some(theirs)) = trees
             && ours != theirs
         {
-            verdict.fail("(a) sops reads another tree from ours than from its own", difference(&theirs, &ours));
+            verdict
+                .fail("(a) sops reads another tree from ours than from its own", difference(&theirs, &ours));
         }
         verdict
     }
@@ -184,7 +190,10 @@ impl Bench {
             return None;
         };
         if ours != theirs && !has_empty_comment(document) {
-            verdict.fail("(b) we read another tree from theirs", format!("{}\n{}", difference(&theirs, &ours), shown()));
+            verdict.fail(
+                "(b) we read another tree from theirs",
+                format!("{}\n{}", difference(&theirs, &ours), shown()),
+            );
         }
         let readable = File::read(&document.bytes, document.format, StoreSettings::default()).is_ok();
         let mut missing = their_comments.clone();
@@ -197,7 +206,8 @@ impl Bench {
             verdict.fail("(b) a comment is missing", format!("{missing:?}\n{}", shown()));
         }
         if document.format == Format::Yaml && !has_empty_comment(document) && readable {
-            let theirs = opened.values.iter().filter(|value| !value.is_comment).map(|value| typed(&value.plain));
+            let theirs =
+                opened.values.iter().filter(|value| !value.is_comment).map(|value| typed(&value.plain));
             let theirs = theirs.collect::<Vec<_>>();
             let parsed = store::read(document.format, &document.bytes, StoreSettings::default());
             let mut ours = Vec::new();
@@ -205,7 +215,10 @@ impl Bench {
                 leaves(&branch, &mut |plain| ours.push(typed(plain)));
             }
             if ours != theirs {
-                verdict.fail("(b) a value or type differs", format!("{}\n{}", difference(&theirs, &ours), shown()));
+                verdict.fail(
+                    "(b) a value or type differs",
+                    format!("{}\n{}", difference(&theirs, &ours), shown()),
+                );
             }
         }
         verdict.count("(b) theirs, decrypted by us");
@@ -220,10 +233,13 @@ impl Bench {
     fn back_and_forth(&self, document: &Document, recipe: &Recipe, sealed: &Sealed, verdict: &mut Verdict) {
         let file = File::read(&sealed.bytes, document.format, StoreSettings::default()).unwrap();
         let key = self.key(&file);
-        let shown = |detail: &str| format!("{detail}\n--- encrypted\n{}", String::from_utf8_lossy(&sealed.bytes));
+        let shown =
+            |detail: &str| format!("{detail}\n--- encrypted\n{}", String::from_utf8_lossy(&sealed.bytes));
         let decrypted = match file.decrypt(&key, MacCheck::Required) {
             Ok(decrypted) => decrypted,
-            Err(problems) => return verdict.fail("(c) we do not decrypt ours", shown(&problems[0].to_string())),
+            Err(problems) => {
+                return verdict.fail("(c) we do not decrypt ours", shown(&problems[0].to_string()));
+            }
         };
         if document.exact && decrypted.bytes.as_slice() != document.bytes {
             let detail = shown(&format!("{}", String::from_utf8_lossy(&decrypted.bytes)));
@@ -235,7 +251,9 @@ impl Bench {
         match self.changed(document, recipe, &changed, &opened) {
             Err(problem) => verdict.fail("(d) a changed value is not sealed", shown(&problem.to_string())),
             Ok(again) => {
-                let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
+                let lines = |bytes: &[u8]| {
+                    String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>()
+                };
                 let (before, after) = (lines(&sealed.bytes), lines(&again.bytes));
                 let different = before.iter().zip(&after).filter(|(a, b)| a != b).count();
                 // The value, and two lines of metadata in each document.
@@ -297,7 +315,8 @@ fn flat(format: Format, bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Prob
         return Ok((vec![String::from_utf8_lossy(bytes).into_owned()], Vec::new()));
     }
     // sops writes what its own reader refuses: duplicate keys, and nothing where nothing is left.
-    let parsed = store::read(format, bytes, StoreSettings::default()).map_err(|problems| problems[0].clone())?;
+    let parsed =
+        store::read(format, bytes, StoreSettings::default()).map_err(|problems| problems[0].clone())?;
     let (mut values, mut comments) = (Vec::new(), Vec::new());
     for (number, branch) in parsed.documents.iter().enumerate() {
         flatten(branch, &number.to_string(), &mut values, &mut comments);
@@ -343,7 +362,11 @@ fn flatten_tree(tree: &Tree, path: &str, values: &mut Vec<String>, comments: &mu
 fn typed(plain: &Plain) -> String {
     let text = String::from_utf8_lossy(&plain.canonical()).into_owned();
     let whole = matches!(plain, Plain::Float(_)) && text.parse::<i64>().is_ok();
-    if whole { format!("{:?} {text}", Plain::Int(0)) } else { format!("{plain:?} {text:?}").replace("\"", "") }
+    if whole {
+        format!("{:?} {text}", Plain::Int(0))
+    } else {
+        format!("{plain:?} {text:?}").replace("\"", "")
+    }
 }
 
 fn leaves(branch: &Branch, visit: &mut dyn FnMut(&Plain)) {

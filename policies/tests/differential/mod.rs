@@ -4,6 +4,7 @@
 //! Every document depends on the seed and its number alone, so a failure is repeated by both.
 
 mod check;
+mod flat;
 mod random;
 mod real;
 mod recipe;
@@ -39,12 +40,25 @@ impl Document {
     }
 }
 
-/// The stores that are compared.
-const FORMATS: [Format; 1] = [Format::Yaml];
+/// The stores that are compared. YAML is where the work is.
+const FORMATS: [Format; 8] = [
+    Format::Yaml,
+    Format::Yaml,
+    Format::Yaml,
+    Format::Yaml,
+    Format::Json,
+    Format::Dotenv,
+    Format::Ini,
+    Format::Binary,
+];
 
 fn document(format: Format, random: &mut Random) -> Document {
     match format {
-        _ => yaml::document(random),
+        Format::Yaml => yaml::document(random),
+        Format::Json => flat::json(random),
+        Format::Dotenv => flat::dotenv(random),
+        Format::Ini => flat::ini(random),
+        Format::Binary => flat::binary(random),
     }
 }
 
@@ -87,7 +101,9 @@ fn compare(bench: &Bench, seed: u64, number: u64, report: &Mutex<Report>) {
     let recipe = random.below(recipe::COUNT);
     let verdict = bench.compare(&document, recipe);
     // A few of each kind are enough to look at.
-    let known = |what: &str| report.lock().map_or(0, |report| report.failures.iter().filter(|f| f.starts_with(what)).count());
+    let known = |what: &str| {
+        report.lock().map_or(0, |report| report.failures.iter().filter(|f| f.starts_with(what)).count())
+    };
     let failures = verdict.failures.iter().filter(|failure| known(failure.what) < 4).map(|failure| {
         let fails = |bytes: &[u8]| {
             let smaller = Document { bytes: bytes.to_vec(), ..document.clone() };
@@ -96,9 +112,15 @@ fn compare(bench: &Bench, seed: u64, number: u64, report: &Mutex<Report>) {
         let small = shrink::shrink(&document.bytes, &fails);
         let smaller = Document { bytes: small.clone(), ..document.clone() };
         let again = bench.compare(&smaller, recipe).failures;
-        let detail = again.into_iter().find(|other| other.what == failure.what).unwrap_or_else(|| failure.clone());
+        let detail =
+            again.into_iter().find(|other| other.what == failure.what).unwrap_or_else(|| failure.clone());
         let mut text = format!("{} seed {seed} number {number} {format:?} recipe {recipe}\n", failure.what);
-        let _ = writeln!(text, "--- document {:?}\n{}", recipe::selector(recipe), String::from_utf8_lossy(&small));
+        let _ = writeln!(
+            text,
+            "--- document {:?}\n{}",
+            recipe::selector(recipe),
+            String::from_utf8_lossy(&small)
+        );
         let _ = writeln!(text, "--- detail\n{}", detail.detail);
         text
     });
@@ -121,4 +143,3 @@ pub(crate) fn documents(count: u64, seed: u64) -> impl Iterator<Item = Vec<u8>> 
         document(format, &mut random).bytes
     })
 }
-

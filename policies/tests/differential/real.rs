@@ -23,7 +23,8 @@ impl Sops {
     /// In memory, where the system has a folder for that.
     pub(crate) fn new() -> Self {
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         std::fs::write(folder.path().join(".sops.yaml"), recipe::configuration()).unwrap();
         for number in 0..recipe::COUNT {
             std::fs::create_dir(folder.path().join(number.to_string())).unwrap();
@@ -31,7 +32,8 @@ impl Sops {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut programs = std::env::split_paths(&path).map(|folder| folder.join("sops"));
         let program = programs.find(|program| program.is_file());
-        let program = program.unwrap_or_else(|| panic!("`sops` is not on PATH: use scripts/test or scripts/differential"));
+        let program = program
+            .unwrap_or_else(|| panic!("`sops` is not on PATH: use scripts/test or scripts/differential"));
         Self { folder, program }
     }
 

@@ -10,8 +10,17 @@ pub(crate) fn document(random: &mut Random) -> Document {
     let exact = random.chance(650);
     let step = random.one(&[&2_usize, &2, &2, &4, &4, &1, &3]);
     let crowded = random.chance(500);
-    let mut maker =
-        Maker { random, out: String::new(), exact, step: *step, crowded, keys: 0, anchors: Vec::new(), swap: false, folded: false };
+    let mut maker = Maker {
+        random,
+        out: String::new(),
+        exact,
+        step: *step,
+        crowded,
+        keys: 0,
+        anchors: Vec::new(),
+        swap: false,
+        folded: false,
+    };
     maker.stream();
     let Maker { out, exact: maker_exact, .. } = maker;
     let mut text = out;
@@ -53,18 +62,79 @@ struct Maker<'r> {
 }
 
 const WORDS: &[&str] = &[
-    "alpha", "beta", "x", "hunter2", "a b c", "it's", "ünï cödé", "https://example.org/a?b=c", "-dash", "p@ss",
-    "quote\"inside", "back\\slash", "100%", "emoji \u{1f511}", "a,b", "tab-free", "C:\\dir", "ENC[not]", "k=v",
+    "alpha",
+    "beta",
+    "x",
+    "hunter2",
+    "a b c",
+    "it's",
+    "ünï cödé",
+    "https://example.org/a?b=c",
+    "-dash",
+    "p@ss",
+    "quote\"inside",
+    "back\\slash",
+    "100%",
+    "emoji \u{1f511}",
+    "a,b",
+    "tab-free",
+    "C:\\dir",
+    "ENC[not]",
+    "k=v",
 ];
 const TEXTS_TO_QUOTE: &[&str] = &[
-    "a: b", "x #y", " lead", "trail ", "- item", "[list]", "{map}", "&anchor", "*alias", "!tag", "%x", "@at", "#no",
-    "5", "true", "null", "~", "1e3", "2020-01-01", "0x1f", "", "...", "---", ":", "?", "|", ">", "'", "a\u{a0}b",
+    "a: b",
+    "x #y",
+    " lead",
+    "trail ",
+    "- item",
+    "[list]",
+    "{map}",
+    "&anchor",
+    "*alias",
+    "!tag",
+    "%x",
+    "@at",
+    "#no",
+    "5",
+    "true",
+    "null",
+    "~",
+    "1e3",
+    "2020-01-01",
+    "0x1f",
+    "",
+    "...",
+    "---",
+    ":",
+    "?",
+    "|",
+    ">",
+    "'",
+    "a\u{a0}b",
 ];
 const KEYS: &[&str] = &[
-    "data", "stringData", "kind", "meta", "spec", "password", "token_enc", "note_unencrypted", "a_plain", "name",
-    "list", "y", "no", "key with space", "ключ", "k-1", "k.2", "tls.crt",
+    "data",
+    "stringData",
+    "kind",
+    "meta",
+    "spec",
+    "password",
+    "token_enc",
+    "note_unencrypted",
+    "a_plain",
+    "name",
+    "list",
+    "y",
+    "no",
+    "key with space",
+    "ключ",
+    "k-1",
+    "k.2",
+    "tls.crt",
 ];
-const ODD_KEYS: &[&str] = &["a:b", "", "5", "true", "null", "it's", "\"q\"", "#h", "- d", "{f}", "2020-01-01", " s"];
+const ODD_KEYS: &[&str] =
+    &["a:b", "", "5", "true", "null", "it's", "\"q\"", "#h", "- d", "{f}", "2020-01-01", " s"];
 
 impl Maker<'_> {
     fn stream(&mut self) {
@@ -331,7 +401,8 @@ impl Maker<'_> {
                 1 => self.out.push_str("[1, \"two\", null, true]"),
                 2 => self.out.push_str(self.random.one(&["1", "-5", "1.5", "true", "null"])),
                 _ => {
-                    let _ = write!(self.out, "\"{}\"", self.random.one(&["a", "b c", "\\u00e9", "\\/", "x\\ny"]));
+                    let _ =
+                        write!(self.out, "\"{}\"", self.random.one(&["a", "b c", "\\u00e9", "\\/", "x\\ny"]));
                     self.exact = false;
                 }
             }
@@ -357,8 +428,20 @@ impl Maker<'_> {
             return "#".to_owned();
         }
         let texts: &[&str] = &[
-            "# note", "#tight", "#  two", "# ünï", "# a: b", "# enc-me", "# plain-me", "# 'q' \"d\"", "## more", "# x#y",
-            "# long comment with several words in it", "#!x", "# ENC[", "# - item",
+            "# note",
+            "#tight",
+            "#  two",
+            "# ünï",
+            "# a: b",
+            "# enc-me",
+            "# plain-me",
+            "# 'q' \"d\"",
+            "## more",
+            "# x#y",
+            "# long comment with several words in it",
+            "#!x",
+            "# ENC[",
+            "# - item",
         ];
         let mut text = self.random.one(texts).to_owned();
         if self.random.chance(500) && text.len() > 3 {
@@ -422,7 +505,8 @@ impl Maker<'_> {
         }
         if self.random.chance(40) {
             let odd = self.random.one(ODD_KEYS);
-            let numbered = if number.is_multiple_of(2) { format!("{odd}{number}") } else { (*odd).to_owned() };
+            let numbered =
+                if number.is_multiple_of(2) { format!("{odd}{number}") } else { (*odd).to_owned() };
             return if self.random.chance(500) { single(&numbered) } else { double(&numbered) };
         }
         let base = self.random.one(KEYS);
@@ -458,7 +542,18 @@ impl Maker<'_> {
         match self.random.below(20) {
             0 => self.random.below(100_000).to_string(),
             1 => format!("-{}", self.random.between(1, 99)),
-            2 => (*self.random.one(&["1.5", "-0.25", "1.0", "1e21", "123456.789", ".inf", "-.inf", ".nan", "1e-7"])).to_owned(),
+            2 => (*self.random.one(&[
+                "1.5",
+                "-0.25",
+                "1.0",
+                "1e21",
+                "123456.789",
+                ".inf",
+                "-.inf",
+                ".nan",
+                "1e-7",
+            ]))
+            .to_owned(),
             3 => (*self.random.one(&["true", "false"])).to_owned(),
             4 => (*self.random.one(&["null", "~", "Null"])).to_owned(),
             5 => (*self.random.one(&["''", "\"\"", "[]", "{}"])).to_owned(),
@@ -469,26 +564,87 @@ impl Maker<'_> {
             13 if !flow => single(self.random.one(WORDS)),
             14 if !flow => single(self.random.one(&["a: b", "x #y", "- item", "it's #1"])),
             _ if flow => format!("w{}", self.random.below(1000)),
-            _ => (*self.random.one(&["alpha", "a b c", "it's", "ünï cödé", "-dash", "a,b", "x:y", "a[1]", "100%"])).to_owned(),
+            _ => (*self.random.one(&[
+                "alpha",
+                "a b c",
+                "it's",
+                "ünï cödé",
+                "-dash",
+                "a,b",
+                "x:y",
+                "a[1]",
+                "100%",
+            ]))
+            .to_owned(),
         }
     }
 
     fn any_scalar(&mut self, flow: bool, indent: usize) -> String {
         let numbers: &[&str] = &[
-            "0x1F", "-0x1f", "0b101", "0o17", "0777", "1_000", "+5", "08", "9223372036854775807", "0", "-0", "1e3",
-            "12e03", "1.", ".5", "+.5", "1E-7", "-1.5E+10", "6.02e23", ".INF", "-.Inf", ".NaN", "1e400", "1__0", "0.1",
-            "3.141592653589793", "1e22", "123456789012345680000", "4.9e-324", "0xG", "1:20", "1.2.3", "-9223372036854775808",
+            "0x1F",
+            "-0x1f",
+            "0b101",
+            "0o17",
+            "0777",
+            "1_000",
+            "+5",
+            "08",
+            "9223372036854775807",
+            "0",
+            "-0",
+            "1e3",
+            "12e03",
+            "1.",
+            ".5",
+            "+.5",
+            "1E-7",
+            "-1.5E+10",
+            "6.02e23",
+            ".INF",
+            "-.Inf",
+            ".NaN",
+            "1e400",
+            "1__0",
+            "0.1",
+            "3.141592653589793",
+            "1e22",
+            "123456789012345680000",
+            "4.9e-324",
+            "0xG",
+            "1:20",
+            "1.2.3",
+            "-9223372036854775808",
         ];
         let words: &[&str] = &[
-            "True", "TRUE", "False", "yes", "No", "on", "off", "y", "n", "NULL", "", "=", "tRue", "None", "nil",
+            "True", "TRUE", "False", "yes", "No", "on", "off", "y", "n", "NULL", "", "=", "tRue", "None",
+            "nil",
         ];
         let times: &[&str] = &[
-            "2020-01-02", "2020-1-2", "2001-12-14t21:59:43.10-05:00", "2001-12-14 21:59:43.1", "2001-12-14 21:59:43.10 -5",
-            "2020-01-02T03:04:05.000Z", "2020-02-30", "2020-01-02T03:04:05", "2020-01-02T24:00:00Z", "2020-01-02T03:04:05+00:00",
+            "2020-01-02",
+            "2020-1-2",
+            "2001-12-14t21:59:43.10-05:00",
+            "2001-12-14 21:59:43.1",
+            "2001-12-14 21:59:43.10 -5",
+            "2020-01-02T03:04:05.000Z",
+            "2020-02-30",
+            "2020-01-02T03:04:05",
+            "2020-01-02T24:00:00Z",
+            "2020-01-02T03:04:05+00:00",
         ];
         let escapes: &[&str] = &[
-            "\"\\x07\\e\"", "\"a\\u0085b\\Lc\\Pd\"", "\"\\U0001F511\"", "\"tab\\there\"", "\"\\0\"", "\"\\/\"", "\"\\_x\\N\"",
-            "\"nl\\nnl\\n\"", "\"\\r\\n\"", "\"\\u00e9\"", "\"a\tb\"", "\" \\t \"", "\"\\\"\"",
+            "\"\\x07\\e\"",
+            "\"a\\u0085b\\Lc\\Pd\"",
+            "\"\\U0001F511\"",
+            "\"tab\\there\"",
+            "\"\\0\"",
+            "\"\\/\"",
+            "\"\\_x\\N\"",
+            "\"nl\\nnl\\n\"",
+            "\"\\r\\n\"",
+            "\"\\u00e9\"",
+            "\"a\tb\"",
+            "\" \\t \"",
+            "\"\\\"\"",
         ];
         match self.random.below(20) {
             0..4 => (*self.random.one(numbers)).to_owned(),
@@ -496,7 +652,15 @@ impl Maker<'_> {
             5 | 6 => (*self.random.one(times)).to_owned(),
             7 | 8 => (*self.random.one(escapes)).to_owned(),
             9 => {
-                let tag = self.random.one(&["!!str", "!custom", "!", "!!int", "!!float", "!<tag:yaml.org,2002:str>", "!!bool"]);
+                let tag = self.random.one(&[
+                    "!!str",
+                    "!custom",
+                    "!",
+                    "!!int",
+                    "!!float",
+                    "!<tag:yaml.org,2002:str>",
+                    "!!bool",
+                ]);
                 let value = match tag {
                     "!!int" => "\"7\"",
                     "!!float" => "3",
@@ -511,7 +675,9 @@ impl Maker<'_> {
             13 if !flow => format!("several words\n{:1$}on two lines", "", indent + self.step),
             14 if !flow => format!("\"several words\n\n{:1$}on \\\n{:1$}lines\"", "", indent + self.step),
             15 if !flow => format!("'several words\n{:1$}on lines'", "", indent + self.step),
-            16 if self.random.chance(20) => double(&"0123456789abcdef".repeat(self.random.between(1000, 20_000))),
+            16 if self.random.chance(20) => {
+                double(&"0123456789abcdef".repeat(self.random.between(1000, 20_000)))
+            }
             _ => single(self.random.one(WORDS)),
         }
     }
@@ -538,7 +704,17 @@ impl Maker<'_> {
                 self.out.push('\n');
             }
             self.spaces(inner + usize::from(lead && number == 0));
-            let line = self.random.one(&["line", "two words", "# no comment", "key: value", "-----BEGIN X-----", "ünï", "'q'", "\"d\"", "a\tb"]);
+            let line = self.random.one(&[
+                "line",
+                "two words",
+                "# no comment",
+                "key: value",
+                "-----BEGIN X-----",
+                "ünï",
+                "'q'",
+                "\"d\"",
+                "a\tb",
+            ]);
             let _ = writeln!(self.out, "{line}");
         }
         for _ in 0..self.random.below(6).saturating_sub(3) {

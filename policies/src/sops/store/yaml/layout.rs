@@ -291,7 +291,9 @@ impl Layout for YamlLayout<'_> {
 
     fn keep(&self, site: Site) -> Result<(), Problem> {
         match self.sites.get(site.0 as usize) {
-            Some(Written::Scalar(scalar)) if has_slash_escape(self.text(), scalar.range.clone(), scalar.style) => {
+            Some(Written::Scalar(scalar))
+                if has_slash_escape(self.text(), scalar.range.clone(), scalar.style) =>
+            {
                 let kind = ProblemKind::Unreadable("the escape `\\/`");
                 Err(Problem::at(kind, self.span(site)))
             }

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::layout::has_slash_escape;
 use super::comments::{self, Noted, NotedDocument};
+use super::layout::has_slash_escape;
 use super::{ReadDocuments, ScalarSite, Written};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
@@ -195,7 +195,7 @@ impl<'t> Reader<'t> {
             self.comments_of(noted_key.map(|noted| noted.head.as_slice()), &mut items);
             self.comments_of(noted_key.map(|noted| noted.line.as_slice()), &mut items);
             if top && key == "sops" {
-let inside = entry.key.range().start..entry.value.range().end;
+                let inside = entry.key.range().start..entry.value.range().end;
                 self.lost_in(inside.clone(), &mut Vec::<Item>::new());
                 // sops throws comments around the metadata away with it; in the file they are others'.
                 let mut around = Vec::new();
