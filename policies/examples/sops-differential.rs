@@ -1,69 +1,54 @@
+//! Development only: the engine for SOPS files against the real sops, see `scripts/differential`.
+//!
+//! ```text
+//! sops-differential run N SEED     compares N random documents in every direction
+//! sops-differential documents N SEED     prints them, with a NUL between
+//! sops-differential bench     times of large files
+//! ```
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a tool for development")]
+
+#[path = "../tests/differential/bench.rs"]
+mod bench;
 #[path = "../tests/differential/mod.rs"]
 mod differential;
-use kubiya_policies::sops::store::{Format, StoreSettings, read};
-use kubiya_policies::sops::tree::*;
-use std::io::{Read, Write};
-fn walk(b: &Branch, p: &mut Vec<String>, out: &mut String) {
-    for i in &b.items {
-        match i {
-            Item::Comment(c) => out.push_str(&format!("{}|{}\n", p.join(":"), c.text)),
-            Item::Entry(k, v) => {
-                p.push(k.clone());
-                val(v, p, out);
-                p.pop();
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+    let number = |at: usize, default: u64| match arguments.get(at) {
+        Some(text) => text.parse().unwrap_or_else(|_| panic!("{text} is not a number")),
+        None => default,
+    };
+    match arguments.first().map(String::as_str) {
+        Some("run") => run(number(1, 10_000), number(2, 1)),
+        Some("documents") => {
+            let mut stdout = std::io::stdout();
+            for document in differential::documents(number(1, 10), number(2, 1)) {
+                stdout.write_all(&document).unwrap();
+                stdout.write_all(&[0]).unwrap();
             }
+            ExitCode::SUCCESS
         }
+        Some("bench") => {
+            bench::run();
+            ExitCode::SUCCESS
+        }
+        _ => panic!("run, documents or bench"),
     }
 }
-fn val(t: &Tree, p: &mut Vec<String>, out: &mut String) {
-    match t {
-        Tree::Map(b) => walk(b, p, out),
-        Tree::List(l) => {
-            for e in l {
-                match e {
-                    Element::Comment(c) => out.push_str(&format!("{}|{}\n", p.join(":"), c.text)),
-                    Element::Value(t) => val(t, p, out),
-                }
-            }
-        }
-        Tree::Leaf(_) => {}
+
+fn run(count: u64, seed: u64) -> ExitCode {
+    let report = differential::run(count, seed);
+    for failure in &report.failures {
+        println!("{failure}================");
     }
-}
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let mut out = std::io::stdout();
-    if args[1] == "docs" {
-        let n: u64 = args[2].parse().unwrap();
-        let seed: u64 = args[3].parse().unwrap();
-        for (i, d) in differential::documents(n, seed).enumerate() {
-            if i > 0 {
-                out.write_all(&[0]).unwrap();
-            }
-            out.write_all(&d).unwrap();
-        }
-    } else if args[1] == "run" {
-        let r = differential::run(args[2].parse().unwrap(), args[3].parse().unwrap());
-        for f in r.failures.iter() {
-            println!("{f}\n================");
-        }
-        for ((s, w), c) in &r.counts {
-            println!("{c:7} {s} {w}");
-        }
-    } else {
-        let mut b = Vec::new();
-        std::io::stdin().read_to_end(&mut b).unwrap();
-        let mut s = String::new();
-        for d in b.split(|c| *c == 0) {
-            match read(Format::Yaml, d, StoreSettings::default()) {
-                Ok(p) => {
-                    for b in &p.documents {
-                        walk(b, &mut vec![], &mut s);
-                    }
-                }
-                Err(e) => s.push_str(&format!("ERR {}\n", e[0])),
-            }
-            s.push_str("--\n");
-        }
-        out.write_all(s.as_bytes()).unwrap();
+    for ((store, what), count) in &report.counts {
+        println!("{count:8} {store:7} {what}");
     }
+    let failed = report.failures.len();
+    println!("{count} documents, seed {seed}: {}", if failed == 0 { "no failure" } else { "FAILED" });
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -136,6 +136,10 @@ impl Bench {
                 verdict.count("(a) what sops writes is not read by sops");
                 None
             }
+            Err(problem) if writes_no_block(&problem) => {
+                verdict.count("(a) sops writes a block text that reads back as another");
+                None
+            }
             Err(problem) => {
                 verdict.fail("(a) we do not read what sops decrypted", format!("{problem}\n{}", shown()));
                 None
@@ -165,6 +169,10 @@ impl Bench {
         });
         let (opened, decrypted) = match opened {
             Ok(opened) => opened,
+            Err(problems) if writes_no_block(&problems[0]) => {
+                verdict.count("(b) sops writes a block text that reads back as another");
+                return None;
+            }
             Err(problems) => {
                 verdict.fail("(b) we do not decrypt theirs", format!("{}\n{}", problems[0], shown()));
                 return None;
@@ -272,6 +280,11 @@ impl Bench {
         let mut random = super::Random::of(3, 4);
         file.seal(&sealing, &mut |buffer| random.fill(buffer)).map_err(first)
     }
+}
+
+/// sops's library indents a block text in a list less than its header says.
+fn writes_no_block(problem: &Problem) -> bool {
+    problem.to_string().contains("block scalar indent")
 }
 
 fn has_empty_comment(document: &Document) -> bool {

@@ -4,6 +4,7 @@
 //! Every document depends on the seed and its number alone, so a failure is repeated by both.
 
 mod check;
+mod flat;
 mod random;
 mod real;
 mod recipe;
@@ -39,12 +40,25 @@ impl Document {
     }
 }
 
-/// The stores that are compared.
-const FORMATS: [Format; 1] = [Format::Yaml];
+/// The stores that are compared. YAML is where the work is.
+const FORMATS: [Format; 8] = [
+    Format::Yaml,
+    Format::Yaml,
+    Format::Yaml,
+    Format::Yaml,
+    Format::Json,
+    Format::Dotenv,
+    Format::Ini,
+    Format::Binary,
+];
 
 fn document(format: Format, random: &mut Random) -> Document {
     match format {
-        _ => yaml::document(random),
+        Format::Yaml => yaml::document(random),
+        Format::Json => flat::json(random),
+        Format::Dotenv => flat::dotenv(random),
+        Format::Ini => flat::ini(random),
+        Format::Binary => flat::binary(random),
     }
 }
 

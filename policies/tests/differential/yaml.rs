@@ -19,6 +19,7 @@ pub(crate) fn document(random: &mut Random) -> Document {
         keys: 0,
         anchors: Vec::new(),
         swap: false,
+        folded: false,
     };
     maker.stream();
     let Maker { out, exact: maker_exact, .. } = maker;
@@ -56,6 +57,8 @@ struct Maker<'r> {
     anchors: Vec<String>,
     /// The value to be changed is written.
     swap: bool,
+    /// A folded text was written last: what is indented like it would belong to it.
+    folded: bool,
 }
 
 const WORDS: &[&str] = &[
@@ -420,18 +423,21 @@ impl Maker<'_> {
     }
 
     fn comment(&mut self) -> String {
+        // sops makes items of lists of empty comments, which hides other differences.
+        if self.random.chance(2) {
+            return "#".to_owned();
+        }
         let texts: &[&str] = &[
             "# note",
             "#tight",
             "#  two",
             "# ünï",
             "# a: b",
-            "#",
             "# enc-me",
             "# plain-me",
             "# 'q' \"d\"",
             "## more",
-            "# #",
+            "# x#y",
             "# long comment with several words in it",
             "#!x",
             "# ENC[",
@@ -461,7 +467,7 @@ impl Maker<'_> {
 
     /// Comment lines and empty lines.
     fn comments(&mut self, indent: usize, depth: usize) {
-        if !self.random.chance(if self.crowded { 450 } else { 120 }) {
+        if !self.random.chance(if self.crowded { 450 } else { 120 }) || std::mem::take(&mut self.folded) {
             return;
         }
         for _ in 0..self.random.between(1, 3) {
@@ -678,6 +684,7 @@ impl Maker<'_> {
 
     fn block_text(&mut self, indent: usize, step: usize) {
         let folded = self.random.chance(300);
+        self.folded = folded && self.exact;
         let lead = self.random.chance(100);
         let digit = lead || self.random.chance(80);
         let step = if digit { step.clamp(1, 9) } else { step + self.random.below(2) };

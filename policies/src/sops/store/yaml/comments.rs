@@ -16,6 +16,14 @@ pub(super) struct Noted {
     pub(super) children: Vec<Noted>,
 }
 
+impl Noted {
+    /// All comments in it.
+    pub(super) fn all(&self, into: &mut Vec<usize>) {
+        into.extend(self.head.iter().chain(&self.line).chain(&self.foot));
+        self.children.iter().for_each(|child| child.all(into));
+    }
+}
+
 /// A document with the comments of its root.
 #[derive(Debug, Default)]
 pub(super) struct NotedDocument {

@@ -153,7 +153,15 @@ fn lines_of(text: &str, start: usize, end: usize, limit: usize) -> Range<usize> 
 
 /// Where a value ends, with all that is in it.
 fn value_end(text: &str, entry: &Entry<'_>) -> usize {
-    let end = entry.value.range().end.max(entry.key.range().end);
+    let mut end = entry.value.range().end.max(entry.key.range().end);
+    if entry.value.range().is_empty() && !entry.value.is_alias() {
+        // Nothing stands there: behind the colon, and a blank, without which it would be part of the key.
+        let rest = &text[entry.key.range().end.min(text.len())..];
+        let colon = rest.len() - rest.trim_start().len();
+        if rest[colon..].starts_with(": ") {
+            end = end.max(entry.key.range().end + colon + 2);
+        }
+    }
     // The span of a quoted scalar ends behind its quote, that of a collection behind its bracket.
     end.min(text.len())
 }

@@ -199,10 +199,37 @@ impl YamlLayout<'_> {
                 let last = lines.strip_suffix(shape.line_break).unwrap_or(&lines);
                 let start = if text.starts_with(['\n', '\r']) { shape.line_break } else { "" };
                 let end = if text.ends_with('\n') { shape.line_break } else { "" };
+                if let Some(comment) = self.comment_on_key_line(found) {
+                    let fields = last.split_once('\n').map_or("", |(_, fields)| fields);
+                    let rest = self.next_line(comment.end)..found.entry.end;
+                    return vec![self.edit(rest, format!("{fields}{end}"))];
+                }
                 format!("{start}{last}{end}")
             }
         };
         vec![self.edit(found.entry.clone(), new)]
+    }
+
+    /// A comment on the line of the key `sops`: it is none of the metadata.
+    fn comment_on_key_line(&self, found: &Found) -> Option<Range<usize>> {
+        let text = &self.text()[found.entry.clone()];
+        let skipped = text.len() - text.trim_start_matches(['\r', '\n']).len();
+        let line = text[skipped..].find('\n').map_or(found.entry.end, |at| found.entry.start + skipped + at);
+        let inside = |range: &Range<usize>| found.entry.start < range.start && range.end <= line;
+        found.column?;
+        self.sites.iter().find_map(|site| match site {
+            Written::Comment(range) if inside(range) => Some(range.clone()),
+            _ => None,
+        })
+    }
+
+    /// The line break that an entry at the end of a file without one begins with.
+    fn before_comment(&self, found: &Found) -> &'static str {
+        if self.text()[found.entry.clone()].starts_with(['\r', '\n']) { self.line_break() } else { "" }
+    }
+
+    fn next_line(&self, at: usize) -> usize {
+        self.text()[at..].find('\n').map_or(self.text().len(), |end| at + end + 1)
     }
 
     /// Edits of single values, where nothing but values of the top level changed.
@@ -335,7 +362,15 @@ impl Layout for YamlLayout<'_> {
             Some(Written::Scalar(ScalarSite { dash: Some(dash), range, alone, .. })) => {
                 // A list without items would be nothing.
                 let empty = if *alone { "[] " } else { "" };
-                Ok(vec![self.edit(*dash..range.end, format!("{empty}#{text}"))])
+                let rest = &self.text()[range.end..];
+                let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+                if !rest[blanks..].starts_with('#') {
+                    return Ok(vec![self.edit(*dash..range.end, format!("{empty}#{text}"))]);
+                }
+                // A comment on its line goes to the next.
+                let indent = " ".repeat(dash - line_start(self.text(), *dash));
+                let text = format!("{empty}#{text}{}{indent}", self.line_break());
+                Ok(vec![self.edit(*dash..range.end + blanks, text)])
             }
             _ => Err(Problem::at(ProblemKind::Unwritable("a comment stands in the place of a value"), span)),
         }
@@ -358,17 +393,21 @@ impl Layout for YamlLayout<'_> {
     }
 
     fn strip(&self) -> Vec<Edit> {
-        // What held nothing else would be no document without it.
-        let rest = if self.places.len() == 1 && self.text().lines().all(|line| !line.starts_with("---")) {
-            format!("{{}}{}", self.line_break())
-        } else {
-            String::new()
-        };
-        let found = self.places.iter().filter_map(|place| Some((place, place.found.as_ref()?)));
-        let edit = |(place, found): (&Place, &Found)| {
-            let alone = place.alone && found.column.is_some();
-            self.edit(found.entry.clone(), if alone { rest.as_str() } else { "" })
-        };
-        found.map(edit).collect()
+        let mut edits = Vec::new();
+        for (index, place) in self.places.iter().enumerate() {
+            let Some(found) = &place.found else { continue };
+            // What held nothing else would be no document without it.
+            let marked = self.text()[..found.entry.start].lines().any(|line| line.starts_with("---"));
+            let nothing = index == 0 && place.alone && found.column.is_some() && !marked;
+            let rest = if nothing { format!("{{}}{}", self.line_break()) } else { String::new() };
+            match self.comment_on_key_line(found) {
+                Some(comment) => {
+                    edits.push(self.edit(found.entry.start..comment.start - 1, self.before_comment(found)));
+                    edits.push(self.edit(self.next_line(comment.end)..found.entry.end, rest));
+                }
+                None => edits.push(self.edit(found.entry.clone(), rest)),
+            }
+        }
+        edits
     }
 }

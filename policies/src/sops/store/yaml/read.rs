@@ -79,15 +79,12 @@ fn fits(noted: &Noted, node: NodeRef<'_>) -> bool {
 
 /// Comments that sops's library loses, last one first.
 fn lost(comments: &[Range<usize>], notes: &[NotedDocument]) -> Vec<usize> {
-    fn collect(noted: &Noted, into: &mut HashSet<usize>) {
-        into.extend(noted.head.iter().chain(&noted.line).chain(&noted.foot));
-        noted.children.iter().for_each(|child| collect(child, into));
-    }
-    let mut found = HashSet::with_capacity(comments.len());
+    let mut found = Vec::with_capacity(comments.len());
     for document in notes {
         found.extend(document.head.iter().chain(&document.foot));
-        collect(&document.root, &mut found);
+        document.root.all(&mut found);
     }
+    let found = found.into_iter().collect::<HashSet<_>>();
     comments.iter().rev().map(|range| range.start).filter(|start| !found.contains(start)).collect()
 }
 
@@ -162,7 +159,7 @@ impl<'t> Reader<'t> {
             }
         }
         self.comments_of(noted.map(|noted| noted.foot.as_slice()), &mut items);
-        self.lost_before(end, &mut items);
+        self.lost_in(0..end, &mut items);
         Branch { items }
     }
 
@@ -189,6 +186,7 @@ impl<'t> Reader<'t> {
         let inner = Around { indent, dash: None, flow };
         let mut items = Vec::with_capacity(entries.len());
         self.comments_before(notes, &mut items);
+        let mut after_metadata = Vec::new();
         let mut seen = HashSet::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let noted = |at: usize| notes.of.and_then(|noted| noted.children.get(2 * index + at));
@@ -197,7 +195,13 @@ impl<'t> Reader<'t> {
             self.comments_of(noted_key.map(|noted| noted.head.as_slice()), &mut items);
             self.comments_of(noted_key.map(|noted| noted.line.as_slice()), &mut items);
             if top && key == "sops" {
-                self.lost_before(entry.value.range().end, &mut Vec::<Item>::new());
+                let inside = entry.key.range().start..entry.value.range().end;
+                self.lost_in(inside.clone(), &mut Vec::<Item>::new());
+                // sops throws comments around the metadata away with it; in the file they are others'.
+                let mut around = Vec::new();
+                noted_value.into_iter().for_each(|noted| noted.all(&mut around));
+                around.retain(|place| !inside.contains(place));
+                self.comments_of(Some(&around), &mut after_metadata);
             } else {
                 if !seen.insert(key.clone()) {
                     let mut path = self.key_path();
@@ -211,7 +215,6 @@ impl<'t> Reader<'t> {
                     self.comments_before(Notes { handled: false, ..value_notes }, &mut items);
                 }
                 let tree = self.path_value(At::Key(key.clone()), entry.value, value_notes, inner);
-                self.lost_before(entry.value.range().end, &mut items);
                 items.push(Item::Entry(key.into_owned(), tree));
                 if single {
                     self.comments_of(noted_value.map(|noted| noted.foot.as_slice()), &mut items);
@@ -220,6 +223,8 @@ impl<'t> Reader<'t> {
             self.comments_of(noted_key.map(|noted| noted.foot.as_slice()), &mut items);
         }
         self.comments_after(notes, &mut items);
+        items.append(&mut after_metadata);
+        self.lost_in(node.range(), &mut items);
         Branch { items }
     }
 
@@ -237,11 +242,11 @@ impl<'t> Reader<'t> {
             let noted = notes.of.and_then(|noted| noted.children.get(index));
             self.comments_before(Notes { of: noted, handled: false }, &mut elements);
             let tree = self.path_value(At::Index(index), item, Notes { of: noted, handled: true }, inner);
-            self.lost_before(item.range().end, &mut elements);
             elements.push(Element::Value(tree));
             self.comments_of(noted.map(|noted| noted.foot.as_slice()), &mut elements);
         }
         self.comments_after(notes, &mut elements);
+        self.lost_in(node.range(), &mut elements);
         self.comments_alone(&elements);
         elements
     }
@@ -440,10 +445,14 @@ impl<'t> Reader<'t> {
         self.comments_of(noted.map(|noted| noted.foot.as_slice()), into);
     }
 
-    fn lost_before<P: From<Comment>>(&mut self, limit: usize, into: &mut Vec<P>) {
-        while let Some(place) = self.lost.pop_if(|place| *place < limit) {
-            self.comments_of(Some(&[place]), into);
-        }
+    /// What sops does not see in a map or list goes to its end: there, no selector takes it for what precedes a
+    /// value.
+    fn lost_in<P: From<Comment>>(&mut self, range: Range<usize>, into: &mut Vec<P>) {
+        let first = self.lost.partition_point(|place| *place >= range.end);
+        let end = self.lost.partition_point(|place| *place >= range.start);
+        let mut places = self.lost.drain(first..end.max(first)).collect::<Vec<_>>();
+        places.reverse();
+        self.comments_of(Some(&places), into);
     }
 }
 
