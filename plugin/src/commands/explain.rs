@@ -5,7 +5,7 @@ use crate::files::Version;
 use crate::secrets::{Configs, Governed, failure_of, file_failure, read, repository_top, shown};
 use clap::Args;
 use kubiya_hook::edge::{Console, Failure, Outcome};
-use kubiya_policies::rules::Rule;
+use kubiya_policies::rules::{Rule, Rules};
 use kubiya_policies::sops::selector::Selector;
 use serde::Serialize;
 use std::os::unix::ffi::OsStrExt as _;
@@ -87,7 +87,7 @@ impl Explanation {
         let bytes = path.as_os_str().as_bytes();
         let rules = governed.map(|governed| &governed.rules);
         let found = rules.and_then(|rules| rules.for_path(bytes));
-        let considered = rules.map(|rules| rules.rules()).unwrap_or_default().iter().enumerate();
+        let considered = rules.map(Rules::rules).unwrap_or_default().iter().enumerate();
         let considered = considered.take(found.map_or(usize::MAX, |(number, _)| number + 1));
         let matches = |number: usize| found.is_some_and(|(found, _)| found == number);
         let rule = found.map(|(_, rule)| rule);

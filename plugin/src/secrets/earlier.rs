@@ -1,6 +1,7 @@
 //! The encrypted versions of files that Git remembers, so that a change of one value changes one value.
 
 use super::{Candidate, shown};
+use bstr::ByteSlice as _;
 use kubiya_hook::git::{ObjectId, Repository, TreeSnapshot};
 use kubiya_hook::judge::Snapshot as _;
 use std::collections::HashMap;
@@ -68,7 +69,7 @@ impl Earlier {
 /// The content, if it may be an encrypted file.
 fn encrypted(repository: &Repository, id: ObjectId) -> Option<Vec<u8>> {
     let content = repository.blob(id).ok()?;
-    let marked = content.windows(7).any(|window| window == b"ENC[AES");
+    let marked = content.contains_str("ENC[AES");
     marked.then(|| content.to_vec())
 }
 

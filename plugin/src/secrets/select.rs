@@ -3,6 +3,7 @@
 use super::config::Configs;
 use super::problems::file_failure;
 use crate::files::{FileError, Version};
+use bstr::ByteSlice as _;
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::Repository;
 use kubiya_policies::builtin as codes;
@@ -145,7 +146,7 @@ fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
         files.extend(
             found
                 .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
-                .map(|entry| entry.into_path()),
+                .map(ignore::DirEntry::into_path),
         );
     }
     files.sort();
@@ -189,6 +190,6 @@ fn look(path: &Path, configs: &Configs, role: Role) -> Result<Look, FileError> {
 /// Whether the bytes hold what all encrypted files do; reading them tells for sure.
 #[must_use]
 pub fn may_be_encrypted(bytes: &[u8]) -> bool {
-    let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    let has = |needle: &[u8]| bytes.contains_str(needle);
     has(b"ENC[AES256_GCM,") && has(b"sops") && has(b"lastmodified")
 }

@@ -1,6 +1,6 @@
 //! The command line as a user meets it: whole output and exit code, in an environment of its own.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a test fails the test")]
 
 mod bad_input;
 mod completion;

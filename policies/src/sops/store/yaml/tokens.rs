@@ -234,7 +234,7 @@ impl<'t> Tokens<'t> {
 
     fn fetch(&mut self) -> Option<()> {
         let scan = self.mark;
-        self.to_next_token();
+        self.skip_to_next_token();
         self.unroll(signed(self.mark.column), scan);
         let at = self.mark.at;
         if self.ended() {
@@ -561,7 +561,7 @@ impl<'t> Tokens<'t> {
 
     // --- comments ------------------------------------------------------------------------------
 
-    fn to_next_token(&mut self) {
+    fn skip_to_next_token(&mut self) {
         let scan = self.mark;
         loop {
             if self.mark.column == 0
