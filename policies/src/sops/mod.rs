@@ -6,7 +6,7 @@
 //!
 //! With a key: [`keys`], [`age`] and [`shamir`] wrap and unwrap data keys; [`store`] reads a file into a
 //! [`tree`] of [`plain`] values and changes it by its bytes; [`cipher`] and [`mac`] are the cryptography;
-//! [`file`] puts them together, and [`merge`] two versions of one. [`edit`] changes one place of a plain
+//! [`mod@file`] puts them together, and [`merge`] two versions of one. [`edit`] changes one place of a plain
 //! document.
 
 pub mod age;
