@@ -7,7 +7,7 @@ use kubiya_policies::sops::age::{AgeKeys, Identity};
 use kubiya_policies::sops::file::{File, Lock, MacCheck, Opened, Recipe, Sealed, Sealing};
 use kubiya_policies::sops::keys::{DataKey, lock, unlock};
 use kubiya_policies::sops::plain::Plain;
-use kubiya_policies::sops::problem::Problem;
+use kubiya_policies::sops::problem::{Problem, ProblemKind};
 use kubiya_policies::sops::store::{self, Format, StoreSettings};
 use kubiya_policies::sops::tree::{Branch, Element, Item, Tree};
 use std::sync::OnceLock;
@@ -173,6 +173,12 @@ impl Bench {
                 verdict.count("(b) sops writes a block text that reads back as another");
                 return None;
             }
+            Err(problems)
+                if document.format == Format::Ini && problems[0].to_string().contains("is not read back") =>
+            {
+                verdict.count("(b) INI texts that no reader of sops gives back: refused");
+                return None;
+            }
             Err(problems) => {
                 verdict.fail("(b) we do not decrypt theirs", format!("{}\n{}", problems[0], shown()));
                 return None;
@@ -325,11 +331,16 @@ fn flat(format: Format, bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Prob
     Ok((values, comments))
 }
 
+/// The lines of a comment without its signs: INI has comments of several lines.
+fn lines(comment: &str) -> impl Iterator<Item = String> {
+    comment.lines().map(|line| line.trim_start_matches([' ', ';', '#']).trim().to_owned())
+}
+
 fn flatten(branch: &Branch, path: &str, values: &mut Vec<String>, comments: &mut Vec<String>) {
     values.push(format!("{path} map"));
     for item in &branch.items {
         match item {
-            Item::Comment(comment) => comments.push(comment.text.trim().to_owned()),
+            Item::Comment(comment) => comments.extend(lines(&comment.text)),
             Item::Entry(key, tree) => flatten_tree(tree, &format!("{path}/{key}"), values, comments),
         }
     }
@@ -347,7 +358,7 @@ fn flatten_tree(tree: &Tree, path: &str, values: &mut Vec<String>, comments: &mu
             }
             for element in elements {
                 if let Element::Comment(comment) = element {
-                    comments.push(comment.text.trim().to_owned());
+                    comments.extend(lines(&comment.text));
                 }
             }
         }

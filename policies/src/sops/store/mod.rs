@@ -17,6 +17,7 @@ mod yaml;
 use std::ops::Range;
 
 pub use flat::{Flat, FlatEntry, Format, dotenv, ini};
+pub use yaml::expand_aliases;
 pub(crate) use yaml::inline as yaml_inline;
 use zeroize::Zeroizing;
 

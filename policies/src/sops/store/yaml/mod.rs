@@ -5,6 +5,7 @@
 //! of numbers, truth values and times, tags other than `!!str`, words that YAML 1.1 takes for truth values,
 //! plain against single quotes in flow collections, and a block text at the end of a file without a newline.
 
+mod aliases;
 mod comments;
 mod documents;
 mod layout;
@@ -13,6 +14,7 @@ mod read;
 mod scalar;
 mod tokens;
 
+pub use aliases::expand_aliases;
 use std::ops::Range;
 
 use super::{Parsed, StoreSettings};
