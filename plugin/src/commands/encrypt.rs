@@ -33,6 +33,9 @@ pub(crate) struct EncryptArgs {
     /// Say what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Make aliases (`*name`) into copies of what they stand for: sops cannot read encrypted ones
+    #[arg(long)]
+    expand_aliases: bool,
     /// Take an encrypted file as it is, although its message authentication code does not fit
     ///
     /// Gives up the proof that nobody changed plain parts, or moved, added or removed values.
@@ -66,7 +69,11 @@ pub(crate) fn run(args: &EncryptArgs, connection: &ConnectionArgs, console: &mut
     let top = repository_top(args.paths.first().filter(|path| path.is_dir()).unwrap_or(&here));
     let configs = Configs::new(args.files.config.clone(), top.clone());
     let keys = gathered(&args.keys, connection)?;
-    let options = Options { format: args.files.format(), ignore_mac: args.ignore_mac };
+    let options = Options {
+        format: args.files.format(),
+        expand_aliases: args.expand_aliases,
+        ignore_mac: args.ignore_mac,
+    };
     if args.paths == [Path::new("-")] {
         return from_stdin(args, &configs, &keys, options, console);
     }

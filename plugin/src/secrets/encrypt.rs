@@ -9,7 +9,7 @@ use super::{Candidate, Keys};
 use kubiya_hook::edge::{self, Failure};
 use kubiya_policies::sops::file::{Deviation, Opened, Recipe};
 use kubiya_policies::sops::problem::{Problem, ProblemKind};
-use kubiya_policies::sops::store::Format;
+use kubiya_policies::sops::store::{Format, expand_aliases};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 pub struct Options {
     /// The store, where it is not that of the name.
     pub format: Option<Format>,
+    /// Aliases become copies of what they stand for.
+    pub expand_aliases: bool,
     /// A file whose message authentication code does not fit is taken as it is.
     pub ignore_mac: bool,
 }
@@ -71,6 +73,11 @@ pub fn encrypt(
     if recipe.groups.iter().all(|group| group.recipients.is_empty()) {
         return Err(no_recipients(path, &governed, number));
     }
+    let format = options.format.unwrap_or_else(|| Format::of_path(path.as_os_str().as_bytes()));
+    let expanded =
+        (options.expand_aliases && format == Format::Yaml).then(|| expand_aliases(bytes)).transpose();
+    let expanded = expanded.map_err(|problems| failure_of(path, &problems))?;
+    let bytes = expanded.as_ref().map_or(bytes, |bytes| bytes.as_slice());
     let secret = read(path, bytes, options.format, Some(&governed))?;
     if let Some(problem) = secret.hidden_header(&recipe) {
         return Err(failure_of(path, &[problem]));

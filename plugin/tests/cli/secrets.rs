@@ -576,3 +576,31 @@ fn rules_can_be_named() {
     assert_snapshot!(selector(repository.finish(&mut command)), @"   encrypts  encrypted_regex: ^stringData$");
     assert_snapshot!(selector(repository.run(&["explain", "apps/db.yaml"])), @"   encrypts  encrypted_regex: ^(data|stringData)$");
 }
+
+#[test]
+fn aliases_become_copies_where_asked() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    let text = "x-common: &common # of all\n  user: shop\nstringData:\n  <<: *common\n  password: &p CANARY-one-1f2e\n  again: *p\n";
+    repository.git.write("apps/db.yaml", text);
+    assert_snapshot!(repository.run(&["encrypt", "apps/db.yaml"]), @r#"
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: 3 problems; the file stays as it was
+    problem: apps/db.yaml:2:9: stringData["<<"].user: an alias (`*…`) stands for this value or for one around it; sops cannot read encrypted aliases
+    problem: apps/db.yaml:5:16: stringData.password: an alias (`*…`) stands for this value or for one around it; sops cannot read encrypted aliases
+    problem: apps/db.yaml:6:10: stringData.again: an alias (`*…`) stands for this value or for one around it; sops cannot read encrypted aliases
+
+    hint: kubectl kubiya encrypt --expand-aliases apps/db.yaml
+    [exit status: 2]
+    "#);
+    assert_snapshot!(repository.run(&["encrypt", "--expand-aliases", "apps/db.yaml"]), @"
+    ------- stderr -------
+      encrypted apps/db.yaml (3 values)
+    ");
+    let opened = repository.sops_json("apps/db.yaml");
+    assert_eq!(
+        opened["stringData"],
+        serde_json::json!({"user": "shop", "password": CANARIES[0], "again": CANARIES[0]})
+    );
+}
