@@ -10,6 +10,7 @@
 
 #[path = "../tests/differential/bench.rs"]
 mod bench;
+#[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/differential/mod.rs"]
 mod differential;
 

@@ -24,6 +24,22 @@ fn our_engine_and_sops_agree_on_random_documents() {
     }
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 400, ..Default::default() })]
+
+    #[test]
+    fn what_is_encrypted_comes_back_and_a_change_stays_small(seed: u64) {
+        let failures = differential::alone(seed);
+        proptest::prop_assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn damage_neither_panics_nor_hangs(seed: u64) {
+        let longest = differential::damaged(seed);
+        proptest::prop_assert!(longest < std::time::Duration::from_secs(10), "{longest:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_makes_the_same_documents() {
     let documents = |seed| differential::documents(50, seed).collect::<Vec<_>>();

@@ -10,6 +10,7 @@ use kubiya_policies::sops::plain::Plain;
 use kubiya_policies::sops::problem::{Problem, ProblemKind};
 use kubiya_policies::sops::store::{self, Format, StoreSettings};
 use kubiya_policies::sops::tree::{Branch, Element, Item, Tree};
+use std::cell::LazyCell;
 use std::sync::OnceLock;
 
 const NOW: &str = "2026-11-21T06:00:00Z";
@@ -47,13 +48,14 @@ impl Verdict {
 
 /// What a worker works with.
 pub(crate) struct Bench {
-    sops: Sops,
+    /// Started when it is needed.
+    sops: LazyCell<Sops>,
     keys: AgeKeys,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self { sops: Sops::new(), keys: AgeKeys::new(vec![identity().clone()]) }
+        Self { sops: LazyCell::new(Sops::new), keys: AgeKeys::new(vec![identity().clone()]) }
     }
 
     pub(crate) fn compare(&self, document: &Document, number: usize) -> Verdict {
@@ -95,6 +97,44 @@ impl Bench {
                 .fail("(a) sops reads another tree from ours than from its own", difference(&theirs, &ours));
         }
         verdict
+    }
+
+    /// Directions (c) and (d) alone, which need no sops.
+    pub(crate) fn alone(&self, document: &Document, number: usize) -> Verdict {
+        let mut verdict = Verdict::default();
+        let recipe = recipe::recipe(number);
+        match self.seal(document.format, &document.bytes, &recipe) {
+            Ok(sealed) => self.back_and_forth(document, &recipe, &sealed, &mut verdict),
+            Err(problems) if problems[0].to_string().contains("check of what would be written") => {
+                verdict.fail("we made what does not read back", problems[0].to_string());
+            }
+            Err(_) => verdict.count("refused"),
+        }
+        verdict
+    }
+
+    /// Reads, opens, seals and decrypts bytes that are no document any more: whatever comes out, it comes soon.
+    pub(crate) fn damaged(&self, format: Format, bytes: &[u8]) {
+        let key = DataKey::new([7; 32]);
+        if let Ok(file) = File::read(bytes, format, StoreSettings::default()) {
+            let _ = file.deviations(&recipe::recipe(6));
+            let opened = file.open(&key);
+            let _ = file.decrypt(&key, MacCheck::Ignored);
+            if let Ok(opened) = opened {
+                let recipe = Recipe::of(&opened.metadata);
+                let sealing =
+                    Sealing { recipe: &recipe, lock: Lock::Kept, before: Some(&opened), now: LATER };
+                let _ = file.seal(&sealing, &mut |buffer| buffer.fill(1));
+            }
+        }
+        let _ = self.seal(format, bytes, &recipe::recipe(6));
+        let _ = store::expand_aliases(bytes);
+    }
+
+    /// What a document is encrypted as; nothing where it is refused.
+    pub(crate) fn sealed(&self, document: &Document) -> Option<Vec<u8>> {
+        let sealed = self.seal(document.format, &document.bytes, &recipe::recipe(6)).ok()?;
+        Some(sealed.bytes.to_vec())
     }
 
     fn seal(&self, format: Format, bytes: &[u8], recipe: &Recipe) -> Result<Sealed, Vec<Problem>> {
@@ -320,9 +360,14 @@ fn flat(format: Format, bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Prob
     if format == Format::Binary {
         return Ok((vec![String::from_utf8_lossy(bytes).into_owned()], Vec::new()));
     }
-    // sops writes what its own reader refuses: duplicate keys, and nothing where nothing is left.
-    let parsed =
-        store::read(format, bytes, StoreSettings::default()).map_err(|problems| problems[0].clone())?;
+    let parsed = match store::read(format, bytes, StoreSettings::default()) {
+        Ok(parsed) => parsed,
+        // Of dotenv and INI files, nothing is left where nothing was.
+        Err(problems) if problems[0].kind == ProblemKind::Empty && format != Format::Yaml => {
+            return Ok((vec![], vec![]));
+        }
+        Err(problems) => return Err(problems[0].clone()),
+    };
     let (mut values, mut comments) = (Vec::new(), Vec::new());
     for (number, branch) in parsed.documents.iter().enumerate() {
         flatten(branch, &number.to_string(), &mut values, &mut comments);

@@ -143,3 +143,70 @@ pub(crate) fn documents(count: u64, seed: u64) -> impl Iterator<Item = Vec<u8>> 
         document(format, &mut random).bytes
     })
 }
+
+/// What fails of one document without sops: what was encrypted comes back, and a change stays small.
+pub(crate) fn alone(seed: u64) -> Vec<String> {
+    let mut random = Random::of(seed, 0);
+    let format = FORMATS[random.below(FORMATS.len())];
+    let document = document(format, &mut random);
+    let verdict = Bench::new().alone(&document, random.below(recipe::COUNT));
+    let shown = |failure: check::Failure| {
+        format!("{}\n{}\n{}", failure.what, String::from_utf8_lossy(&document.bytes), failure.detail)
+    };
+    verdict.failures.into_iter().map(shown).collect()
+}
+
+/// Does everything with a damaged document, plain and encrypted, and gives how long it took at most.
+pub(crate) fn damaged(seed: u64) -> std::time::Duration {
+    let mut random = Random::of(seed, 1);
+    let format = FORMATS[random.below(FORMATS.len())];
+    let document = document(format, &mut random);
+    let bench = Bench::new();
+    let mut longest = std::time::Duration::ZERO;
+    for whole in [Some(document.bytes.clone()), bench.sealed(&document)].into_iter().flatten() {
+        let bytes = damage(&whole, &mut random);
+        let begin = std::time::Instant::now();
+        bench.damaged(format, &bytes);
+        longest = longest.max(begin.elapsed());
+    }
+    longest
+}
+
+/// Bytes flipped, cut, taken out, doubled; lines in another order.
+fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..random.between(1, 4) {
+        let at = random.below(bytes.len().max(1));
+        match random.below(7) {
+            _ if bytes.is_empty() => {}
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => {
+                bytes[at] = random
+                    .one(&["\n", " ", ":", "-", "#", "{", "]", "\"", "&", "*", "|", "\t", "\r", "\0"])
+                    .as_bytes()[0]
+            }
+            2 => bytes.truncate(at),
+            3 => drop(bytes.drain(at..(at + random.below(30)).min(bytes.len()))),
+            4 => {
+                let end = (at + random.below(60)).min(bytes.len());
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+            5 => {
+                let inserted = random.one(&[
+                    "\n", "  ", ": ", "- ", "sops:", "<<: *a", "\u{85}", "\u{feff}", "---\n", "...\n",
+                    "ENC[", "&a ",
+                ]);
+                bytes.splice(at..at, inserted.bytes());
+            }
+            _ => {
+                let mut lines =
+                    bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+                let (one, other) = (random.below(lines.len()), random.below(lines.len()));
+                lines.swap(one, other);
+                bytes = lines.concat();
+            }
+        }
+    }
+    bytes
+}
