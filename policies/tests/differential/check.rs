@@ -294,7 +294,7 @@ impl Bench {
         verdict.count(if document.exact { "(c) back, byte for byte" } else { "(c) back, spelled otherwise" });
         let Some(changed) = document.changed() else { return };
         let opened = file.open(&key).unwrap();
-        match self.changed(document, recipe, &changed, &opened) {
+        match changed_and_sealed(document, recipe, &changed, &opened) {
             Err(problem) => verdict.fail("(d) a changed value is not sealed", shown(&problem.to_string())),
             Ok(again) => {
                 let lines = |bytes: &[u8]| {
@@ -312,20 +312,20 @@ impl Bench {
             }
         }
     }
+}
 
-    fn changed(
-        &self,
-        document: &Document,
-        recipe: &Recipe,
-        bytes: &[u8],
-        before: &Opened,
-    ) -> Result<Sealed, Problem> {
-        let first = |problems: Vec<Problem>| problems[0].clone();
-        let file = File::read(bytes, document.format, StoreSettings::default()).map_err(first)?;
-        let sealing = Sealing { recipe, lock: Lock::Kept, before: Some(before), now: LATER };
-        let mut random = super::Random::of(3, 4);
-        file.seal(&sealing, &mut |buffer| random.fill(buffer)).map_err(first)
-    }
+/// The file with its changed text sealed again, with the data key and ciphertexts of before.
+fn changed_and_sealed(
+    document: &Document,
+    recipe: &Recipe,
+    bytes: &[u8],
+    before: &Opened,
+) -> Result<Sealed, Problem> {
+    let first = |problems: Vec<Problem>| problems[0].clone();
+    let file = File::read(bytes, document.format, StoreSettings::default()).map_err(first)?;
+    let sealing = Sealing { recipe, lock: Lock::Kept, before: Some(before), now: LATER };
+    let mut random = super::Random::of(3, 4);
+    file.seal(&sealing, &mut |buffer| random.fill(buffer)).map_err(first)
 }
 
 /// sops's library indents a block text in a list less than its header says.

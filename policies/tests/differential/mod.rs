@@ -183,7 +183,7 @@ fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
             1 => {
                 bytes[at] = random
                     .one(&["\n", " ", ":", "-", "#", "{", "]", "\"", "&", "*", "|", "\t", "\r", "\0"])
-                    .as_bytes()[0]
+                    .as_bytes()[0];
             }
             2 => bytes.truncate(at),
             3 => drop(bytes.drain(at..(at + random.below(30)).min(bytes.len()))),
