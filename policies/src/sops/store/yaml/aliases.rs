@@ -176,7 +176,7 @@ impl Expansion<'_> {
             return self.edit(range, &copy.text);
         }
         let in_list = self.text()[..range.start].trim_end().ends_with('-');
-        let block = matches!(alias.sort(), Sort::Mapping | Sort::Sequence) && !copy.is_empty(alias);
+        let block = matches!(alias.sort(), Sort::Mapping | Sort::Sequence) && !is_empty(alias);
         if block && in_list {
             copy.block(alias, place.column + 2, true);
             return self.edit(range, &copy.text);
@@ -232,6 +232,10 @@ impl Expansion<'_> {
     }
 }
 
+fn is_empty(node: NodeRef<'_>) -> bool {
+    node.items().next().is_none() && node.own_entries().next().is_none()
+}
+
 /// A value written again, with its values spelled as they are where that can be.
 struct Copy<'s> {
     text: String,
@@ -239,10 +243,6 @@ struct Copy<'s> {
 }
 
 impl Copy<'_> {
-    fn is_empty(&self, node: NodeRef<'_>) -> bool {
-        node.items().next().is_none() && node.own_entries().next().is_none()
-    }
-
     /// A map or list on lines of its own at a column; its first line goes on where the text ends, or not.
     fn block(&mut self, node: NodeRef<'_>, column: usize, on_line: bool) {
         let mut first = on_line;
@@ -254,7 +254,7 @@ impl Copy<'_> {
         for item in node.items() {
             line(self);
             self.text.push('-');
-            let collection = item.sort() != Sort::Scalar && !self.is_empty(item);
+            let collection = item.sort() != Sort::Scalar && !is_empty(item);
             self.text.push(' ');
             if collection {
                 self.block(item, column + 2, true);
@@ -271,7 +271,7 @@ impl Copy<'_> {
     fn entry(&mut self, entry: &Entry<'_>, column: usize) {
         self.scalar(entry.key, false);
         self.text.push(':');
-        if entry.value.sort() != Sort::Scalar && !self.is_empty(entry.value) {
+        if entry.value.sort() != Sort::Scalar && !is_empty(entry.value) {
             return self.block(entry.value, column + 2, false);
         }
         self.text.push(' ');
