@@ -181,9 +181,9 @@ fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
             _ if bytes.is_empty() => {}
             0 => bytes[at] ^= 1 << random.below(8),
             1 => {
-                bytes[at] = random
-                    .one(&["\n", " ", ":", "-", "#", "{", "]", "\"", "&", "*", "|", "\t", "\r", "\0"])
-                    .as_bytes()[0];
+                let odd =
+                    random.one(&["\n", " ", ":", "-", "#", "{", "]", "\"", "&", "*", "|", "\t", "\r", "\0"]);
+                bytes[at] = odd.as_bytes()[0];
             }
             2 => bytes.truncate(at),
             3 => drop(bytes.drain(at..(at + random.below(30)).min(bytes.len()))),

@@ -176,7 +176,7 @@ impl Expansion<'_> {
             return self.edit(range, &copy.text);
         }
         let in_list = self.text()[..range.start].trim_end().ends_with('-');
-        let block = matches!(alias.sort(), Sort::Mapping | Sort::Sequence) && !has_nothing(alias);
+        let block = matches!(alias.sort(), Sort::Mapping | Sort::Sequence) && !is_empty(alias);
         if block && in_list {
             copy.block(alias, place.column + 2, true);
             return self.edit(range, &copy.text);
@@ -232,14 +232,14 @@ impl Expansion<'_> {
     }
 }
 
+fn is_empty(node: NodeRef<'_>) -> bool {
+    node.items().next().is_none() && node.own_entries().next().is_none()
+}
+
 /// A value written again, with its values spelled as they are where that can be.
 struct Copy<'s> {
     text: String,
     source: &'s Source<'s>,
-}
-
-fn has_nothing(node: NodeRef<'_>) -> bool {
-    node.items().next().is_none() && node.own_entries().next().is_none()
 }
 
 impl Copy<'_> {
@@ -254,7 +254,7 @@ impl Copy<'_> {
         for item in node.items() {
             line(self);
             self.text.push('-');
-            let collection = item.sort() != Sort::Scalar && !has_nothing(item);
+            let collection = item.sort() != Sort::Scalar && !is_empty(item);
             self.text.push(' ');
             if collection {
                 self.block(item, column + 2, true);
@@ -271,7 +271,7 @@ impl Copy<'_> {
     fn entry(&mut self, entry: &Entry<'_>, column: usize) {
         self.scalar(entry.key, false);
         self.text.push(':');
-        if entry.value.sort() != Sort::Scalar && !has_nothing(entry.value) {
+        if entry.value.sort() != Sort::Scalar && !is_empty(entry.value) {
             return self.block(entry.value, column + 2, false);
         }
         self.text.push(' ');
