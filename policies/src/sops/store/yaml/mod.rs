@@ -73,6 +73,12 @@ pub(super) fn read<'b>(bytes: &'b [u8], settings: StoreSettings) -> Result<Parse
     let (documents, sites, places, duplicate_keys) = {
         let mut streams = readings(&source, Limits::DEFAULT);
         streams.retain(|(reading, _)| *reading != Reading::Forgiving);
+        if let [(_, one), (_, other)] = streams.as_slice()
+            && one.errors().is_empty()
+            && let Some(error) = other.errors().first()
+        {
+            return Err(vec![Problem::at(ProblemKind::Ambiguous(SEPARATORS), error.span.clone())]);
+        }
         for (_, stream) in &streams {
             whole(stream)?;
         }
@@ -120,6 +126,9 @@ fn whole(stream: &Stream<'_>) -> Result<(), Vec<Problem>> {
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
+const SEPARATORS: &str = "a line separator (NEL, U+2028, U+2029) or byte order mark inside, which readers take \
+                          differently: write it as an escape in double quotes";
+
 /// Whether two readings of the same text say the same: YAML 1.1 ends lines at more characters.
 fn same_reading(one: &Stream<'_>, other: &Stream<'_>) -> Result<(), Vec<Problem>> {
     let leaves = |stream: &Stream<'_>| {
@@ -138,9 +147,7 @@ fn same_reading(one: &Stream<'_>, other: &Stream<'_>) -> Result<(), Vec<Problem>
         None if one.len() == other.len() => return Ok(()),
         None => None,
     };
-    let what = "a line separator (NEL, U+2028, U+2029) or byte order mark inside, which readers take \
-                differently: write it as an escape in double quotes";
-    let kind = ProblemKind::Ambiguous(what);
+    let kind = ProblemKind::Ambiguous(SEPARATORS);
     Err(vec![span.map_or_else(|| Problem::of_file(kind.clone()), |span| Problem::at(kind.clone(), span))])
 }
 
