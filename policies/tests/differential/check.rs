@@ -73,6 +73,9 @@ impl Bench {
             (Err(problems), true) => {
                 let problem = &problems[0].kind;
                 verdict.count(format!("refused by us only: {problem}"));
+                if matches!(problem, ProblemKind::Alias(_)) {
+                    self.expanded(document, number, &mut verdict);
+                }
                 if format!("{problem}").contains("check of what would be written") {
                     verdict.fail("we made what does not read back", format!("{}", problems[0]));
                 }
@@ -97,6 +100,26 @@ impl Bench {
                 .fail("(a) sops reads another tree from ours than from its own", difference(&theirs, &ours));
         }
         verdict
+    }
+
+    /// A document whose aliases keep it from being encrypted, without them: the same values, and encrypted.
+    fn expanded(&self, document: &Document, number: usize, verdict: &mut Verdict) {
+        let all = |bytes: &[u8]| flat(document.format, bytes).map(|(values, _)| values);
+        match store::expand_aliases(&document.bytes) {
+            Ok(bytes) if all(&bytes) == all(&document.bytes) => {
+                let expanded = Document { bytes: bytes.to_vec(), exact: false, ..document.clone() };
+                let inner = self.compare(&expanded, number);
+                if !inner.counts.iter().any(|what| what == "encrypted by both") {
+                    verdict.fail("without aliases it is not encrypted", inner.counts.join("\n"));
+                }
+                verdict.count("encrypted without its aliases");
+                verdict.failures.extend(inner.failures);
+            }
+            Ok(bytes) => {
+                verdict.fail("without aliases the values are others", String::from_utf8_lossy(&bytes));
+            }
+            Err(problems) => verdict.fail("aliases are not expanded", problems[0].to_string()),
+        }
     }
 
     /// Directions (c) and (d) alone, which need no sops.
