@@ -10,12 +10,14 @@ pub(crate) fn document(random: &mut Random) -> Document {
     let exact = random.chance(650);
     let step = random.one(&[&2_usize, &2, &2, &4, &4, &1, &3]);
     let crowded = random.chance(500);
+    let aliases = random.chance(60);
     let mut maker = Maker {
         random,
         out: String::new(),
         exact,
         step: *step,
         crowded,
+        aliases,
         keys: 0,
         anchors: Vec::new(),
         swap: false,
@@ -51,6 +53,8 @@ struct Maker<'r> {
     /// Nothing in it that an encrypted file has no place for.
     exact: bool,
     step: usize,
+    /// Many anchors and aliases.
+    aliases: bool,
     /// Many comments and empty lines.
     crowded: bool,
     keys: usize,
@@ -216,7 +220,7 @@ impl Maker<'_> {
             }
         }
         self.out.push(':');
-        let anchor = self.random.chance(15).then(|| self.anchor());
+        let anchor = self.random.chance(if self.aliases { 200 } else { 10 }).then(|| self.anchor());
         if let Some(anchor) = &anchor {
             let _ = write!(self.out, " &{anchor}");
         }
@@ -244,16 +248,13 @@ impl Maker<'_> {
                 self.flow_list(indent, depth + 1);
                 self.end_line();
             }
-            38..46 => {
+            38..42 => {
                 self.out.push(' ');
                 self.block_text(indent, self.step);
             }
-            46..50 => self.end_line(),
-            50..52 if !self.anchors.is_empty() && anchor.is_none() => {
-                let alias = self.anchors[self.random.below(self.anchors.len())].clone();
-                let _ = write!(self.out, " *{alias}");
-                self.end_line();
-            }
+            42..46 => self.end_line(),
+            46..54 if self.aliases && !self.anchors.is_empty() && anchor.is_none() => self.alias(),
+            50..51 if !self.anchors.is_empty() && anchor.is_none() => self.alias(),
             _ => {
                 self.out.push(' ');
                 self.scalar(false, indent);
@@ -261,6 +262,12 @@ impl Maker<'_> {
             }
         }
         self.anchors.extend(anchor);
+    }
+
+    fn alias(&mut self) {
+        let alias = self.anchors[self.random.below(self.anchors.len())].clone();
+        let _ = write!(self.out, " *{alias}");
+        self.end_line();
     }
 
     fn list(&mut self, indent: usize, depth: usize) {

@@ -100,6 +100,7 @@ fn odd_documents_come_back_byte_for_byte() {
         "  a: 1\n  b: x\n",
         "? a\n: x\nb: v\n",
         "? a\n",
+        "l:\n- ? a\n  : x\n  b: |3-\n     v\n",
         "a: 1\n...\n# after\n",
         "l:\n- a\n#\n- b #\n#\n",
         "a:\n  b: x\n  # foot\n\n# end",

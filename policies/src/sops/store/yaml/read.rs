@@ -182,7 +182,7 @@ impl<'t> Reader<'t> {
         let entries = node.own_entries().collect::<Vec<_>>();
         let flow = node.is_flow();
         let start = entries.first().map_or(node.range().start, |entry| self.start(entry.key));
-        let indent = if flow { around.indent } else { self.column(start) };
+        let indent = if flow { around.indent } else { self.column(self.question_before(start)) };
         let inner = Around { indent, dash: None, flow };
         let mut items = Vec::with_capacity(entries.len());
         self.comments_before(notes, &mut items);
@@ -354,7 +354,9 @@ impl<'t> Reader<'t> {
         if key.style().is_some_and(|style| has_slash_escape(self.text, key.range(), style)) {
             self.problem(ProblemKind::Unreadable("the escape `\\/` in a key"), key);
         }
-        if key.range().len() > LONGEST_KEY {
+        let range = key.range();
+        let written = self.text.get(range.clone()).filter(|_| range.len() > LONGEST_KEY);
+        if written.is_some_and(|text| text.chars().count() > LONGEST_KEY) {
             self.problem(ProblemKind::Unreadable("a key of more than 1024 characters"), key);
         }
         let what = match (key.sort(), resolved(key)) {
@@ -396,6 +398,12 @@ impl<'t> Reader<'t> {
             }
         }
         properties(node)
+    }
+
+    /// Where an entry begins whose key is written behind a `?`.
+    fn question_before(&self, key: usize) -> usize {
+        let before = self.text[..key].trim_end_matches([' ', '\t']);
+        if before.len() < key && before.ends_with('?') { before.len() - 1 } else { key }
     }
 
     /// Where an item of a list begins: at its dash, in block lists.

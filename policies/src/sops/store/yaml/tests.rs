@@ -101,7 +101,7 @@ fn what_sops_cannot_read_is_refused() {
         ("a: 9223372036854775808\n", "1:4: a: an integer beyond 64 bits with sign"),
         ("a\n", "1:1: the document is a single value"),
         ("# only a comment\n", "the file is empty"),
-        ("a: 'x\u{2028}y'\n", "a line separator"),
+        ("a: 'x\u{2028} y'\n", "a line separator"),
         ("sops: x\n", "1:1: the key is reserved for the metadata of sops"),
     ];
     for (text, wanted) in table {
