@@ -12,7 +12,7 @@ mod memory;
 mod watch;
 
 pub(crate) use clear_copy::ClearCopy;
-pub(crate) use document::{Document, Sealed};
+pub(crate) use document::{Document, NewPlain, Sealed};
 pub(crate) use editor::Editor;
 pub(crate) use leftovers::wipe_leftovers;
 pub(crate) use watch::Watch;

@@ -36,6 +36,9 @@ pub(crate) struct CheckArgs {
     keys: KeyArgs,
 }
 
+/// What a problem of the message authentication code begins with.
+const MAC: &str = "the message authentication code";
+
 /// The result for one file.
 #[derive(Serialize)]
 struct Checked {
@@ -64,9 +67,10 @@ pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut C
         let _ = console.out.flush();
         let how = if args.decrypt { "opened and verified" } else { "checked without keys" };
         let good = checked.len() - bad;
+        let files =
+            if chosen.looked_at == 1 { "1 file".to_owned() } else { format!("{} files", chosen.looked_at) };
         let _ = console.err.line(&format!(
-            "{} files looked at, {} of them secrets, {how}: {good} as they should be, {bad} not",
-            chosen.looked_at,
+            "{files} looked at, {} of them secrets, {how}: {good} as they should be, {bad} not",
             checked.len()
         ));
     }
@@ -75,8 +79,13 @@ pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut C
         return Err(Failure::all(format!("{count} files could not be read"), chosen.failures)
             .of_kind(Kind::Unverified));
     }
-    if bad > 0 {
+    let mac = |problem: &String| problem.contains(MAC);
+    if checked.iter().flat_map(|file| &file.problems).any(|problem| !mac(problem)) {
         console.hint("kubectl kubiya encrypt   # makes them as their rules say");
+    }
+    if checked.iter().flat_map(|file| &file.problems).any(mac) {
+        console.hint("git diff HEAD -- FILE   # what was changed beside the encrypted values");
+        console.hint("kubectl kubiya encrypt --ignore-mac FILE   # takes the file as it is, if it is right");
     }
     Ok(if bad > 0 { Kind::Findings.exit_code() } else { 0 })
 }
@@ -107,14 +116,15 @@ fn problems(
         return Ok(match secret.metadata() {
             // Encrypted without a rule: nothing to compare with.
             Some(_) => Vec::new(),
-            None if candidate.plain && !candidate.named => {
+            None if candidate.plain => {
                 vec![format!("{name}: holds a plaintext secret, and no creation rule is for it")]
             }
             None => Vec::new(),
         });
     };
     if secret.metadata().is_none() && !secret.covers_any(&recipe) {
-        return Ok(Vec::new());
+        let what = "holds a plaintext secret, and its creation rule encrypts nothing of it";
+        return Ok(if candidate.plain { vec![format!("{name}: {what}")] } else { Vec::new() });
     }
     let mut problems = secret
         .deviations(&recipe)

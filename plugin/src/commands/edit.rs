@@ -2,7 +2,7 @@
 
 use super::formats::{FileArgs, gathered};
 use crate::cluster::ConnectionArgs;
-use crate::editing::{ClearCopy, Document, Editor, Sealed, Watch, wipe_leftovers};
+use crate::editing::{ClearCopy, Document, Editor, NewPlain, Sealed, Watch, wipe_leftovers};
 use crate::files::Version;
 use crate::keys::{Ask as _, KeyArgs, Terminal};
 use crate::secrets::{Configs, Keys, file_failure, repository_top, shown};
@@ -34,6 +34,9 @@ pub(crate) struct EditArgs {
     /// It is overwritten and removed afterwards; a disk may keep older blocks all the same.
     #[arg(long)]
     allow_disk: bool,
+    /// Let values that were encrypted stand plain, where you moved them out of what the selector covers
+    #[arg(long)]
+    allow_plain: bool,
     /// Open the file although its message authentication code does not fit
     ///
     /// Gives up the proof that nobody changed plain parts, or moved, added or removed values.
@@ -85,7 +88,7 @@ pub(crate) fn run(args: &EditArgs, connection: &ConnectionArgs, console: &mut Co
         console.warn(&format!("{path}: encrypted comments that open nowhere stay as they are"));
     }
     let watch = Watch::start()?;
-    let Some(sealed) = edited(&document, &editor, &watch, args.allow_disk, &keys, console)? else {
+    let Some(sealed) = edited(&document, &editor, &watch, args, &keys, console)? else {
         let word = if document.is_there() { "unchanged" } else { "not created" };
         let _ = console.err.line(&format!("{word:>11} {}", shown(document.path())));
         return Ok(0);
@@ -112,14 +115,15 @@ fn edited(
     document: &Document,
     editor: &Editor,
     watch: &Watch,
-    allow_disk: bool,
+    args: &EditArgs,
     keys: &dyn Keys,
     console: &mut Console,
 ) -> Result<Option<Sealed>, Failure> {
     let example = if document.is_there() || document.format() != Format::Yaml { "" } else { EXAMPLE };
     let initial = Zeroizing::new([example.as_bytes(), document.clear()].concat());
     let name = document.path().file_name().unwrap_or(OsStr::new("document"));
-    let file = watch.keep(|| ClearCopy::create(name, &initial, allow_disk))?;
+    let file = watch.keep(|| ClearCopy::create(name, &initial, args.allow_disk))?;
+    let new_plain = if args.allow_plain { NewPlain::Allowed } else { NewPlain::UnlessSecret };
     loop {
         editor.run(&file, watch)?;
         let version = Version::read(&file, None).map_err(|error| file_failure(&file, &error))?;
@@ -127,7 +131,7 @@ fn edited(
         if text == initial.as_slice() {
             return Ok(None);
         }
-        match document.sealed(text.strip_prefix(example.as_bytes()).unwrap_or(text), keys) {
+        match document.sealed(text.strip_prefix(example.as_bytes()).unwrap_or(text), keys, new_plain) {
             Ok(sealed) => return Ok(Some(sealed)),
             Err(failure) => again(failure, console)?,
         }

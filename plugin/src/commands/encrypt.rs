@@ -36,6 +36,9 @@ pub(crate) struct EncryptArgs {
     /// Make aliases (`*name`) into copies of what they stand for: sops cannot read encrypted ones
     #[arg(long)]
     expand_aliases: bool,
+    /// Make encrypted values plain that the rule's selector no longer covers
+    #[arg(long)]
+    allow_plain: bool,
     /// Take an encrypted file as it is, although its message authentication code does not fit
     ///
     /// Gives up the proof that nobody changed plain parts, or moved, added or removed values.
@@ -72,6 +75,7 @@ pub(crate) fn run(args: &EncryptArgs, connection: &ConnectionArgs, console: &mut
     let options = Options {
         format: args.files.format(),
         expand_aliases: args.expand_aliases,
+        allow_plain: args.allow_plain,
         ignore_mac: args.ignore_mac,
     };
     if args.paths == [Path::new("-")] {

@@ -5,7 +5,7 @@ mod value;
 use self::value::ValueArgs;
 use super::formats::{FileArgs, gathered};
 use crate::cluster::ConnectionArgs;
-use crate::editing::Document;
+use crate::editing::{Document, NewPlain};
 use crate::keys::KeyArgs;
 use crate::secrets::{Configs, failure_of, repository_top, shown};
 use clap::Args;
@@ -30,6 +30,9 @@ pub(crate) struct SetArgs {
     /// Create the maps on the way to the value that are not there
     #[arg(long)]
     create: bool,
+    /// Write the value in plain where the file's selector does not cover its place
+    #[arg(long)]
+    allow_plain: bool,
     #[command(flatten)]
     value: ValueArgs,
     #[command(flatten)]
@@ -90,14 +93,15 @@ pub(crate) fn run(args: &SetArgs, connection: &ConnectionArgs, console: &mut Con
     let place = args.target.place(&document);
     let changed = set(document.clear(), place, &value, args.create);
     let changed = changed.map_err(|error| args.target.failure(document.path(), error))?;
-    args.target.finish(document, &changed, &keys, console)
+    let new_plain = if args.allow_plain { NewPlain::Allowed } else { NewPlain::Refused };
+    args.target.finish(document, &changed, &keys, new_plain, console)
 }
 
 pub(crate) fn run_unset(args: &UnsetArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
     let keys = gathered(&args.keys, connection)?;
     let document = args.target.open(&keys)?;
     match unset(document.clear(), args.target.place(&document)) {
-        Ok(changed) => args.target.finish(document, &changed, &keys, console),
+        Ok(changed) => args.target.finish(document, &changed, &keys, NewPlain::UnlessSecret, console),
         Err(EditError::Missing(_)) => {
             let _ = console.err.line(&args.target.line("unchanged", &document, " is not there"));
             Ok(0)
@@ -129,13 +133,14 @@ impl Target {
         document: Document,
         changed: &[u8],
         keys: &crate::keys::KeyRing,
+        new_plain: NewPlain,
         console: &mut Console,
     ) -> Outcome {
         if changed == document.clear() {
             let _ = console.err.line(&self.line("unchanged", &document, ""));
             return Ok(0);
         }
-        let sealed = document.sealed(changed, keys)?;
+        let sealed = document.sealed(changed, keys, new_plain)?;
         sealed.notes.iter().for_each(|note| console.warn(note));
         let line = self.line(if self.dry_run { "would be updated" } else { "updated" }, &document, "");
         if !self.dry_run {

@@ -6,6 +6,7 @@ use crate::secrets::{
 };
 use kubiya_hook::edge::{self, Failure, Kind};
 use kubiya_policies::sops::file::{Deviation, MacCheck, Opened, Recipe};
+use kubiya_policies::sops::plain::Plain;
 use kubiya_policies::sops::problem::{Problem, ProblemKind};
 use kubiya_policies::sops::store::{Format, StoreSettings};
 use std::os::unix::ffi::OsStrExt as _;
@@ -35,6 +36,48 @@ pub(crate) struct Sealed {
     pub(crate) newly: Vec<String>,
     /// What else is to be said.
     pub(crate) notes: Vec<String>,
+}
+
+/// What is done about values that would stand plain in the file and did not before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewPlain {
+    /// They are refused.
+    Refused,
+    /// Those are refused that were encrypted elsewhere in the file.
+    UnlessSecret,
+    /// They are taken.
+    Allowed,
+}
+
+/// Keys of values that would stand plain and must not.
+fn bared(uncovered: &[(String, Plain)], before: &Opened, new_plain: NewPlain) -> Vec<String> {
+    if new_plain == NewPlain::Allowed {
+        return Vec::new();
+    }
+    let values = || before.values.iter().filter(|value| !value.is_comment);
+    let was_plain = |key: &str, plain: &Plain| {
+        values().any(|value| value.sealed.is_none() && value.key_path == *key && value.plain.same(plain))
+    };
+    let was_secret = |plain: &Plain| values().any(|value| value.sealed.is_some() && value.plain.same(plain));
+    uncovered
+        .iter()
+        .filter(|(key, plain)| {
+            (new_plain == NewPlain::Refused || was_secret(plain)) && !was_plain(key, plain)
+        })
+        .map(|(key, _)| key.clone())
+        .collect()
+}
+
+fn would_be_plain(path: &Path, keys: &[String]) -> Failure {
+    let keys = edge::shown(keys.join(", ").as_bytes());
+    Failure::usage(format!(
+        "the file's selector does not cover it, so the value would stand there in plain: {keys}"
+    ))
+    .at(shown(path))
+    .hint(
+        "a Secret's values belong below `stringData` or `data`; or let the rule in .sops.yaml cover the key",
+    )
+    .hint("--allow-plain   # if it is no secret")
 }
 
 impl Document {
@@ -120,7 +163,12 @@ impl Document {
     ///
     /// # Errors
     /// What cannot be read or encrypted.
-    pub(crate) fn sealed(&self, edited: &[u8], keys: &dyn Keys) -> Result<Sealed, Failure> {
+    pub(crate) fn sealed(
+        &self,
+        edited: &[u8],
+        keys: &dyn Keys,
+        new_plain: NewPlain,
+    ) -> Result<Sealed, Failure> {
         let governed = self.governed.as_deref();
         let text = read(&self.path, edited, self.format, governed)?;
         if let Some(problem) = text.own_metadata() {
@@ -140,6 +188,10 @@ impl Document {
         };
         let recipe = self.recipe.clone().unwrap_or_else(|| Recipe::of(&before.opened.metadata));
         self.fits(&text, &recipe)?;
+        let bared = bared(&text.uncovered(&recipe), &before.opened, new_plain);
+        if !bared.is_empty() {
+            return Err(would_be_plain(&self.path, &bared));
+        }
         let secret = read(&self.path, before.version.bytes(), self.format, governed)?;
         let deviations = secret.deviations(&recipe);
         let change = Change::from(&deviations);

@@ -21,6 +21,8 @@ pub struct Options {
     pub format: Option<Format>,
     /// Aliases become copies of what they stand for.
     pub expand_aliases: bool,
+    /// Values that are encrypted may become plain, where the selector no longer covers them.
+    pub allow_plain: bool,
     /// A file whose message authentication code does not fit is taken as it is.
     pub ignore_mac: bool,
 }
@@ -86,7 +88,11 @@ pub fn encrypt(
         return again(path, &secret, &recipe, keys, options);
     }
     if !secret.covers_any(&recipe) {
-        return Ok(Done::Nothing);
+        return if candidate.plain {
+            Err(covers_nothing(path, &governed, number))
+        } else {
+            Ok(Done::Nothing)
+        };
     }
     let mut notes = Vec::new();
     let before =
@@ -137,8 +143,42 @@ fn again(
         let gone = gone.join(", ");
         notes.push(format!("{}: a new data key: {gone} could read it and may no longer", shown(path)));
     }
+    if !opened.plain_parts.is_empty() && opened.mac.is_err() && !options.ignore_mac {
+        let file = shown(path);
+        notes.push(format!(
+            "{file}: plain values were put in by hand, so nothing proves what else was changed"
+        ));
+    }
     let sealed = seal(path, secret, recipe, Some(&opened), &change, keys)?;
+    if !sealed.released.is_empty() && !options.allow_plain {
+        return Err(would_be_plain(path, &sealed.released));
+    }
     Ok(done(sealed, notes))
+}
+
+/// Encrypted values that the rule's selector does not cover: never made plain without being asked.
+fn would_be_plain(path: &Path, keys: &[String]) -> Failure {
+    let file = shown(path);
+    let keys = edge::shown(keys.join(", ").as_bytes());
+    Failure::usage(format!(
+        "encrypted values would become plain, because the rule no longer covers them: {keys}"
+    ))
+    .at(file.clone())
+    .hint("in .sops.yaml, make the rule's selector cover them again")
+    .hint(format!(
+        "kubectl kubiya encrypt --allow-plain {}   # if they are no secrets",
+        edge::in_shell(file.as_bytes())
+    ))
+}
+
+/// Plaintext that must be encrypted, under a rule that encrypts none of it.
+fn covers_nothing(path: &Path, governed: &Governed, number: usize) -> Failure {
+    let file = shown(path);
+    let what = format!("it holds plaintext secrets, and creation rule {} encrypts nothing of it", number + 1);
+    let config = shown(&governed.config);
+    Failure::usage(what).at(file).hint(format!(
+        "in {config}, before that rule: one for this path without a selector, or with one that covers its keys"
+    ))
 }
 
 /// The earlier version, opened, if its recipients are those of the rule; else why not.

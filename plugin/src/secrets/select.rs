@@ -69,7 +69,7 @@ pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Resul
     for path in paths {
         match path.canonicalize() {
             Ok(path) if path.is_dir() => folders.push(path),
-            Ok(resolved) => chosen.named(path, resolved, top),
+            Ok(resolved) => chosen.named(path, &resolved, top, configs),
             Err(error) => problems.push(file_failure(path, &FileError::Read(error))),
         }
     }
@@ -95,19 +95,25 @@ pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Resul
 }
 
 impl Chosen {
-    fn named(&mut self, given: &Path, resolved: PathBuf, top: Option<&Path>) {
+    fn named(&mut self, given: &Path, resolved: &Path, top: Option<&Path>, configs: &Configs) {
         self.looked_at += 1;
-        match Version::read(given, top.filter(|top| within(given, top))) {
-            Ok(version) => {
+        let looked = Version::read(given, top.filter(|top| within(given, top)))
+            .and_then(|version| Ok((look(resolved, configs, Role::File)?, version)));
+        match looked {
+            Ok((Look { candidate, .. }, version)) => {
                 let encrypted = may_be_encrypted(version.bytes());
-                self.candidates.push(Candidate { path: resolved, named: true, encrypted, plain: !encrypted });
+                let plain = candidate.is_some_and(|candidate| candidate.plain);
+                self.candidates.push(Candidate { path: resolved.to_owned(), named: true, encrypted, plain });
             }
             Err(error) => self.failures.push(file_failure(given, &error)),
         }
     }
 
     fn look_into(&mut self, folders: &[PathBuf], top: Option<&Path>, configs: &Configs) {
-        let files = files_below(folders);
+        let mut files = files_below(folders);
+        files.extend(tracked_below(folders, top));
+        files.sort();
+        files.dedup();
         self.looked_at += files.len();
         let looked = files.par_iter().map(|path| look(path, configs, Role::File)).collect::<Vec<_>>();
         let mut references = BTreeMap::new();
@@ -134,6 +140,17 @@ impl Chosen {
 /// Whether a path, links in it not followed, is below a folder.
 fn within(given: &Path, top: &Path) -> bool {
     std::path::absolute(given).is_ok_and(|path| path.starts_with(top))
+}
+
+/// Files that Git tracks, whatever it ignores: those of the index, links aside.
+fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
+    let Some(top) = top else { return Vec::new() };
+    let index = Repository::open_at(top).and_then(|repository| repository.index()).unwrap_or_default();
+    let paths = index.iter().map(|entry| top.join(OsStr::from_bytes(&entry.path)));
+    paths
+        .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
+        .filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()))
+        .collect()
 }
 
 /// All files below folders, without what Git ignores and Git's own.

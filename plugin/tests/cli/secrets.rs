@@ -108,6 +108,7 @@ fn a_change_of_one_value_changes_one_value() {
     ");
     assert_snapshot!(repository.run(&["encrypt"]), @"
     ------- stderr -------
+    warning: apps/db.yaml: plain values were put in by hand, so nothing proves what else was changed
         updated apps/db.yaml (newly encrypted: stringData.token)
     ");
     assert_eq!(repository.sops_json("apps/db.yaml")["stringData"]["token"], CANARIES[0]);
@@ -517,6 +518,7 @@ fn keys_of_other_kinds_stay_as_they_are() {
         .write("apps/db.yaml", sealed.replace("stringData:\n", "stringData:\n  token: CANARY-one-1f2e\n"));
     assert_snapshot!(repository.run(&["encrypt"]), @"
     ------- stderr -------
+    warning: apps/db.yaml: plain values were put in by hand, so nothing proves what else was changed
         updated apps/db.yaml (newly encrypted: stringData.token)
     ");
     assert!(repository.read("apps/db.yaml").contains(&entry));
@@ -603,4 +605,127 @@ fn aliases_become_copies_where_asked() {
         opened["stringData"],
         serde_json::json!({"user": "shop", "password": CANARIES[0], "again": CANARIES[0]})
     );
+}
+
+#[test]
+fn nothing_encrypted_becomes_plain_unasked() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    let rules = repository.read(".sops.yaml");
+    repository.git.write("apps/db.yaml", format!("{SECRET}data:\n  b: eA==\n"));
+    let _ = repository.run(&["encrypt"]);
+    let sealed = repository.read("apps/db.yaml");
+    repository.rules(&rules.replace("(data|stringData)", "data"));
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+         failed apps/db.yaml
+    error: apps/db.yaml: encrypted values would become plain, because the rule no longer covers them: stringData.user, stringData.password, stringData.ca
+
+    hint: in .sops.yaml, make the rule's selector cover them again
+    hint: kubectl kubiya encrypt --allow-plain apps/db.yaml   # if they are no secrets
+    [exit status: 2]
+    ");
+    for words in [["unset", "apps/db.yaml", "data.b"], ["set", "apps/db.yaml", "data.b"]] {
+        let mut command = repository.command(&words);
+        command.stdin(Stdio::piped());
+        assert!(repository.finish(&mut command).contains("exit status: 2"));
+    }
+    assert_eq!(repository.read("apps/db.yaml"), sealed);
+    // A value where nobody covers it, and one moved out of cover in the editor.
+    repository.rules(&rules);
+    let mut set =
+        repository.command(&["set", "apps/db.yaml", "password", "--value-command", "echo CANARY-one-1f2e"]);
+    assert_snapshot!(repository.finish(&mut set), @"
+    ------- stderr -------
+    error: apps/db.yaml: the file's selector does not cover it, so the value would stand there in plain: password
+
+    hint: a Secret's values belong below `stringData` or `data`; or let the rule in .sops.yaml cover the key
+    hint: --allow-plain   # if it is no secret
+    [exit status: 2]
+    ");
+    let mut edit = repository.command(&["edit", "apps/db.yaml"]);
+    edit.env("EDITOR", "sed -i s/stringData/stringdata/");
+    assert_snapshot!(repository.finish(&mut edit), @"
+    ------- stderr -------
+    error: apps/db.yaml: the file's selector does not cover it, so the value would stand there in plain: stringdata.user, stringdata.password, stringdata.ca
+
+    hint: a Secret's values belong below `stringData` or `data`; or let the rule in .sops.yaml cover the key
+    hint: --allow-plain   # if it is no secret
+    [exit status: 2]
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), sealed);
+}
+
+#[test]
+fn what_the_hook_would_refuse_is_never_said_to_be_well() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    // The usual rule for Flux covers nothing in these.
+    repository.git.write("apps/kustomization.yaml", "secretGenerator:\n  - name: g\n    envs: [g.env]\n");
+    repository.git.write("apps/g.env", "A=CANARY-one-1f2e\n");
+    // No rule, ignored and yet tracked.
+    repository.git.write("ignored/t.yaml", SECRET);
+    repository.git.write(".gitignore", "age.agekey\nignored/\n");
+    repository.git.ok(["add", "--force", "ignored/t.yaml"]);
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+         failed apps/g.env
+         failed ignored/t.yaml
+    error: 2 files could not be encrypted
+    problem: apps/g.env: it holds plaintext secrets, and creation rule 1 encrypts nothing of it
+    problem: ignored/t.yaml: no creation rule is for this file
+
+    hint: in .sops.yaml, before that rule: one for this path without a selector, or with one that covers its keys
+    hint: kubectl kubiya explain ignored/t.yaml
+    [exit status: 2]
+    ");
+    assert_snapshot!(repository.run(&["check"]), @"
+    error: apps/g.env: holds a plaintext secret, and its creation rule encrypts nothing of it
+    error: ignored/t.yaml: holds a plaintext secret, and no creation rule is for it
+    ------- stderr -------
+    5 files looked at, 2 of them secrets, checked without keys: 0 as they should be, 2 not
+    hint: kubectl kubiya encrypt   # makes them as their rules say
+    [exit status: 1]
+    ");
+    assert_snapshot!(repository.run(&["check", "ignored/t.yaml"]), @"
+    error: ignored/t.yaml: holds a plaintext secret, and no creation rule is for it
+    ------- stderr -------
+    1 file looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
+    hint: kubectl kubiya encrypt   # makes them as their rules say
+    [exit status: 1]
+    ");
+    let mut piped = repository.command(&["encrypt", "--filename", "apps/x.env", "-"]);
+    piped.stdin(Stdio::from(std::fs::File::open(repository.path("apps/g.env")).unwrap()));
+    assert_snapshot!(repository.finish(&mut piped), @"
+    ------- stderr -------
+    error: apps/x.env: it holds plaintext secrets, and creation rule 1 encrypts nothing of it
+
+    hint: in .sops.yaml, before that rule: one for this path without a selector, or with one that covers its keys
+    [exit status: 2]
+    ");
+}
+
+#[test]
+fn comments_under_covered_keys_are_secrets_too() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    repository.git.write("apps/db.yaml", SECRET);
+    let _ = repository.run(&["encrypt"]);
+    let sealed = repository.read("apps/db.yaml");
+    repository.git.write("apps/db.yaml", sealed.replace("  user:", "  # old: CANARY-one-1f2e\n  user:"));
+    assert_snapshot!(repository.run(&["check"]), @"
+    error: apps/db.yaml:9:4: stringData: a plain comment where the file's selector wants an encrypted one
+    ------- stderr -------
+    3 files looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
+    hint: kubectl kubiya encrypt   # makes them as their rules say
+    [exit status: 1]
+    ");
+    assert_snapshot!(repository.run(&["encrypt"]), @"
+    ------- stderr -------
+        updated apps/db.yaml
+    ");
+    assert!(!repository.read("apps/db.yaml").contains(CANARIES[0]));
+    repository.git.write("apps/only.yaml", "stringData:\n  # CANARY-one-1f2e\n  a: ''\n");
+    let _ = repository.run(&["encrypt", "apps/only.yaml"]);
+    assert!(!repository.read("apps/only.yaml").contains(CANARIES[0]));
 }

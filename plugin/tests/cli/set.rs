@@ -167,7 +167,7 @@ fn of_several_documents_one_is_meant_or_named() {
     hint: --document 1   # to name one
     ------- exit code 2
     ");
-    locked.run_with(&["set", "db.yaml", "metadata.x", "--document", "2"], "z");
+    locked.run_with(&["set", "db.yaml", "metadata.x", "--allow-plain", "--document", "2"], "z");
     assert_eq!(
         locked.decrypted("db.yaml"),
         plain.replace("a: x", "a: z").replace("name: s", "name: s\n    x: z")

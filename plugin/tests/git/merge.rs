@@ -40,10 +40,11 @@ fn a_value_that_both_changed_is_a_conflict_and_ours_stays_whole() {
     let ours = world.read("db.yaml");
     let (code, said) = world.git(["merge", "theirs"]);
     assert_eq!(code, Some(1));
-    insta::assert_snapshot!(said, @r"
+    insta::assert_snapshot!(said, @"
     Auto-merging db.yaml
     CONFLICT (content): Merge conflict in db.yaml
     Automatic merge failed; fix conflicts and then commit the result.
+    db.yaml: in conflict; the file is ours, and nothing of theirs is in it
     db.yaml: stringData.one: changed on both sides
     hint: ours stays, encrypted; or take theirs: git checkout --theirs -- db.yaml
     hint: then, with the values as they are to be: git add -- db.yaml

@@ -80,6 +80,9 @@ pub enum ProblemKind {
     /// A plain value where the selector wants an encrypted one.
     #[error("a plain value where the file's selector wants an encrypted one")]
     Plain,
+    /// A plain comment where the selector wants an encrypted one.
+    #[error("a plain comment where the file's selector wants an encrypted one")]
+    PlainComment,
     /// Looks encrypted and is not.
     #[error("only looks encrypted: {0}")]
     Malformed(Malformed),

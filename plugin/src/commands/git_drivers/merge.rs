@@ -101,6 +101,10 @@ fn tell(path: &Path, not_merged: NotMerged, console: &mut Console) {
     let path = path.as_os_str().as_bytes();
     match not_merged {
         NotMerged::Conflicts(conflicts) => {
+            let name = edge::shown(path);
+            let _ = console
+                .err
+                .line(&format!("{name}: in conflict; the file is ours, and nothing of theirs is in it"));
             for conflict in conflicts {
                 let conflict = edge::shown(conflict.to_string().as_bytes());
                 let _ = console.err.line(&format!("{}: {conflict}", edge::shown(path)));

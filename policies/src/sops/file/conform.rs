@@ -2,6 +2,7 @@
 
 use super::{File, Recipe};
 use crate::sops::metadata::Incomplete;
+use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::recipient::{KeyGroup, Recipient};
 use crate::sops::tree::{Stop, walk};
@@ -62,7 +63,18 @@ impl File<'_> {
     fn plain_values(&self, recipe: &Recipe, found: &mut Vec<Deviation>) {
         for document in &self.parsed.documents {
             walk(document, &recipe.selector_for(self.format), &mut |visit| {
-                let Stop::Leaf(plain, site) = visit.stop else { return };
+                let (plain, site) = match visit.stop {
+                    Stop::Leaf(plain, site) => (plain, site),
+                    Stop::Comment(comment) => {
+                        let text = comment.text.trim();
+                        if visit.covered && !text.is_empty() && value::parse(text).is_err() {
+                            let span = self.parsed.layout.span(comment.site);
+                            let problem = Problem::at(ProblemKind::PlainComment, span);
+                            found.push(Deviation::Value(problem.key(visit.key_path())));
+                        }
+                        return;
+                    }
+                };
                 if !visit.covered || plain.is_empty() {
                     return;
                 }
@@ -77,12 +89,31 @@ impl File<'_> {
         }
     }
 
-    /// Whether the recipe's selector covers any value.
+    /// Values that the recipe's selector leaves plain, empty ones aside, in a plain file.
+    pub fn uncovered(&self, recipe: &Recipe) -> Vec<(String, Plain)> {
+        let mut values = Vec::new();
+        for document in &self.parsed.documents {
+            walk(document, &recipe.selector_for(self.format), &mut |visit| {
+                if let (Stop::Leaf(plain, _), false) = (visit.stop, visit.covered)
+                    && !plain.is_empty()
+                {
+                    values.push((visit.key_path(), plain.clone()));
+                }
+            });
+        }
+        values
+    }
+
+    /// Whether the recipe's selector covers any value or comment.
     pub fn covers_any(&self, recipe: &Recipe) -> bool {
         let mut any = false;
         for document in &self.parsed.documents {
             walk(document, &recipe.selector_for(self.format), &mut |visit| {
-                any |= visit.covered && matches!(visit.stop, Stop::Leaf(plain, _) if !plain.is_empty());
+                any |= visit.covered
+                    && match visit.stop {
+                        Stop::Leaf(plain, _) => !plain.is_empty(),
+                        Stop::Comment(comment) => !comment.text.trim().is_empty(),
+                    };
             });
         }
         any
