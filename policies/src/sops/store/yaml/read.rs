@@ -291,6 +291,9 @@ impl<'t> Reader<'t> {
 
     fn leaf(&mut self, node: NodeRef<'t>, around: Around) -> Leaf {
         let value = self.plain(node);
+        if let Some(what) = self.unreadable(node) {
+            self.problem(ProblemKind::Unreadable(what), node);
+        }
         let tag = node.tag().and_then(|tag| {
             let range = tag.range.clone()?;
             let blanks = self.text[range.end..].bytes().take_while(|byte| *byte == b' ').count();
@@ -348,6 +351,20 @@ impl<'t> Reader<'t> {
                 Plain::text(raw.strip_suffix('\n').filter(|_| cut).unwrap_or(raw))
             }
         })
+    }
+
+    /// What sops's library does not read although our parser does, wherever it stands.
+    fn unreadable(&self, node: NodeRef<'t>) -> Option<&'static str> {
+        if let Some(header) = node.block_header() {
+            let given = self.text[header.clone()].contains(|c: char| c.is_ascii_digit());
+            let body = self.text.get(header.end..node.range().end)?.split_once('\n')?.1;
+            let first = body.lines().find(|line| !line.trim_matches(' ').is_empty())?;
+            let tab = !given && first.trim_start_matches(' ').starts_with('\t');
+            return tab.then_some("a block text that begins with a tab");
+        }
+        let quoted = node.style() == Some(Style::DoubleQuoted);
+        let half = quoted && has_surrogate(self.text.get(node.range())?);
+        half.then_some("a character as the escapes of a surrogate pair (`\\ud83d\\ude00`)")
     }
 
     fn key(&mut self, key: NodeRef<'t>) -> Option<Cow<'t, str>> {
@@ -482,6 +499,21 @@ fn resolved(node: NodeRef<'_>) -> Resolved {
         (Some(tag), Some(style), Some(text)) if tag.name == "!" => resolve(None, style, text),
         _ => node.resolved(),
     }
+}
+
+/// Whether a text in double quotes has an escape from `\ud800` to `\udfff`.
+fn has_surrogate(quoted: &str) -> bool {
+    let mut rest = quoted;
+    while let Some(at) = rest.find('\\') {
+        let escape = rest[at + 1..].as_bytes();
+        if let [b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..] = escape {
+            return true;
+        }
+        // The character after a backslash begins no escape of its own.
+        let skipped = rest[at + 1..].chars().next().map_or(0, char::len_utf8);
+        rest = &rest[at + 1 + skipped..];
+    }
+    false
 }
 
 fn properties(node: NodeRef<'_>) -> usize {

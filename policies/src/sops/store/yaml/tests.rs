@@ -96,6 +96,8 @@ fn what_sops_cannot_read_is_refused() {
         ("...\n---\na: 1\n", "1:1: an end of a document (`...`) before its beginning"),
         ("# c\n\n...\na: 1\n", "3:1: an end of a document (`...`) before its beginning"),
         ("a: {\"b\\/c\": 1}\n", "1:5: a: the escape `\\/` in a key"),
+        ("a: \"x\\ud83d\\ude00\"\n", "1:4: a: a character as the escapes of a surrogate pair"),
+        ("a: |\n  \tx\n", "2:3: a: a block text that begins with a tab"),
         ("1: a\n", "1:1: a key that is a number"),
         ("- a\n", "1:1: the document is a list"),
         ("a: 9223372036854775808\n", "1:4: a: an integer beyond 64 bits with sign"),
