@@ -505,7 +505,7 @@ fn resolved(node: NodeRef<'_>) -> Resolved {
 fn has_surrogate(quoted: &str) -> bool {
     let mut rest = quoted;
     while let Some(at) = rest.find('\\') {
-        let escape = rest[at + 1..].as_bytes();
+        let escape = &rest.as_bytes()[at + 1..];
         if let [b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..] = escape {
             return true;
         }
