@@ -4,7 +4,7 @@ use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
 use crate::files::Version;
 use crate::keys::{KeyArgs, KeyRing};
-use crate::secrets::{Candidate, Configs, choose, file_failure, open, read, repository_top, shown};
+use crate::secrets::{Candidate, Configs, choose, file_failure, open, read, shown, top_around};
 use clap::Args;
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
 use kubiya_policies::sops::file::Deviation;
@@ -48,8 +48,7 @@ struct Checked {
 }
 
 pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
-    let here = std::env::current_dir().unwrap_or_default();
-    let top = repository_top(args.paths.first().filter(|path| path.is_dir()).unwrap_or(&here));
+    let top = top_around(&args.paths);
     let configs = Configs::new(args.files.config.clone(), top.clone());
     let keys = args.decrypt.then(|| gathered(&args.keys, connection)).transpose()?;
     let chosen = choose(&args.paths, top.as_deref(), &configs)?;

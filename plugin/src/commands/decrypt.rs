@@ -5,7 +5,7 @@ use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged, Version};
 use crate::keys::KeyArgs;
 use crate::secrets::{
-    Candidate, Configs, Keys, choose, failure_of, file_failure, read, repository_top, shown, unlocked,
+    Candidate, Configs, Keys, choose, failure_of, file_failure, read, shown, top_around, unlocked,
 };
 use clap::Args;
 use kubiya_hook::edge::{self, Console, Failure, Kind, Outcome};
@@ -50,8 +50,7 @@ struct Line {
 }
 
 pub(crate) fn run(args: &DecryptArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
-    let here = std::env::current_dir().unwrap_or_default();
-    let top = repository_top(args.paths.first().filter(|path| path.is_dir()).unwrap_or(&here));
+    let top = top_around(&args.paths);
     let configs = Configs::new(args.files.config.clone(), top.clone());
     let keys = gathered(&args.keys, connection)?;
     let mut chosen = choose(&args.paths, top.as_deref(), &configs)?;

@@ -5,7 +5,7 @@ use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged, Version};
 use crate::keys::KeyArgs;
 use crate::secrets::{
-    Candidate, Configs, Done, Earlier, Keys, Options, choose, encrypt, file_failure, repository_top, shown,
+    Candidate, Configs, Done, Earlier, Keys, Options, choose, encrypt, file_failure, shown, top_around,
 };
 use clap::Args;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
@@ -68,8 +68,7 @@ struct Line {
 }
 
 pub(crate) fn run(args: &EncryptArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
-    let here = std::env::current_dir().unwrap_or_default();
-    let top = repository_top(args.paths.first().filter(|path| path.is_dir()).unwrap_or(&here));
+    let top = top_around(&args.paths);
     let configs = Configs::new(args.files.config.clone(), top.clone());
     let keys = gathered(&args.keys, connection)?;
     let options = Options {

@@ -57,6 +57,14 @@ pub fn repository_top(folder: &Path) -> Option<PathBuf> {
     folder.starts_with(&top).then_some(top)
 }
 
+/// The top of the work tree that a command on these paths is about: that of the first, if it is a folder, else
+/// of the current folder.
+#[must_use]
+pub fn top_around(paths: &[PathBuf]) -> Option<PathBuf> {
+    let here = std::env::current_dir().unwrap_or_default();
+    repository_top(paths.first().filter(|path| path.is_dir()).unwrap_or(&here))
+}
+
 /// The files of a command: those named; in folders (without any path, in the repository) those that are
 /// encrypted, or that the hook would refuse for being plain. Ignored files are passed over in folders.
 ///
