@@ -20,6 +20,8 @@ pub mod merge;
 pub mod metadata;
 pub mod plain;
 pub mod problem;
+#[cfg(test)]
+mod published;
 pub mod recipient;
 pub mod selector;
 pub mod shamir;

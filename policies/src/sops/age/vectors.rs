@@ -48,10 +48,7 @@ impl Vector {
 
     /// What is in the file as far as it can be read, and what went wrong then, in the words of the vectors.
     fn open(&self) -> (Option<Vec<u8>>, &'static str) {
-        let decryptor = match Decryptor::new(armor(&self.file)) {
-            Ok(decryptor) => decryptor,
-            Err(_) => return (None, "header failure"),
-        };
+        let Ok(decryptor) = Decryptor::new(armor(&self.file)) else { return (None, "header failure") };
         let passphrases = self.passphrases.iter().map(|text| {
             let mut identity = ::age::scrypt::Identity::new(SecretString::from(text.as_str()));
             identity.set_max_work_factor(16);
