@@ -84,8 +84,9 @@ pub fn path_class(path: &[u8], rules: Option<&Rules>) -> PathClass {
     };
     let governable = kind == PathKind::Plain;
     // A template of an encrypted file is not encrypted.
-    let claimed =
-        governable && (lower.contains(".sops.") || lower.contains(".enc.")) && !TEMPLATES.contains(&last);
+    // `.sops.pub.asc` and the like at the start of a name belong to sops itself.
+    let says = |part: &str| lower.find(part).is_some_and(|at| at > 0);
+    let claimed = governable && (says(".sops.") || says(".enc.")) && !TEMPLATES.contains(&last);
     let rule =
         rules.and_then(|rules| rules.for_path(path)).filter(|(_, rule)| governable && !rule.is_catch_all());
     PathClass {
