@@ -104,3 +104,16 @@ impl PathClass {
         self.claimed || self.rule.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_claims_encryption_behind_its_first_letter() {
+        let claimed = |path: &str| path_class(path.as_bytes(), None).claimed;
+        assert!(claimed("a/db.sops.yaml") && claimed("values.enc.yaml") && claimed("cert.SOPS.pem"));
+        assert!(!claimed("a/.sops.pub.asc") && !claimed(".sops.prod.yaml") && !claimed("a.sops/db.yaml"));
+        assert!(!claimed("db.sops.yaml.j2") && !claimed("sops.yaml"));
+    }
+}
