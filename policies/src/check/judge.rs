@@ -78,8 +78,16 @@ impl Judge<'_> {
                 }
                 KeyKind::Pgp => (codes::PGP_PRIVATE_KEY, self.carrier_severity(), "an OpenPGP private key"),
                 KeyKind::Pem => (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in PEM"),
+                KeyKind::ArmoredInBase64 => {
+                    (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in base64")
+                }
             };
-            sink.add(code, severity, (None, String::new(), Some(self.source.span(&range))), what);
+            sink.add_unless_known(
+                code,
+                severity,
+                (None, String::new(), Some(self.source.span(&range))),
+                what,
+            );
         }
     }
 

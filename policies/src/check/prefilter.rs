@@ -6,6 +6,7 @@ use bstr::ByteSlice as _;
 
 use super::class::{PathClass, PathKind};
 use crate::contract::{Input, Role};
+use crate::detect::secret::MANIFEST_IN_BASE64;
 use crate::detect::{credential, private_key};
 use crate::yaml::Source;
 
@@ -48,7 +49,12 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
         || credentials
         || if class.yaml_like {
             // An escape, a tag or a patch can spell the word in another way.
-            has("Secret") || has("secretGenerator") || has("stringData") || has("\\") || has("!")
+            has("Secret")
+                || has("secretGenerator")
+                || has("stringData")
+                || has("\\")
+                || has("!")
+                || MANIFEST_IN_BASE64.iter().any(|needle| has(needle))
         } else {
             secrets && has("kind")
         };

@@ -78,31 +78,9 @@ impl Judge<'_> {
         let own = Recipe::of(metadata);
         for recipe in std::iter::once(&own).chain(&recipe) {
             for covered in file.uncovered_values(recipe) {
-                self.uncovered(&covered, number.is_some(), sink);
+                add_covered(&covered, number.is_some(), sink);
             }
         }
-    }
-
-    fn uncovered(&self, covered: &Covered, has_documents: bool, sink: &mut Sink<'_>) {
-        let Some(span) = covered.problem.span.clone() else { return };
-        let document = has_documents.then_some(covered.document);
-        let at = (document, covered.problem.key_path.clone(), Some(span));
-        let (code, severity, message) = match &covered.problem.kind {
-            ProblemKind::PlainComment => (
-                codes::PLAIN_PART,
-                Severity::Warning,
-                "a comment that sops would have encrypted is plain".to_owned(),
-            ),
-            ProblemKind::Malformed(why) => {
-                (codes::MALFORMED_VALUE, Severity::Error, format!("a value only looks encrypted: {why}"))
-            }
-            _ => (
-                codes::PARTLY_ENCRYPTED,
-                Severity::Error,
-                "a value of an encrypted file is plaintext".to_owned(),
-            ),
-        };
-        sink.add_unless_known(code, severity, at, message);
     }
 
     /// Comments of a stream in which something is encrypted.
@@ -160,6 +138,26 @@ pub(super) fn hidden_kind(number: Option<u32>, root: NodeRef<'_>, sink: &mut Sin
             "the kind is encrypted, so Flux cannot apply the object",
         );
     }
+}
+
+fn add_covered(covered: &Covered, has_documents: bool, sink: &mut Sink<'_>) {
+    let Some(span) = covered.problem.span.clone() else { return };
+    let document = has_documents.then_some(covered.document);
+    let at = (document, covered.problem.key_path.clone(), Some(span));
+    let (code, severity, message) = match &covered.problem.kind {
+        ProblemKind::PlainComment => (
+            codes::PLAIN_PART,
+            Severity::Warning,
+            "a comment that sops would have encrypted is plain".to_owned(),
+        ),
+        ProblemKind::Malformed(why) => {
+            (codes::MALFORMED_VALUE, Severity::Error, format!("a value only looks encrypted: {why}"))
+        }
+        _ => {
+            (codes::PARTLY_ENCRYPTED, Severity::Error, "a value of an encrypted file is plaintext".to_owned())
+        }
+    };
+    sink.add_unless_known(code, severity, at, message);
 }
 
 fn add_deviation(deviation: &Deviation, at: (Option<u32>, String, Option<Span>), sink: &mut Sink<'_>) {
