@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+pub mod config;
 pub mod edge;
 pub mod git;
 pub mod judge;

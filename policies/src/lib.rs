@@ -14,4 +14,5 @@ pub mod detect;
 pub mod finding;
 pub mod rules;
 pub mod sops;
+pub mod values;
 pub mod yaml;

@@ -1,5 +1,6 @@
 //! The creation rules of a `.sops.yaml`, as sops reads them (`config/config.go`).
 
+pub mod change;
 pub mod goregex;
 mod problem;
 mod schema;
