@@ -21,6 +21,8 @@ pub mod metadata;
 pub mod plain;
 pub mod portable;
 pub mod problem;
+#[cfg(test)]
+mod published;
 pub mod recipient;
 pub mod selector;
 pub mod shamir;
