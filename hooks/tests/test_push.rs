@@ -10,7 +10,14 @@ fn a_good_repository_passes_and_nothing_is_said() {
     let world = World::new(&env);
     copy_good_corpus(&world.clone);
     let tip = world.clone.commit_all("all good files");
-    assert_snapshot!(world.push(["main"]), @"");
+    assert_snapshot!(world.push(["main"]), @"
+    ------- stderr -------
+    remote: warning: the push passes; worth a look:
+    remote:
+    remote: commit 2843c3f2f8 on refs/heads/main
+    remote:   .sops.yaml
+    remote:     warning: new rules for this folder, before those above it [KBY025]
+    ");
     assert_eq!(world.on_server("main"), tip);
 }
 
@@ -174,11 +181,10 @@ fn rules_behind_a_link_are_not_read() {
     world.clone.commit_file("values.yaml", "a: b\n");
     assert_snapshot!(world.push(["main"]), @"
     ------- stderr -------
-    remote: error: push refused: 2 files that cannot be judged
+    remote: error: push refused: 1 file that cannot be judged
     remote:
     remote: .sops.yaml cannot be used: it is a symbolic link
-    remote:   so nobody can say whether rules.yaml and 1 other file must be
-    remote:     encrypted
+    remote:   so nobody can say whether values.yaml must be encrypted
     remote:
     remote: hint: what cannot be judged is refused; mend it in the same push
     To $ROOT/server.git

@@ -42,6 +42,17 @@ pub const BEYOND_LIMITS: Code = Code(16);
 /// A problem in a `.sops.yaml`.
 pub const SOPS_CONFIG: Code = Code(17);
 
+/// A change of the rules: who can open what, or what is covered.
+pub const POLICY_CHANGED: Code = Code(25);
+/// A change of the rules that leaves nobody of before.
+pub const POLICY_REPLACED: Code = Code(26);
+/// A change of what only some people may change.
+pub const PROTECTED: Code = Code(27);
+/// A wrapped data key that is at another path, too.
+pub const SHARED_DATA_KEY: Code = Code(28);
+/// A recipient was taken out, and the ciphertext stays.
+pub const KEPT_DATA_KEY: Code = Code(29);
+
 /// What a finding means and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +65,7 @@ pub struct Explanation {
     pub fix: String,
 }
 
-const TEXTS: [(Code, &str); 17] = [
+const TEXTS: [(Code, &str); 22] = [
     (PLAIN_SECRET, include_str!("../builtin/KBY001.yaml")),
     (PARTLY_ENCRYPTED, include_str!("../builtin/KBY002.yaml")),
     (NOT_ENCRYPTED, include_str!("../builtin/KBY003.yaml")),
@@ -72,6 +83,11 @@ const TEXTS: [(Code, &str); 17] = [
     (UNREADABLE, include_str!("../builtin/KBY015.yaml")),
     (BEYOND_LIMITS, include_str!("../builtin/KBY016.yaml")),
     (SOPS_CONFIG, include_str!("../builtin/KBY017.yaml")),
+    (POLICY_CHANGED, include_str!("../builtin/KBY025.yaml")),
+    (POLICY_REPLACED, include_str!("../builtin/KBY026.yaml")),
+    (PROTECTED, include_str!("../builtin/KBY027.yaml")),
+    (SHARED_DATA_KEY, include_str!("../builtin/KBY028.yaml")),
+    (KEPT_DATA_KEY, include_str!("../builtin/KBY029.yaml")),
 ];
 
 static EXPLANATIONS: LazyLock<BTreeMap<Code, Explanation>> = LazyLock::new(|| {
@@ -101,8 +117,8 @@ mod tests {
 
     #[test]
     fn every_code_is_explained_and_every_text_is_used() {
-        for (index, code) in codes().enumerate() {
-            assert_eq!(usize::from(code.0), index + 1);
+        assert!(codes().is_sorted_by(|a, b| a < b));
+        for code in codes() {
             let text = explain(code);
             assert_ne!(text, &*UNKNOWN, "{code}");
             assert!(!text.title.ends_with('.') && text.why.ends_with('.'), "{code}");

@@ -55,13 +55,7 @@ pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     if args.format == Format::Text {
         let _ = console.err.line(&summary(&verdict, files));
     }
-    Ok(if verdict.has_errors() {
-        Kind::Findings.exit_code()
-    } else if !verdict.unverified.is_empty() {
-        Kind::Unverified.exit_code()
-    } else {
-        0
-    })
+    Ok(verdict.refusal().map_or(0, Kind::exit_code))
 }
 
 fn select(paths: &[PathBuf]) -> Result<Vec<Selection>, Failure> {

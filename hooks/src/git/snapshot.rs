@@ -7,7 +7,7 @@ use crate::judge::{Entry, Snapshot, Unreadable};
 use std::rc::Rc;
 
 /// The files of a commit.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct TreeSnapshot<'r> {
     repository: &'r Repository,
     root: ObjectId,
@@ -17,6 +17,11 @@ impl<'r> TreeSnapshot<'r> {
     /// The files under a tree object.
     pub fn new(repository: &'r Repository, root: ObjectId) -> Self {
         Self { repository, root }
+    }
+
+    /// The tree object.
+    pub fn root(&self) -> ObjectId {
+        self.root
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<(EntryKind, ObjectId)>, GitError> {

@@ -171,3 +171,14 @@ fn the_fingerprint_follows_bytes_and_place() {
     assert_ne!(at(b".sops.yaml", "stores: {}"), at(b"a/.sops.yaml", "stores: {}"));
     assert_ne!(at(b".sops.yaml", "stores: {}"), at(b".sops.yaml", "stores: {} "));
 }
+
+#[test]
+fn the_strictest_rules_are_for_one_path_alone() {
+    for path in ["a.yaml", "a/b c+.env", "ä/ö(1)"] {
+        let rules = Rules::strictest(path.as_bytes()).unwrap();
+        let (_, rule) = rules.for_path(path.as_bytes()).unwrap();
+        assert!(!rule.is_catch_all(), "{path}");
+        assert!(rules.for_path(format!("{path}x").as_bytes()).is_none());
+    }
+    assert!(Rules::strictest(b"a/\xff").is_none());
+}
