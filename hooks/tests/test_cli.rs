@@ -22,6 +22,7 @@ fn help_has_examples_and_exit_codes() {
       pre-receive  Judge a push, as the hook of a server
       pre-commit   Judge what is about to be committed, as the hook of a clone
       scan         Judge files and folders of a work tree
+      config       Look at the configuration of a server
       explain      Say what a finding means and what to do about it
       completion   Print a completion script
       man          Write the manual pages into a folder

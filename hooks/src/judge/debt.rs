@@ -1,11 +1,18 @@
 //! Old debts: a value that was there before, at the same path and under the same keys, stops nobody.
 
-use super::{File, Judge, Overlay, Snapshot, Standing, Verdict};
+use super::{File, Found, Judge, Overlay, Snapshot, Standing, Verdict};
 use crate::git::EntryKind;
 use kubiya_policies::detect::kustomize::is_kustomization_name;
 use kubiya_policies::finding::Severity;
 use kubiya_policies::values::Subject;
 use std::collections::{BTreeSet, HashMap};
+
+/// Where a value is; of a whole file the keys of the first one say nothing.
+fn place(found: &Found) -> (Vec<u8>, String) {
+    let place = &found.finding.place;
+    let keys = if matches!(found.subject, Subject::File(_)) { "" } else { &place.key_path };
+    (place.path.clone(), keys.to_owned())
+}
 
 /// Makes warnings of errors about values that were in one of the elders already.
 ///
@@ -36,13 +43,11 @@ pub fn forgive<S: Snapshot, E: Snapshot>(
         let files: Vec<_> = paths.iter().filter_map(file).collect();
         let then = Overlay { rules: snapshot, files: elder };
         for found in judge.judge_beside(&then, elders, files).found {
-            let place = found.finding.place;
-            before.entry((place.path, place.key_path)).or_default().push(found.subject);
+            before.entry(place(&found)).or_default().push(found.subject);
         }
     }
     for found in verdict.found.iter_mut().filter(|found| found.finding.severity == Severity::Error) {
-        let place = (found.finding.place.path.clone(), found.finding.place.key_path.clone());
-        let known = before.get(&place).into_iter().flatten();
+        let known = before.get(&place(found)).into_iter().flatten();
         if found.subject.is_known_by(known) {
             found.finding.severity = Severity::Warning;
             found.finding.message.push_str(", as it was before");

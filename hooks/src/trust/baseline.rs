@@ -6,6 +6,7 @@ use crate::git::clone;
 use crate::judge::{Found, Verdict};
 use hmac::{Hmac, Mac as _};
 use kubiya_policies::finding::Severity;
+use kubiya_policies::values::Subject;
 use sha2::Sha256;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -93,8 +94,10 @@ impl Baseline {
 fn hash(key: &[u8; KEY_BYTES], found: &Found) -> Option<String> {
     let value = found.subject.whole()?;
     let place = &found.finding.place;
+    // Which value of a whole file is the first says nothing.
+    let keys = if matches!(found.subject, Subject::File(_)) { "" } else { &place.key_path };
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    for part in [place.path.as_slice(), place.key_path.as_bytes(), value.as_bytes()] {
+    for part in [place.path.as_slice(), keys.as_bytes(), value.as_bytes()] {
         mac.update(&part.len().to_be_bytes());
         mac.update(part);
     }
