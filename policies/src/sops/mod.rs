@@ -24,6 +24,7 @@ pub mod problem;
 #[cfg(test)]
 mod published;
 pub mod recipient;
+pub mod sealed;
 pub mod selector;
 pub mod shamir;
 pub mod state;
