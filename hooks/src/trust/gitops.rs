@@ -43,14 +43,16 @@ impl Search<'_> {
             match entry.kind {
                 EntryKind::Tree if self.names(entry.id, depth + 1)? => return Ok(true),
                 EntryKind::File if entry.name == FILE_NAME.as_bytes() => return Ok(true),
-                EntryKind::File if entry.name.ends_with(b".yaml") || entry.name.ends_with(b".yml") => {
-                    if self.seen.insert(entry.id) {
-                        self.manifests.push(entry.id);
-                    }
+                EntryKind::File if is_manifest(&entry.name) && self.seen.insert(entry.id) => {
+                    self.manifests.push(entry.id);
                 }
                 _ => {}
             }
         }
         Ok(false)
     }
+}
+
+fn is_manifest(name: &[u8]) -> bool {
+    name.ends_with(b".yaml") || name.ends_with(b".yml")
 }

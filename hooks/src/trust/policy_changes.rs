@@ -127,7 +127,10 @@ impl PolicyWatch<'_> {
             // Rules that cannot be used are a finding of their own; to mend them is no change.
             (_, None) | (None, Some(_)) if content.is_some() && before.is_none() && self.was_there(path) => {}
             (None, Some(_)) => {
-                told.push((false, "new rules for this folder, before those above it".to_owned()))
+                let above = TreeSnapshot::new(self.repository, self.before);
+                if judge.rules_for(&above, path).is_some() {
+                    told.push((false, "new rules for this folder, before those above it".to_owned()));
+                }
             }
             (_, None) => {}
         }

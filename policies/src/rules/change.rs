@@ -95,7 +95,7 @@ pub fn changes(old: &Rules, new: &Rules) -> Vec<Change> {
 }
 
 fn pattern(rule: &Rule) -> Option<&str> {
-    rule.path_regex.as_ref().map(|regex| regex.as_str())
+    rule.path_regex.as_ref().map(super::GoRegex::as_str)
 }
 
 fn named(rule: &Rule) -> String {

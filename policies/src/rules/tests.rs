@@ -181,7 +181,9 @@ fn the_strictest_rules_are_for_one_path_alone() {
         assert!(rules.for_path(format!("{path}x").as_bytes()).is_none());
     }
     assert!(Rules::strictest(b"a/\xff").is_none());
+}
 
+#[test]
 fn a_key_that_sops_ignores_may_hold_anchors() {
     let text = |keys: &str| format!("keys:\n  - {keys}{AGE}\ncreation_rules:\n  - age: {AGE}\n");
     assert_eq!(problems(&text("&admin ")), "");
