@@ -287,3 +287,12 @@ fn a_check_says_all_that_is_wrong() {
     the configuration is good
     ");
 }
+
+#[test]
+fn the_documented_configuration_is_a_good_one() {
+    let page = include_str!("../../docs/hook-config.md");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config = kubiya_hook::config::Config::parse(example.as_bytes()).unwrap();
+    assert_eq!(config.protected.len(), 3);
+    assert!(config.bypass.is_some() && config.audit.is_some() && config.baseline.is_some());
+}

@@ -129,3 +129,95 @@ fn exempt_paths_are_not_judged_for_a_time() {
     world.clone.commit_file("secret.yaml", plain_secret());
     assert_eq!(world.push(["main"]).code(), Some(1));
 }
+
+#[test]
+fn a_baseline_lists_old_findings_and_survives_edits_elsewhere() {
+    let env = TestEnv::new();
+    let clone = kubiya_testdata::git::GitRepo::init(&env, "clone");
+    clone.write("secret.yaml", plain_secret());
+    let two = format!("stringData:\n  first: {CANARY}\n  second: {CANARY}\nkind: Secret\n");
+    clone.write("two.yaml", &two);
+    let scan = || env.run(clone.command(hook()).args(["scan", "--baseline", "../baseline", "."]));
+    assert_snapshot!(scan(), @"
+    note[KBY001]: a value of a Secret is plaintext, as the baseline lists
+      --> secret.yaml:6:13 (stringData.password)
+       = help: Encrypt the file, and if it was ever pushed make a new value:
+                 kubectl kubiya encrypt secret.yaml
+
+    note[KBY001]: a value of a Secret is plaintext, as the baseline lists
+      --> two.yaml:2:10 (stringData.first)
+
+    note[KBY001]: a value of a Secret is plaintext, as the baseline lists
+      --> two.yaml:3:11 (stringData.second)
+
+    ------- stderr -------
+    written: ../baseline
+    2 files judged, nothing found
+    ");
+    let list = std::fs::read_to_string(env.root().join("baseline")).unwrap();
+    assert!(!list.contains(CANARY));
+    let shape: Vec<_> =
+        list.lines().map(|line| line.split(' ').skip(1).collect::<Vec<_>>().join(" ")).collect();
+    assert_snapshot!(shape.join("\n"), @"
+    kubiya-hook baseline 1: keyed hash, path, keys
+    secret.yaml stringData.password
+    two.yaml stringData.first
+    two.yaml stringData.second
+    ");
+    let hashes: std::collections::BTreeSet<_> =
+        list.lines().skip(1).map(|line| line.split(' ').next()).collect();
+    assert_eq!(hashes.len(), 3, "equal values cannot be told from it");
+    clone.write("secret.yaml", format!("# moved down\n\n{}", plain_secret()));
+    assert_eq!(scan().code(), Some(0));
+    clone.write("two.yaml", two.replace("second", "third"));
+    assert_snapshot!(scan(), @"
+    note[KBY001]: a value of a Secret is plaintext, as the baseline lists
+      --> secret.yaml:8:13 (stringData.password)
+       = help: Encrypt the file, and if it was ever pushed make a new value:
+                 kubectl kubiya encrypt secret.yaml
+
+    note[KBY001]: a value of a Secret is plaintext, as the baseline lists
+      --> two.yaml:2:10 (stringData.first)
+
+    error[KBY001]: a value of a Secret is plaintext
+      --> two.yaml:3:10 (stringData.third)
+
+    ------- stderr -------
+    2 files judged: 1 error
+    [exit status: 1]
+    ");
+    // With another key, it lists nothing.
+    let key = env.root().join("clone/.git/kubiya/baseline.key");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&key.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    std::fs::remove_file(key).unwrap();
+    assert_eq!(scan().code(), Some(1));
+}
+
+#[test]
+fn a_server_takes_its_baseline_from_its_own_file_or_the_trusted_reference() {
+    let env = TestEnv::new();
+    let world = indebted(&env);
+    // Another value at the same key is no debt, and so needs the list.
+    world.clone.commit_file("more/secret.yaml", plain_secret());
+    let scan = |list: &str| {
+        let mut scan = world.clone.command(hook());
+        let _ = env.run(scan.args(["scan", "--baseline", list, "--baseline-key", "../key", "."])).success();
+    };
+    scan("../list");
+    let (list, key) = (env.root().join("list"), env.root().join("key"));
+    assert_eq!(world.push(["main"]).code(), Some(1));
+    world.configure(&format!("baseline: {{file: {}, key: {}}}\n", list.display(), key.display()));
+    assert_snapshot!(world.push(["main:refs/heads/topic"]), @"");
+    let _ = world.push([":topic"]).success();
+    // The list of what is pushed says nothing, only that of what was there.
+    world.configure(&format!("baseline: {{trusted: baseline, key: {}}}\n", key.display()));
+    scan("baseline");
+    world.clone.commit_all("list");
+    assert_eq!(world.push(["main"]).code(), Some(1));
+    let _ = world.clone.ok(["checkout", "--quiet", "origin/main"]);
+    world.clone.write("baseline", std::fs::read(&list).unwrap());
+    world.clone.commit_all("list");
+    let _ = world.push(["HEAD:refs/heads/main"]).success();
+    assert_eq!(world.push(["main:refs/heads/other"]).code(), Some(0));
+}

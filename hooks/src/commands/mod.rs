@@ -1,5 +1,6 @@
 //! One file for each subcommand.
 
+mod baseline;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod explain;

@@ -3,7 +3,7 @@
 
 use crate::edge::shown;
 use crate::git::clone;
-use crate::judge::{Found, Verdict};
+use crate::judge::{Found, Standing, Verdict};
 use hmac::{Hmac, Mac as _};
 use kubiya_policies::finding::Severity;
 use kubiya_policies::values::Subject;
@@ -77,16 +77,28 @@ impl Baseline {
         hash(&self.key, found).is_some_and(|hash| self.listed.contains(&hash))
     }
 
+    /// Takes the weight of findings that are in the list.
+    pub fn forgive(&self, verdict: &mut Verdict) {
+        for found in verdict.found.iter_mut().filter(|found| found.finding.severity >= Severity::Warning) {
+            if self.lists(found) {
+                found.finding.severity = Severity::Note;
+                found.finding.message.push_str(", as the baseline lists");
+                found.standing = Standing::Baseline;
+            }
+        }
+    }
+
     /// Makes the list of what was found. What is about no value cannot be listed: it is to be mended.
-    pub fn text(key: [u8; KEY_BYTES], verdict: &Verdict) -> String {
-        let weighs = verdict.found.iter().filter(|found| found.finding.severity >= Severity::Warning);
-        let line = |found: &Found| {
+    pub fn text<'v>(key: [u8; KEY_BYTES], verdicts: impl Iterator<Item = &'v Verdict>) -> String {
+        let weighs = verdicts.flat_map(|verdict| &verdict.found);
+        let mut lines = BTreeSet::new();
+        for found in weighs.filter(|found| found.finding.severity >= Severity::Warning) {
+            let Some(hash) = hash(&key, found) else { continue };
             let place = &found.finding.place;
-            let line = format!("{} {} {}", hash(&key, found)?, shown(&place.path), place.key_path);
-            Some((place.path.clone(), line.trim_end().to_owned()))
-        };
-        let lines: BTreeSet<(Vec<u8>, String)> = weighs.filter_map(line).collect();
-        lines.into_iter().fold(format!("{HEADER}\n"), |text, (_, line)| text + &line + "\n")
+            let line = format!("{hash} {} {}", shown(&place.path), place.key_path);
+            lines.insert((place.path.as_slice(), place.key_path.as_str(), line.trim_end().to_owned()));
+        }
+        lines.into_iter().fold(format!("{HEADER}\n"), |text, (_, _, line)| text + &line + "\n")
     }
 }
 
@@ -108,34 +120,44 @@ fn hash(key: &[u8; KEY_BYTES], found: &Found) -> Option<String> {
     Some(text)
 }
 
-/// The key: from a file that is named, or from the repository's own folder, where it is made when it is not
-/// there yet. Nobody but its owner may read it.
+/// The key: from a file that is named, or from the repository's own folder. Nobody but its owner may read it.
+///
+/// # Errors
+/// Where it is not there or cannot be read.
+pub fn key_of(file: Option<&Path>) -> Result<[u8; KEY_BYTES], KeyFileError> {
+    with_key_file(file, read)
+}
+
+/// The same, made where it is not there yet.
 ///
 /// # Errors
 /// Where it cannot be read or made.
-pub fn key_of(file: Option<&Path>) -> Result<[u8; KEY_BYTES], KeyFileError> {
+pub fn key_or_new(file: Option<&Path>) -> Result<[u8; KEY_BYTES], KeyFileError> {
+    with_key_file(file, |path| match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
+        key => key,
+    })
+}
+
+fn with_key_file(
+    file: Option<&Path>,
+    get: impl FnOnce(&Path) -> io::Result<[u8; KEY_BYTES]>,
+) -> Result<[u8; KEY_BYTES], KeyFileError> {
     let path = match file {
         Some(file) => file.to_owned(),
         None => clone::common_folder()
             .map_err(|error| KeyFileError { path: "kubiya/baseline.key".into(), reason: error.to_string() })?
             .join("kubiya/baseline.key"),
     };
-    let failed = |reason: String| KeyFileError { path: path.clone(), reason };
-    read_or_make(&path).map_err(|error| failed(error.to_string()))
+    get(&path).map_err(|error| KeyFileError { path, reason: error.to_string() })
 }
 
-fn read_or_make(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let mode = path.metadata()?.permissions().mode();
-            if mode & 0o077 != 0 {
-                return Err(io::Error::other("others than its owner can read it: chmod 600"));
-            }
-            <[u8; KEY_BYTES]>::try_from(bytes).map_err(|_| io::Error::other("it is not 32 bytes long"))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
-        Err(error) => Err(error),
+fn read(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let bytes = std::fs::read(path)?;
+    if path.metadata()?.permissions().mode() & 0o077 != 0 {
+        return Err(io::Error::other("others than its owner can read it: chmod 600"));
     }
+    <[u8; KEY_BYTES]>::try_from(bytes).map_err(|_| io::Error::other("it is not 32 bytes long"))
 }
 
 /// Makes a key. Who makes it at the same time and is first, wins.
@@ -151,7 +173,7 @@ fn make(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     std::fs::remove_file(&own)?;
     match linked {
         Ok(()) => Ok(key),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_or_make(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
         Err(error) => Err(error),
     }
 }

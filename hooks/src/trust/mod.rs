@@ -9,7 +9,7 @@ mod pusher;
 mod ruling;
 mod signature;
 
-pub use baseline::{Baseline, BaselineError, KeyFileError, key_of};
+pub use baseline::{Baseline, BaselineError, KeyFileError, key_of, key_or_new};
 pub use gitops::{is_for_gitops, speaks_of_flux};
 pub use key_index::KeyIndex;
 pub use policy_changes::PolicyWatch;
