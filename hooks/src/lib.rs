@@ -13,6 +13,7 @@ pub mod git;
 pub mod judge;
 pub mod push;
 pub mod report;
+mod spread;
 pub mod trust;
 pub mod work_tree;
 

@@ -2,8 +2,8 @@
 
 use crate::config::{self, ConfigFailure};
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::git::{EntryKind, GitError, IndexEntry, IndexSnapshot, Repository, TreeSnapshot};
-use crate::judge::{Entry, File, Judge, Snapshot as _, Verdict};
+use crate::git::{GitError, IndexEntry, IndexSnapshot, Repository, TreeSnapshot, staged};
+use crate::judge::{Entry, File, Judge, Verdict};
 use crate::report::text::{Text, summary};
 use crate::trust::{Ruling, is_for_gitops, repository_name};
 use clap::Args;
@@ -49,23 +49,26 @@ pub(crate) fn run(_args: &PreCommitArgs, console: &mut Console) -> Outcome {
 fn judge() -> Result<(Verdict, usize), CommitError> {
     let asked = std::thread::spawn(config::load);
     let repository = Repository::open_from_env()?;
-    let entries = repository.index()?;
-    let parents = parents(&repository)?;
-    let files = changed(&parents, &entries);
+    let index = repository.index()?;
+    let file = |staged: IndexEntry| {
+        let entry = Entry { kind: staged.kind, id: Some(staged.id) };
+        File { path: staged.path, entry }
+    };
+    let files: Vec<_> = staged(&repository, &index)?.into_iter().map(file).collect();
     let count = files.len();
+    let parents = parents(&repository)?;
     let config = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let snapshot = IndexSnapshot::new(&repository, &entries);
-    let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
-    let trees: Vec<_> = parents.iter().map(TreeSnapshot::root).collect();
+    let snapshot = IndexSnapshot::new(&repository, &index.entries);
     let gitops = || {
-        let rules = entries.iter().any(|entry| is_rules(&entry.path));
-        rules || is_for_gitops(&repository, &trees)
+        let trees: Vec<_> = parents.iter().map(TreeSnapshot::root).collect();
+        index.entries.iter().any(|entry| is_rules(&entry.path)) || is_for_gitops(&repository, &trees)
     };
     let name = repository_name(&config, repository.git_dir());
     let ruling = Ruling::new(&config, &name, gitops);
-    let mut judge = Judge::new();
+    let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+    let judge = Judge::new();
     let mut verdict = judge.judge_beside(&snapshot, &parents, files);
-    ruling.apply(&mut judge, &snapshot, &parents, &paths, &mut verdict);
+    ruling.apply(&judge, &snapshot, &parents, || paths, &mut verdict);
     Ok((verdict, count))
 }
 
@@ -81,19 +84,6 @@ fn parents(repository: &Repository) -> Result<Vec<TreeSnapshot<'_>>, GitError> {
         parents.push(TreeSnapshot::new(repository, commit.tree));
     }
     Ok(parents)
-}
-
-fn changed(parents: &[TreeSnapshot<'_>], entries: &[IndexEntry]) -> Vec<File> {
-    let mut files = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.staged && entry.kind != EntryKind::Gitlink) {
-        let now = Entry { kind: entry.kind, id: Some(entry.id) };
-        // A parent that cannot be read exempts nothing.
-        let was = |parent: &TreeSnapshot<'_>| parent.entry(&entry.path).is_ok_and(|was| was == Some(now));
-        if !parents.iter().any(was) {
-            files.push(File { path: entry.path.clone(), entry: now });
-        }
-    }
-    files
 }
 
 /// Why a commit cannot be judged.

@@ -64,8 +64,8 @@ pub(crate) fn run(_args: &PreReceiveArgs, console: &mut Console) -> Outcome {
         Ok(deadline) => deadline,
         Err(error) => return Ok(refuse(console, Kind::Unverified, &error.to_string())),
     };
-    let mut judge = Judge::new().with_limit(terms.config.limits.file_size);
-    let code = match judge_push(&repository, &mut judge, &updates, &terms) {
+    let judge = Judge::new().with_limit(terms.config.limits.file_size);
+    let code = match judge_push(&repository, &judge, &updates, &terms) {
         Ok(verdict) => conclude(console, &verdict, &updates, &terms),
         Err(error) => {
             let decision = Decision::of_refusal(terms.config.enforcement, false);

@@ -93,7 +93,7 @@ fn judge(
 ) -> Result<(Verdict, usize), Failure> {
     let config = config::load()?;
     let here = std::env::current_dir().unwrap_or_default();
-    let mut judge = Judge::new();
+    let judge = Judge::new();
     let mut count = 0;
     let mut judged = Vec::new();
     for selection in work_tree::merged(selections) {

@@ -29,8 +29,8 @@ pub fn file_in(repository: &Repository, tree: ObjectId, path: &[u8]) -> Result<O
     let mut at = (EntryKind::Tree, tree);
     for name in path.split(|byte| *byte == b'/') {
         let (EntryKind::Tree, folder) = at else { return Ok(None) };
-        let entries = repository.tree(folder)?;
-        let Some(entry) = super::introduced::find(&entries, name) else { return Ok(None) };
+        let folder = repository.tree(folder)?;
+        let Some(entry) = folder.find(name) else { return Ok(None) };
         at = (entry.kind, entry.id);
     }
     Ok((at.0 == EntryKind::File).then_some(at.1))
@@ -43,8 +43,8 @@ pub fn file_in(repository: &Repository, tree: ObjectId, path: &[u8]) -> Result<O
 pub fn files_below(repository: &Repository, tree: ObjectId, folder: &[u8]) -> Result<Vec<Vec<u8>>, GitError> {
     let mut at = tree;
     for name in folder.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-        let entries = repository.tree(at)?;
-        match super::introduced::find(&entries, name).filter(|entry| entry.kind == EntryKind::Tree) {
+        let below = repository.tree(at)?;
+        match below.find(name).filter(|entry| entry.kind == EntryKind::Tree) {
             Some(entry) => at = entry.id,
             None => return Ok(Vec::new()),
         }

@@ -19,10 +19,10 @@ fn place(found: &Found) -> (Vec<u8>, String) {
 /// The elder's file is judged by today's rules, in the part that its own repository gave it then: a file that
 /// becomes the source of a Secret was no debt, and a new rule makes none of an old value.
 pub fn forgive<S: Snapshot, E: Snapshot>(
-    judge: &mut Judge,
+    judge: &Judge,
     snapshot: &S,
     elders: &[E],
-    changed: &[Vec<u8>],
+    changed: impl FnOnce() -> Vec<Vec<u8>>,
     verdict: &mut Verdict,
 ) {
     let errors = || verdict.found.iter().filter(|found| found.finding.severity == Severity::Error);
@@ -32,6 +32,7 @@ pub fn forgive<S: Snapshot, E: Snapshot>(
     }
     // What a kustomization made of a file elsewhere, it may have made of it then.
     let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().is_some_and(is_kustomization_name);
+    let changed = changed();
     paths.extend(changed.iter().map(Vec::as_slice).filter(|path| name(path)));
     let mut before: HashMap<(Vec<u8>, String), Vec<Subject>> = HashMap::new();
     for elder in elders {

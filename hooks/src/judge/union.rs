@@ -3,7 +3,7 @@
 use super::Seen;
 use kubiya_policies::builtin;
 use kubiya_policies::finding::{Code, Finding, Severity};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// How exactly a file is to be encrypted, and for whom, is the word of the rules of its own commit: after an
 /// allowed change, files follow the new rules.
@@ -26,7 +26,7 @@ pub(super) fn asks_more(seen: &Seen, than: &Seen) -> bool {
 }
 
 /// Adds what elder rules want, where the file's own do not.
-pub(super) fn with(own: Rc<Seen>, elder: &Seen) -> Rc<Seen> {
+pub(super) fn with(own: Arc<Seen>, elder: &Seen) -> Arc<Seen> {
     if !asks_more(elder, &own) {
         return own;
     }
@@ -45,5 +45,5 @@ pub(super) fn with(own: Rc<Seen>, elder: &Seen) -> Rc<Seen> {
             }
         }
     }
-    Rc::new(all)
+    Arc::new(all)
 }

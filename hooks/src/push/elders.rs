@@ -5,16 +5,15 @@ use std::collections::HashSet;
 
 /// The folders of what was there before.
 #[derive(Debug)]
-pub(super) struct Elders<'r> {
-    repository: &'r Repository,
+pub(super) struct Elders {
     /// That of the trusted reference.
     pub(super) trusted: Option<ObjectId>,
     /// For each ref update, that of the ref's old tip.
     old: Vec<Option<ObjectId>>,
     /// For each ref update, whose rules count.
-    rules: Vec<Vec<TreeSnapshot<'r>>>,
+    rules: Vec<Vec<ObjectId>>,
     /// For each ref update, whose values are no news.
-    contents: Vec<Vec<TreeSnapshot<'r>>>,
+    contents: Vec<Vec<ObjectId>>,
     /// Those of commits that were there and that the push goes on from.
     boundary: Vec<ObjectId>,
 }
@@ -28,11 +27,11 @@ pub(super) fn folder(repository: &Repository, id: ObjectId) -> Result<Option<Obj
     }
 }
 
-impl<'r> Elders<'r> {
+impl Elders {
     /// Looks at the trusted reference (HEAD where none is named) and at the old tips. An old tip that cannot be
     /// read, as in a broken repository, has no word.
     pub(super) fn of(
-        repository: &'r Repository,
+        repository: &Repository,
         updates: &[RefUpdate],
         trusted: Option<&str>,
     ) -> Result<Self, GitError> {
@@ -46,18 +45,18 @@ impl<'r> Elders<'r> {
         let both = |old: &Option<ObjectId>| {
             let mut folders: Vec<_> = trusted.into_iter().chain(*old).collect();
             folders.dedup();
-            folders.into_iter().map(|tree| TreeSnapshot::new(repository, tree)).collect::<Vec<_>>()
+            folders
         };
         let rules: Vec<_> = old.iter().map(both).collect();
         let contents = rules.clone();
-        Ok(Self { repository, trusted, old, rules, contents, boundary: Vec::new() })
+        Ok(Self { trusted, old, rules, contents, boundary: Vec::new() })
     }
 
     /// Adds the commits that the push goes on from. The values of a new branch's root are no news where a ref
     /// points at it; other commits of the past are past.
     pub(super) fn add_boundary(
         &mut self,
-        repository: &'r Repository,
+        repository: &Repository,
         commits: &[NewCommit],
     ) -> Result<(), GitError> {
         let new: HashSet<_> = commits.iter().map(|commit| commit.id).collect();
@@ -73,22 +72,35 @@ impl<'r> Elders<'r> {
             let Some(tree) = repository.commit(*parent)?.map(|commit| commit.tree) else { continue };
             self.boundary.push(tree);
             if tips.contains(parent) {
-                let news =
-                    self.contents.iter_mut().filter(|trees| trees.iter().all(|known| known.root() != tree));
-                news.for_each(|trees| trees.push(TreeSnapshot::new(self.repository, tree)));
+                let news = self.contents.iter_mut().filter(|trees| !trees.contains(&tree));
+                news.for_each(|trees| trees.push(tree));
             }
         }
         Ok(())
     }
 
     /// Whose rules count in a ref update.
-    pub(super) fn rules(&self, update: usize) -> &[TreeSnapshot<'r>] {
-        self.rules.get(update).map(Vec::as_slice).unwrap_or_default()
+    pub(super) fn rules<'r>(
+        &self,
+        repository: &'r Repository,
+        update: Option<usize>,
+    ) -> Vec<TreeSnapshot<'r>> {
+        snapshots(repository, &self.rules, update)
     }
 
     /// Whose values are no news in a ref update.
-    pub(super) fn contents(&self, update: usize) -> &[TreeSnapshot<'r>] {
-        self.contents.get(update).map(Vec::as_slice).unwrap_or_default()
+    pub(super) fn contents<'r>(
+        &self,
+        repository: &'r Repository,
+        update: Option<usize>,
+    ) -> Vec<TreeSnapshot<'r>> {
+        snapshots(repository, &self.contents, update)
+    }
+
+    /// All folders that say what kind of repository it is: the trusted one, and those that the push wants.
+    pub(super) fn folders(&self, repository: &Repository, updates: &[RefUpdate]) -> Vec<ObjectId> {
+        let new = updates.iter().filter_map(|update| folder(repository, update.new?).ok().flatten());
+        self.trusted.into_iter().chain(new).collect()
     }
 
     /// What a ref had; a new one has what is trusted.
@@ -101,4 +113,13 @@ impl<'r> Elders<'r> {
         let boundary = if is_new { self.boundary.as_slice() } else { &[] };
         self.trusted.into_iter().chain(boundary.iter().copied()).collect()
     }
+}
+
+fn snapshots<'r>(
+    repository: &'r Repository,
+    trees: &[Vec<ObjectId>],
+    update: Option<usize>,
+) -> Vec<TreeSnapshot<'r>> {
+    let trees = update.and_then(|update| trees.get(update)).map(Vec::as_slice).unwrap_or_default();
+    trees.iter().map(|tree| TreeSnapshot::new(repository, *tree)).collect()
 }

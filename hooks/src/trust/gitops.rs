@@ -43,7 +43,7 @@ impl Search<'_> {
             match entry.kind {
                 EntryKind::Tree if self.names(entry.id, depth + 1)? => return Ok(true),
                 EntryKind::File if entry.name == FILE_NAME.as_bytes() => return Ok(true),
-                EntryKind::File if is_manifest(&entry.name) && self.seen.insert(entry.id) => {
+                EntryKind::File if is_manifest(entry.name) && self.seen.insert(entry.id) => {
                     self.manifests.push(entry.id);
                 }
                 _ => {}

@@ -44,7 +44,7 @@ impl<'r> KeyIndex<'r> {
     /// Where something cannot be read.
     pub fn judge(
         &mut self,
-        judge: &mut Judge,
+        judge: &Judge,
         tree: ObjectId,
         parents: &[ObjectId],
         files: &[(Vec<u8>, ObjectId)],
@@ -77,7 +77,7 @@ impl<'r> KeyIndex<'r> {
     /// The finding about data keys that are at another path, too.
     fn elsewhere(
         &mut self,
-        judge: &mut Judge,
+        judge: &Judge,
         tree: ObjectId,
         path: &[u8],
         id: ObjectId,
@@ -127,12 +127,12 @@ impl<'r> KeyIndex<'r> {
             match entry.kind {
                 EntryKind::Tree => {
                     let below = self.folder(entry.id, depth + 1)?;
-                    let joined = |name: &[u8]| [&entry.name, b"/".as_slice(), name].concat();
+                    let joined = |name: &[u8]| [entry.name, b"/", name].concat();
                     listing.extend(below.iter().map(|(name, key)| (joined(name), *key)));
                 }
-                EntryKind::File if check::path_class(&entry.name, None).kind != PathKind::Inert => {
-                    let keys = self.keys(&entry.name, entry.id)?;
-                    listing.extend(keys.iter().map(|key| (entry.name.clone(), *key)));
+                EntryKind::File if check::path_class(entry.name, None).kind != PathKind::Inert => {
+                    let keys = self.keys(entry.name, entry.id)?;
+                    listing.extend(keys.iter().map(|key| (entry.name.to_owned(), *key)));
                 }
                 _ => {}
             }

@@ -39,7 +39,7 @@ impl PolicyWatch<'_> {
     ///
     /// # Errors
     /// Where a folder cannot be read.
-    pub fn judge(&self, judge: &mut Judge) -> Result<Vec<Found>, GitError> {
+    pub fn judge(&self, judge: &Judge) -> Result<Vec<Found>, GitError> {
         let mut found = Vec::new();
         for path in
             self.changed(|path| path.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes()))?
@@ -101,7 +101,7 @@ impl PolicyWatch<'_> {
 
     fn config_file(
         &self,
-        judge: &mut Judge,
+        judge: &Judge,
         path: &[u8],
         may: bool,
         found: &mut Vec<Found>,
@@ -155,7 +155,7 @@ impl PolicyWatch<'_> {
 
     /// What the change does to the files that are there: by the rules of the trusted reference beside those of
     /// the new tip, whichever `.sops.yaml` they are in.
-    fn effects(&self, judge: &mut Judge, config: &[u8]) -> Result<Vec<(bool, String)>, GitError> {
+    fn effects(&self, judge: &Judge, config: &[u8]) -> Result<Vec<(bool, String)>, GitError> {
         let folder = &config[..config.len() - FILE_NAME.len()];
         let trusted = TreeSnapshot::new(self.repository, self.trusted.unwrap_or(self.before));
         let tip = TreeSnapshot::new(self.repository, self.tip);

@@ -61,13 +61,13 @@ impl<'c> Ruling<'c> {
         self
     }
 
-    /// Weighs the findings of a snapshot. `elders` are what was there before; `changed` the paths at hand.
+    /// Weighs the findings of a snapshot. `elders` are what was there before; `changed` gives the paths at hand.
     pub fn apply<S: Snapshot, E: Snapshot>(
         &self,
-        judge: &mut Judge,
+        judge: &Judge,
         snapshot: &S,
         elders: &[E],
-        changed: &[Vec<u8>],
+        changed: impl FnOnce() -> Vec<Vec<u8>>,
         verdict: &mut Verdict,
     ) {
         self.weigh(verdict);

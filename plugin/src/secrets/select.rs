@@ -154,7 +154,7 @@ fn within(given: &Path, top: &Path) -> bool {
 fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
     let Some(top) = top else { return Vec::new() };
     let index = Repository::open_at(top).and_then(|repository| repository.index()).unwrap_or_default();
-    let paths = index.iter().map(|entry| top.join(OsStr::from_bytes(&entry.path)));
+    let paths = index.entries.iter().map(|entry| top.join(OsStr::from_bytes(&entry.path)));
     paths
         .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
         .filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()))
