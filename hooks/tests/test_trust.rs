@@ -180,7 +180,10 @@ fn rules_that_are_gone_or_renamed_leave_nobody() {
     remote: commit 2989aaeac2 on refs/heads/main
     remote:   .sops.yaml
     remote:     no rule is left for vault/empty.yaml [KBY026]
-    remote:     warning: the rules are gone (sops does not read .sops.yml) [KBY025]
+    remote:   .sops.yml
+    remote:     warning: 1:1 sops reads `.sops.yaml` only, not this name [KBY017]
+    remote:   .sops.yaml
+    remote:     warning: the rules are gone [KBY025]
     remote:
     remote: hint: Keep one of the recipients, encrypt the files for both, and take
     remote: hint: the old one out afterwards:

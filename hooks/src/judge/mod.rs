@@ -240,7 +240,7 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
         if let Policy::Unusable { config, reason } = &*governing.own {
             // What would pass under any rules is good whatever these say.
             let strictest = Rules::strictest(path).map(|rules| look(Some(&rules))).transpose()?;
-            if strictest.is_none_or(|seen| union::asks_more(&seen, &all)) {
+            if strictest.is_none_or(|seen| union::would_not_pass(&seen, &all)) {
                 self.verdict.add_ungoverned(&file.path, config, reason);
             }
         }
@@ -284,5 +284,8 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
 
 /// Whether rules may decide about a file: not about rules themselves, nor about prose and program text.
 fn is_governable(path: &[u8]) -> bool {
-    !matches!(check::path_class(path, None).kind, PathKind::SopsConfig | PathKind::Inert)
+    !matches!(
+        check::path_class(path, None).kind,
+        PathKind::SopsConfig | PathKind::Misnamed | PathKind::Modules | PathKind::Inert
+    )
 }

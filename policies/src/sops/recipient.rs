@@ -76,6 +76,40 @@ impl Recipient {
         }
     }
 
+    /// Whether both name the same key: a rule may name it by less than the file does, which has the version of an
+    /// Azure key, or the whole fingerprint of an OpenPGP key.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self.identity(), other.identity()) {
+            (
+                Self::AzureKeyVault { vault, name, version },
+                Self::AzureKeyVault { vault: other_vault, name: other_name, version: other_version },
+            ) => {
+                let versions = version == other_version || version.is_empty() || other_version.is_empty();
+                vault == other_vault && name == other_name && versions
+            }
+            (Self::Pgp(one), Self::Pgp(other)) => {
+                let long = one.len() >= 16 && other.len() >= 16;
+                one == other || (long && (one.ends_with(&other) || other.ends_with(&one)))
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    /// The recipient as it may be shown: what only stands in the place of a public key is no part of a message.
+    #[must_use]
+    pub fn nameable(&self) -> String {
+        let well_formed = match self {
+            Self::Age(age) => age.starts_with("age1") && age_recipient_problem(age).is_none(),
+            Self::Pgp(fingerprint) => fingerprint.chars().all(|c| c.is_ascii_hexdigit()),
+            _ => true,
+        };
+        match self {
+            _ if well_formed => self.to_string(),
+            Self::Age(age) if age.starts_with("ssh-") => "an ssh key".to_owned(),
+            other => format!("a recipient ({})", other.kind()),
+        }
+    }
+
     /// Reads `arn` or `arn+role`, as sops accepts it in lists of KMS keys.
     pub fn from_kms_arn(text: &str, profile: Option<&str>) -> Self {
         let text = text.trim();
