@@ -4,7 +4,7 @@ use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
 use crate::files::Version;
 use crate::keys::{KeyArgs, KeyRing};
-use crate::secrets::{Candidate, Configs, choose, file_failure, open, read, shown, top_around};
+use crate::secrets::{Candidate, Configs, Sought, choose, file_failure, open, read, shown, top_around};
 use clap::Args;
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
 use kubiya_policies::sops::file::Deviation;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut C
     let top = top_around(&args.paths);
     let configs = Configs::new(args.files.config.clone(), top.clone());
     let keys = args.decrypt.then(|| gathered(&args.keys, connection)).transpose()?;
-    let chosen = choose(&args.paths, top.as_deref(), &configs)?;
+    let chosen = choose(&args.paths, Sought::Secrets, top.as_deref(), &configs)?;
     let work = |candidate: &Candidate| one(candidate, args, &configs, keys.as_ref());
     let checked = chosen.candidates.par_iter().map(work).collect::<Vec<_>>();
     configs.warnings().iter().for_each(|warning| console.warn(warning));
@@ -115,7 +115,7 @@ fn problems(
         return Ok(match secret.metadata() {
             // Encrypted without a rule: nothing to compare with.
             Some(_) => Vec::new(),
-            None if candidate.plain => {
+            None if candidate.is_plain(version.bytes(), configs) => {
                 vec![format!("{name}: holds a plaintext secret, and no creation rule is for it")]
             }
             None => Vec::new(),
@@ -123,7 +123,8 @@ fn problems(
     };
     if secret.metadata().is_none() && !secret.covers_any(&recipe) {
         let what = "holds a plaintext secret, and its creation rule encrypts nothing of it";
-        return Ok(if candidate.plain { vec![format!("{name}: {what}")] } else { Vec::new() });
+        let plain = candidate.is_plain(version.bytes(), configs);
+        return Ok(if plain { vec![format!("{name}: {what}")] } else { Vec::new() });
     }
     let mut problems = secret
         .deviations(&recipe)

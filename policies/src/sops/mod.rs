@@ -18,6 +18,7 @@ pub mod keys;
 pub mod mac;
 pub mod merge;
 pub mod metadata;
+mod parallel;
 pub mod plain;
 pub mod problem;
 #[cfg(test)]

@@ -48,9 +48,25 @@ impl std::fmt::Debug for EncryptedValue {
 /// As it stands in a file.
 impl std::fmt::Display for EncryptedValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let b64 = |bytes: &[u8]| STANDARD.encode(bytes);
-        let (data, iv, tag) = (b64(&self.data), b64(&self.iv), b64(&self.tag));
-        write!(f, "ENC[AES256_GCM,data:{data},iv:{iv},tag:{tag},type:{}]", self.kind.name())
+        f.write_str(&self.text())
+    }
+}
+
+impl EncryptedValue {
+    /// As it stands in a file.
+    pub fn text(&self) -> String {
+        // What is written around the parts, and the nonce and tag in base64, are 111 characters at most.
+        let mut text = String::with_capacity(self.data.len().div_ceil(3) * 4 + 128);
+        text.push_str("ENC[AES256_GCM,data:");
+        STANDARD.encode_string(&self.data, &mut text);
+        text.push_str(",iv:");
+        STANDARD.encode_string(self.iv, &mut text);
+        text.push_str(",tag:");
+        STANDARD.encode_string(self.tag, &mut text);
+        text.push_str(",type:");
+        text.push_str(self.kind.name());
+        text.push(']');
+        text
     }
 }
 
@@ -127,8 +143,8 @@ pub fn parse_any(text: &str) -> Result<EncryptedValue, Malformed> {
         return Err(Malformed::Form);
     }
     let data = decode("data", data)?;
-    let iv = decode("iv", iv)?.try_into().map_err(|_| Malformed::IvLength)?;
-    let tag = decode("tag", tag)?.try_into().map_err(|_| Malformed::TagLength)?;
+    let iv = decode_exactly("iv", iv, Malformed::IvLength)?;
+    let tag = decode_exactly("tag", tag, Malformed::TagLength)?;
     let kind = match kind {
         "str" => ValueType::Str,
         "int" => ValueType::Int,
@@ -144,6 +160,20 @@ pub fn parse_any(text: &str) -> Result<EncryptedValue, Malformed> {
 
 fn decode(name: &'static str, text: &str) -> Result<Vec<u8>, Malformed> {
     STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty()).ok_or(Malformed::Base64(name))
+}
+
+/// Decodes what has to be of one length.
+fn decode_exactly<const LENGTH: usize>(
+    name: &'static str,
+    text: &str,
+    wrong: Malformed,
+) -> Result<[u8; LENGTH], Malformed> {
+    let mut bytes = [0; LENGTH];
+    match STANDARD.decode_slice(text, &mut bytes) {
+        Ok(length) if length == LENGTH => Ok(bytes),
+        // What does not fit is taken apart again, to tell what is wrong with it.
+        _ => decode(name, text)?.try_into().map_err(|_| wrong),
+    }
 }
 
 impl EncryptedValue {

@@ -104,10 +104,13 @@ pub(crate) fn shown_keys(keys: &[&str]) -> String {
     shown
 }
 
-fn show_key(f: &mut dyn std::fmt::Write, key: &str, dot: bool) -> std::fmt::Result {
-    let plain = |c: char| c.is_alphanumeric() || "_-/".contains(c);
+fn show_key(f: &mut impl std::fmt::Write, key: &str, dot: bool) -> std::fmt::Result {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/');
     if !key.is_empty() && key.chars().count() <= 80 && key.chars().all(plain) {
-        return write!(f, "{}{key}", if dot { "." } else { "" });
+        if dot {
+            f.write_char('.')?;
+        }
+        return f.write_str(key);
     }
     // A key can be anything: control characters are escaped, what is long is cut.
     let short = key.chars().take(80).collect::<String>();

@@ -94,7 +94,7 @@ fn pieces(mut edits: Vec<Edit>) -> Vec<Piece> {
         let start = clear + (edit.range.start.saturating_sub(sealed));
         let lines = edit.text.contains(&b'\n');
         (sealed, clear) = (edit.range.end, start + edit.text.len());
-        pieces.push(Piece { sealed: edit.range, clear: start..clear, lines });
+        pieces.push(Piece { sealed: edit.range.clone(), clear: start..clear, lines });
     }
     pieces
 }
