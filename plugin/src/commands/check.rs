@@ -104,7 +104,7 @@ fn problems(
     keys: Option<&KeyRing>,
 ) -> Result<Vec<String>, Failure> {
     let path = &candidate.path;
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.clone()).map_err(|error| file_failure(path, &error))?;
     let governed = configs.governing(path)?;
     let secret = read(path, version.bytes(), args.files.format(), governed.as_deref())?;
     let rule = governed.as_ref().and_then(|governed| {

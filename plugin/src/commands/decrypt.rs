@@ -107,7 +107,7 @@ fn one(
     keys: &dyn Keys,
 ) -> Result<Worked, Failure> {
     let path = &candidate.path;
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.clone()).map_err(|error| file_failure(path, &error))?;
     // Rules are not needed to open a file; one that cannot be used does not stop it.
     let governed = configs.governing(path).ok().flatten();
     let decrypted = {

@@ -108,7 +108,7 @@ fn one(
     dry_run: bool,
 ) -> Result<Worked, Failure> {
     let path = &candidate.path;
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.clone()).map_err(|error| file_failure(path, &error))?;
     let done = encrypt(candidate, version.bytes(), earlier.get(path), configs, keys, options)?;
     let mut worked = Worked { line: Line::of(path, ""), staged: None, notes: vec![] };
     let line = &mut worked.line;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// # Errors
 /// The system gives none.
 pub fn random() -> Result<impl FnMut(&mut [u8]), Failure> {
-    let mut pool = Zeroizing::new([0u8; 4096]);
+    let mut pool = Zeroizing::new([0u8; 1024]);
     fill(&mut *pool)?;
     let mut used = 0;
     Ok(move |buffer: &mut [u8]| {

@@ -159,7 +159,9 @@ impl Chosen {
         // What a kustomization makes a Secret of, or patches one with, is judged in that role.
         let here = files.iter().collect::<BTreeSet<_>>();
         let inside = |path: &PathBuf| here.contains(path) || top.is_some_and(|top| path.starts_with(top));
-        for (path, role) in references.into_iter().filter(|(path, _)| inside(path) && path.is_file()) {
+        let resolved =
+            references.into_iter().filter_map(|(path, role)| Some((path.canonicalize().ok()?, role)));
+        for (path, role) in resolved.filter(|(path, _)| inside(path) && path.is_file()) {
             if let Ok(Look { candidate: Some(candidate), .. }) = look(&path, sought, configs, role) {
                 self.candidates.push(candidate);
             }
@@ -212,7 +214,7 @@ fn look(path: &Path, sought: Sought, configs: &Configs, role: Role) -> Result<Lo
     if path_class(path.as_os_str().as_bytes(), None).kind == PathKind::SopsConfig {
         return Ok(Look::default());
     }
-    let version = match Version::read(path, None) {
+    let version = match Version::found(path.to_owned()) {
         // Nothing that large is encrypted by SOPS; the hook judges it.
         Err(FileError::TooLarge) => return Ok(Look::default()),
         version => version?,

@@ -290,7 +290,9 @@ impl<'t> Reader<'t> {
     }
 
     fn leaf(&mut self, node: NodeRef<'t>, around: Around) -> Leaf {
-        let value = self.plain(node);
+        let resolved = resolved(node);
+        let binary = resolved == Resolved::Binary;
+        let value = self.plain(node, resolved);
         if let Some(what) = self.unreadable(node) {
             self.problem(ProblemKind::Unreadable(what), node);
         }
@@ -312,7 +314,7 @@ impl<'t> Reader<'t> {
             alone: false,
             body_indent: self.body_indent(node, around.indent),
             aliased: self.follow > 0,
-            binary: resolved(node) == Resolved::Binary,
+            binary,
         };
         Leaf { value, site: self.site(Written::Scalar(site)) }
     }
@@ -330,9 +332,9 @@ impl<'t> Reader<'t> {
         written.saturating_sub(filled(node.raw_text().unwrap_or_default()).unwrap_or(0)).max(1)
     }
 
-    fn plain(&mut self, node: NodeRef<'t>) -> Option<Plain> {
+    fn plain(&mut self, node: NodeRef<'t>, resolved: Resolved) -> Option<Plain> {
         let raw = node.raw_text().unwrap_or_default();
-        Some(match resolved(node) {
+        Some(match resolved {
             Resolved::Null => return None,
             Resolved::Bool(bool) => Plain::Bool(bool),
             Resolved::Int(int) => Plain::Int(int),
