@@ -2,7 +2,6 @@
 
 use super::version::Mark;
 use super::{FileError, Version};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -112,7 +111,8 @@ impl Batch {
             let kind = error.kind();
             return all.map(|path| (path, FileError::Write(kind.into()))).collect();
         }
-        let placed = self.staged.into_par_iter().map(|staged| (staged.target.clone(), staged.into_place()));
+        // One after the other: a folder changes one name at a time.
+        let placed = self.staged.into_iter().map(|staged| (staged.target.clone(), staged.into_place()));
         let failed = placed.filter_map(|(target, placed)| Some((target, placed.err()?))).collect();
         // The names are durable once their folders are. A folder that cannot be opened was written to anyway.
         for folder in folders.into_iter().collect::<std::collections::BTreeSet<_>>() {

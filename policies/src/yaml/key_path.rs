@@ -105,8 +105,10 @@ pub(crate) fn shown_keys(keys: &[&str]) -> String {
 }
 
 fn show_key(f: &mut impl std::fmt::Write, key: &str, dot: bool) -> std::fmt::Result {
+    let simple = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/');
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/');
-    if !key.is_empty() && key.chars().count() <= 80 && key.chars().all(plain) {
+    let most_are = (1..=80).contains(&key.len()) && key.as_bytes().iter().all(simple);
+    if most_are || (!key.is_empty() && key.chars().count() <= 80 && key.chars().all(plain)) {
         if dot {
             f.write_char('.')?;
         }

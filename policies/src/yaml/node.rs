@@ -151,6 +151,11 @@ impl<'s> Stream<'s> {
         self.documents.iter().map(|document| (document, NodeRef { stream: self, id: document.root }))
     }
 
+    /// How many nodes it has: keys, values, lists, maps and aliases.
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// What could not be read.
     pub fn errors(&self) -> &[Error] {
         &self.errors

@@ -87,7 +87,7 @@ impl File<'_> {
             cipher: Cipher::new(key),
             layout: self.parsed.layout.as_ref(),
             mac: Mac::new(metadata.mac_only_encrypted),
-            values: Vec::new(),
+            values: Vec::with_capacity(self.stops()),
             problems: Vec::new(),
             plain_parts: Vec::new(),
             closed_comments: 0,
@@ -139,13 +139,16 @@ impl File<'_> {
     pub(super) fn plain_edits(&self, opened: &Opened) -> Result<Vec<Edit>, Vec<Problem>> {
         let layout = self.parsed.layout.as_ref();
         let mut edits: Vec<Edit> = layout.strip();
+        edits.reserve(opened.values.len());
         let mut problems = Vec::new();
-        for value in opened.values.iter().filter(|value| value.sealed.is_some()) {
-            let edit = if value.is_comment {
+        let plain_edits = parallel::map(&opened.values, |value| match value {
+            Value { sealed: None, .. } => Ok(Vec::new()),
+            Value { is_comment: true, .. } => {
                 layout.comment(value.site, value.plain.as_text().unwrap_or_default())
-            } else {
-                layout.open(value.site, &value.plain)
-            };
+            }
+            _ => layout.open(value.site, &value.plain),
+        });
+        for (value, edit) in opened.values.iter().zip(plain_edits) {
             match edit {
                 Ok(edit) => edits.extend(edit),
                 Err(problem) => problems.push(problem.key(value.key_path.clone())),
@@ -198,7 +201,7 @@ impl File<'_> {
 impl File<'_> {
     /// All leaves in the order of a walk.
     pub(super) fn leaves(&self, selector: &Selector) -> Vec<Leaf<'_>> {
-        let mut leaves = Vec::new();
+        let mut leaves = Vec::with_capacity(self.stops());
         for document in &self.parsed.documents {
             walk(document, selector, &mut |visit| {
                 if let Stop::Leaf(plain, _) = visit.stop {
@@ -272,7 +275,7 @@ enum Found<'t> {
 impl Opening<'_> {
     /// Opens a document: a large one's values on all cores.
     fn document(&mut self, document: &Branch, selector: &Selector) {
-        let mut found = Vec::new();
+        let mut found = Vec::with_capacity(document.count().stops());
         walk(document, selector, &mut |visit| {
             let what = match visit.stop {
                 Stop::Leaf(plain, site) => {

@@ -121,8 +121,8 @@ impl File<'_> {
             places,
             leaves: 0,
             random,
-            edits: Vec::new(),
-            closing: Vec::new(),
+            edits: Vec::with_capacity(values.len()),
+            closing: Vec::with_capacity(values.len()),
             problems: Vec::new(),
             sealed: Sealed { bytes: vec![], newly: vec![], released: vec![], kept: 0 },
         };
@@ -141,7 +141,7 @@ impl File<'_> {
             return Ok(self.open(&before.key)?.values);
         }
         let layout = self.parsed.layout.as_ref();
-        let (mut values, mut orphans) = (Vec::new(), Vec::new());
+        let (mut values, mut orphans) = (Vec::with_capacity(self.stops()), Vec::new());
         for document in &self.parsed.documents {
             walk(document, &sealing.recipe.selector_for(self.format), &mut |visit| {
                 let (plain, site, is_comment) = match visit.stop {
@@ -236,6 +236,9 @@ struct Places {
 
 impl Places {
     fn of(file: &File<'_>, selector: &Selector) -> Self {
+        if file.parsed.documents.iter().all(|document| document.count().comments == 0) {
+            return Self::default();
+        }
         let mut comments = Vec::new();
         let mut leaves = Vec::new();
         for document in &file.parsed.documents {
@@ -246,9 +249,6 @@ impl Places {
                     comments.push((offset, comment.site, (visit.aad(), visit.covered)));
                 }
             });
-        }
-        if comments.is_empty() {
-            return Self::default();
         }
         comments.sort_by_key(|(offset, ..)| *offset);
         let sites = comments.iter().map(|(_, site, _)| *site).collect::<Vec<_>>();

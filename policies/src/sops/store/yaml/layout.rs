@@ -88,7 +88,7 @@ impl YamlLayout<'_> {
 
     /// A tag that says another type than text cannot stay before an encrypted value, nor any before others.
     fn tag_edit(&self, site: &ScalarSite, text: bool) -> Option<Edit> {
-        let (range, keeps) = site.tag.as_ref()?;
+        let (range, keeps) = site.tag.as_deref()?;
         (!(*keeps && text)).then(|| self.edit(range.clone(), ""))
     }
 
@@ -179,7 +179,7 @@ impl YamlLayout<'_> {
         let text = self.text();
         let open = |site: &&Written| matches!(site, Written::Scalar(s) if s.range.end == text.len());
         let Some(Written::Scalar(site)) = self.sites.iter().rev().find(open) else { return None };
-        let range = site.header.clone().filter(|_| !text.ends_with('\n'))?;
+        let range = site.header.as_deref().filter(|_| !text.ends_with('\n'))?.clone();
         let header = &text[range.clone()];
         if header.contains('-') {
             return None;
@@ -351,7 +351,7 @@ impl Layout for YamlLayout<'_> {
             edits.push(edit);
             return Ok(edits);
         }
-        let tagged = is_text && site.tag.as_ref().is_some_and(|(_, keeps)| *keeps);
+        let tagged = is_text && site.tag.as_ref().is_some_and(|tag| tag.1);
         edits.push(self.edit(site.range.clone(), scalar::inline(plain, site.style, site.flow, tagged)));
         Ok(edits)
     }

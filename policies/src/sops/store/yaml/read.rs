@@ -28,8 +28,9 @@ pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Proble
     let mut reader = Reader {
         text,
         lost: lost(&comments, &notes),
+        // Every second node is a key, in most files.
+        sites: Vec::with_capacity(stream.size() / 2 + comments.len()),
         comments,
-        sites: Vec::new(),
         path: Vec::new(),
         aliased: HashSet::new(),
         follow: 0,
@@ -301,12 +302,12 @@ impl<'t> Reader<'t> {
             let blanks = self.text[range.end..].bytes().take_while(|byte| *byte == b' ').count();
             let keeps =
                 !matches!(tag.core(), Some("int" | "float" | "bool" | "null" | "timestamp" | "binary"));
-            Some((range.start..range.end + blanks, keeps))
+            Some(Box::new((range.start..range.end + blanks, keeps)))
         });
         let site = ScalarSite {
             range: node.range(),
             style: node.style().unwrap_or(Style::Plain),
-            header: node.block_header(),
+            header: node.block_header().map(Box::new),
             flow: around.flow,
             tag,
             indent: around.indent,
