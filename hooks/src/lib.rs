@@ -10,6 +10,7 @@ pub mod git;
 pub mod judge;
 pub mod push;
 pub mod report;
+mod spread;
 pub mod work_tree;
 
 use cli::{Cli, Command, Parsed};

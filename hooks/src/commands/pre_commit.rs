@@ -1,8 +1,8 @@
 //! `pre-commit`: the hook of a clone. Refuses a commit before it is made.
 
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::git::{EntryKind, GitError, IndexEntry, IndexSnapshot, Repository, TreeSnapshot};
-use crate::judge::{Entry, File, Judge, Snapshot as _, Verdict};
+use crate::git::{GitError, IndexEntry, IndexSnapshot, Repository, staged};
+use crate::judge::{Entry, File, Judge, Verdict};
 use crate::report::text::{Text, summary};
 use clap::Args;
 use kubiya_policies::finding::Severity;
@@ -49,28 +49,13 @@ pub(crate) fn run(_args: &PreCommitArgs, console: &mut Console) -> Outcome {
 
 fn judge() -> Result<(Verdict, usize), GitError> {
     let repository = Repository::open_from_env()?;
-    let entries = repository.index()?;
-    let files = changed(&repository, &entries)?;
+    let index = repository.index()?;
+    let file = |staged: IndexEntry| {
+        let entry = Entry { kind: staged.kind, id: Some(staged.id) };
+        File { path: staged.path, entry }
+    };
+    let files: Vec<_> = staged(&repository, &index)?.into_iter().map(file).collect();
     let count = files.len();
-    let snapshot = IndexSnapshot::new(&repository, &entries);
+    let snapshot = IndexSnapshot::new(&repository, &index.entries);
     Ok((Judge::new().judge(&snapshot, files), count))
-}
-
-/// What differs from HEAD and from everything that is being merged into it. Without HEAD, all is new.
-fn changed(repository: &Repository, entries: &[IndexEntry]) -> Result<Vec<File>, GitError> {
-    let mut parents = Vec::new();
-    for id in repository.head()?.into_iter().chain(repository.merge_heads()) {
-        let commit = repository.commit(id)?.ok_or(GitError::Missing(id))?;
-        parents.push(TreeSnapshot::new(repository, commit.tree));
-    }
-    let mut files = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.staged && entry.kind != EntryKind::Gitlink) {
-        let now = Entry { kind: entry.kind, id: Some(entry.id) };
-        // A parent that cannot be read exempts nothing.
-        let was = |parent: &TreeSnapshot<'_>| parent.entry(&entry.path).is_ok_and(|was| was == Some(now));
-        if !parents.iter().any(was) {
-            files.push(File { path: entry.path.clone(), entry: now });
-        }
-    }
-    Ok(files)
 }

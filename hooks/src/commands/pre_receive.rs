@@ -27,8 +27,8 @@ pub(crate) fn run(_args: &PreReceiveArgs, console: &mut Console) -> Outcome {
     if updates.iter().all(|update| update.new.is_none()) {
         return Ok(0);
     }
-    let verdict = Repository::open_from_env()
-        .and_then(|repository| judge_push(&repository, &mut Judge::new(), &updates));
+    let verdict =
+        Repository::open_from_env().and_then(|repository| judge_push(&repository, &Judge::new(), &updates));
     let verdict = match verdict {
         Ok(verdict) => verdict,
         Err(error) => return Ok(refuse(console, Kind::Unverified, &error.to_string())),

@@ -87,7 +87,7 @@ impl From<SelectionError> for Failure {
 }
 
 fn judge(selections: Vec<Selection>) -> (Verdict, usize) {
-    let mut judge = Judge::new();
+    let judge = Judge::new();
     let mut all = Verdict::default();
     let mut count = 0;
     let here = std::env::current_dir().unwrap_or_default();

@@ -27,13 +27,15 @@ pub struct Candidate {
     /// It holds something that must be encrypted and is not. `None` where that was not looked at, because the
     /// file was named; see [`Candidate::is_plain`].
     pub plain: Option<bool>,
+    /// What a kustomization makes of it.
+    pub role: Role,
 }
 
 impl Candidate {
     /// Whether it holds something that must be encrypted and is not. `bytes` are what is in it.
     #[must_use]
     pub fn is_plain(&self, bytes: &[u8], configs: &Configs) -> bool {
-        self.plain.unwrap_or_else(|| judged(&self.path, bytes, configs, Role::File).plain)
+        self.plain.unwrap_or_else(|| judged(&self.path, bytes, configs, self.role).plain)
     }
 }
 
@@ -119,7 +121,8 @@ pub fn choose(
     chosen.candidates.dedup_by(|a, b| {
         a.path == b.path && {
             b.named |= a.named;
-            b.plain = b.plain.or(a.plain);
+            b.plain = [b.plain, a.plain].into_iter().flatten().reduce(|one, other| one || other);
+            b.role = b.role.max(a.role);
             true
         }
     });
@@ -132,7 +135,13 @@ impl Chosen {
         match Version::read(given, top.filter(|top| within(given, top))) {
             Ok(version) => {
                 let encrypted = may_be_encrypted(version.bytes());
-                self.candidates.push(Candidate { path: resolved, named: true, encrypted, plain: None });
+                self.candidates.push(Candidate {
+                    path: resolved,
+                    named: true,
+                    encrypted,
+                    plain: None,
+                    role: Role::File,
+                });
             }
             Err(error) => self.failures.push(file_failure(given, &error)),
         }
@@ -178,19 +187,24 @@ fn within(given: &Path, top: &Path) -> bool {
 fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
     let Some(top) = top else { return Vec::new() };
     let index = Repository::open_at(top).and_then(|repository| repository.index()).unwrap_or_default();
-    let paths = index.iter().map(|entry| top.join(OsStr::from_bytes(&entry.path)));
+    let paths = index.entries.iter().map(|entry| top.join(OsStr::from_bytes(&entry.path)));
     paths
         .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
         .filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()))
         .collect()
 }
 
-/// All files below folders, without what Git ignores and Git's own.
-fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
+/// All files below folders, without what Git ignores, Git's own, and other repositories in them: a submodule
+/// has its own rules, keys and history.
+#[must_use]
+pub fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in folders {
         let mut walk = ignore::WalkBuilder::new(folder);
-        walk.hidden(false).ignore(false).filter_entry(|entry| entry.file_name() != ".git");
+        walk.hidden(false).ignore(false).filter_entry(|entry| {
+            let other_repository = entry.depth() > 0 && entry.path().join(".git").exists();
+            entry.file_name() != ".git" && !other_repository
+        });
         let found = walk.build().filter_map(Result::ok);
         files.extend(
             found
@@ -229,6 +243,7 @@ fn look(path: &Path, sought: Sought, configs: &Configs, role: Role) -> Result<Lo
         named: false,
         encrypted,
         plain: Some(judged.plain),
+        role,
     });
     Ok(Look { candidate, references: judged.references })
 }

@@ -11,8 +11,10 @@ mod locked;
 mod plugin_links;
 mod readme;
 mod repository;
+mod rotate_key;
 mod sandbox;
 mod secrets;
+mod selection;
 mod set;
 mod unreachable;
 

@@ -15,6 +15,10 @@ pub enum PathKind {
     Chart,
     /// A `.sops.yaml`.
     SopsConfig,
+    /// A `.sops.yml`, which sops does not read.
+    Misnamed,
+    /// Git's list of submodules.
+    Modules,
     /// Documentation, source code, and Git's own files, which nobody encrypts: neither rules nor names make
     /// them something that must be encrypted.
     Inert,
@@ -34,6 +38,8 @@ pub struct PathClass {
     pub claimed: bool,
     /// The creation rule that is for the path, by number, unless it is a catch-all.
     pub rule: Option<usize>,
+    /// The creation rule that is for the path, by number, catch-alls included: what an encrypted file is held to.
+    pub recipe: Option<usize>,
 }
 
 const TEMPLATES: [&str; 9] =
@@ -69,6 +75,10 @@ pub fn path_class(path: &[u8], rules: Option<&Rules>) -> PathClass {
         || (COPIES.contains(&last) && extensions.iter().any(|extension| is_yaml(extension)));
     let kind = if name == FILE_NAME.as_bytes() {
         PathKind::SopsConfig
+    } else if name == b".sops.yml" {
+        PathKind::Misnamed
+    } else if name == b".gitmodules" {
+        PathKind::Modules
     } else if is_kustomization_name(name) {
         PathKind::Kustomization(folder.to_owned())
     } else if matches!(lower.as_str(), "chart.yaml" | "chart.yml" | "chart.lock") {
@@ -84,16 +94,18 @@ pub fn path_class(path: &[u8], rules: Option<&Rules>) -> PathClass {
     };
     let governable = kind == PathKind::Plain;
     // A template of an encrypted file is not encrypted.
-    let claimed =
-        governable && (lower.contains(".sops.") || lower.contains(".enc.")) && !TEMPLATES.contains(&last);
-    let rule =
-        rules.and_then(|rules| rules.for_path(path)).filter(|(_, rule)| governable && !rule.is_catch_all());
+    // `.sops.pub.asc` and the like at the start of a name belong to sops itself.
+    let says = |part: &str| lower.find(part).is_some_and(|at| at > 0);
+    let claimed = governable && (says(".sops.") || says(".enc.")) && !TEMPLATES.contains(&last);
+    let matching = rules.and_then(|rules| rules.for_path(path)).filter(|_| governable);
+    let rule = matching.filter(|(_, rule)| !rule.is_catch_all());
     PathClass {
         format: Format::of_path(name),
         yaml_like,
         kind,
         claimed,
         rule: rule.map(|(number, _)| number),
+        recipe: matching.map(|(number, _)| number),
     }
 }
 
@@ -101,5 +113,18 @@ impl PathClass {
     /// Whether something about the path may ask for encryption.
     pub(super) fn governed(&self) -> bool {
         self.claimed || self.rule.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_claims_encryption_behind_its_first_letter() {
+        let claimed = |path: &str| path_class(path.as_bytes(), None).claimed;
+        assert!(claimed("a/db.sops.yaml") && claimed("values.enc.yaml") && claimed("cert.SOPS.pem"));
+        assert!(!claimed("a/.sops.pub.asc") && !claimed(".sops.prod.yaml") && !claimed("a.sops/db.yaml"));
+        assert!(!claimed("db.sops.yaml.j2") && !claimed("sops.yaml"));
     }
 }
