@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bstr::ByteSlice as _;
 
 /// The type of the plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,15 +59,24 @@ impl EncryptedValue {
         // What is written around the parts, and the nonce and tag in base64, are 111 characters at most.
         let mut text = String::with_capacity(self.data.len().div_ceil(3) * 4 + 128);
         text.push_str("ENC[AES256_GCM,data:");
-        STANDARD.encode_string(&self.data, &mut text);
+        push_base64(&self.data, &mut text);
         text.push_str(",iv:");
-        STANDARD.encode_string(self.iv, &mut text);
+        push_base64(&self.iv, &mut text);
         text.push_str(",tag:");
-        STANDARD.encode_string(self.tag, &mut text);
+        push_base64(&self.tag, &mut text);
         text.push_str(",type:");
         text.push_str(self.kind.name());
         text.push(']');
         text
+    }
+}
+
+/// Adds bytes in base64: short ones without the buffers that long ones are worth.
+fn push_base64(bytes: &[u8], text: &mut String) {
+    let mut short = [0; 64];
+    match STANDARD.encode_slice(bytes, &mut short).map(|length| std::str::from_utf8(&short[..length])) {
+        Ok(Ok(encoded)) => text.push_str(encoded),
+        _ => STANDARD.encode_string(bytes, text),
     }
 }
 
@@ -134,14 +144,17 @@ pub fn parse(text: &str) -> Result<EncryptedValue, Malformed> {
 pub fn parse_any(text: &str) -> Result<EncryptedValue, Malformed> {
     let inner =
         text.trim_end_matches(['\n', '\r']).strip_prefix("ENC[AES256_GCM,").and_then(|s| s.strip_suffix(']'));
-    let mut parts = inner.ok_or(Malformed::Form)?.split(',');
+    let mut rest = inner.ok_or(Malformed::Form)?;
     let mut part = |name: &str| {
-        parts.next().and_then(|p| p.strip_prefix(name)?.strip_prefix(':')).ok_or(Malformed::Form)
+        let value = rest.strip_prefix(name)?.strip_prefix(':')?;
+        let end = value.as_bytes().find_byte(b',').unwrap_or(value.len());
+        rest = value.get(end + 1..).unwrap_or_default();
+        Some((&value[..end], end == value.len()))
     };
-    let (data, iv, tag, kind) = (part("data")?, part("iv")?, part("tag")?, part("type")?);
-    if parts.next().is_some() {
+    let parts = (part("data"), part("iv"), part("tag"), part("type"));
+    let (Some((data, false)), Some((iv, false)), Some((tag, false)), Some((kind, true))) = parts else {
         return Err(Malformed::Form);
-    }
+    };
     let data = decode("data", data)?;
     let iv = decode_exactly("iv", iv, Malformed::IvLength)?;
     let tag = decode_exactly("tag", tag, Malformed::TagLength)?;

@@ -498,10 +498,9 @@ impl From<Comment> for Element {
 
 /// What a scalar is to sops: the tag `!` says nothing there.
 fn resolved(node: NodeRef<'_>) -> Resolved {
-    match (node.tag(), node.style(), node.raw_text()) {
-        (Some(tag), Some(style), Some(text)) if tag.name == "!" => resolve(None, style, text),
-        _ => node.resolved(),
-    }
+    let (Some(style), Some(text)) = (node.style(), node.raw_text()) else { return Resolved::Str };
+    let tag = node.tag().map(|tag| tag.name.as_str()).filter(|name| *name != "!");
+    resolve(tag, style, text)
 }
 
 /// Whether a text in double quotes has an escape from `\ud800` to `\udfff`.
