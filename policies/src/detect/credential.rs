@@ -92,7 +92,7 @@ pub fn is_credential(key: &str, value: &str, strictness: Strictness) -> bool {
         return false;
     }
     match (name, strictness) {
-        (Named::Perhaps, _) => is_machine_made(value),
+        (Named::Perhaps, _) => is_machine_made(value) && !is_name_in_a_program(value),
         (_, Strictness::Applied) => true,
         _ if is_placeholder_with_value(value) => true,
         (_, Strictness::Anywhere) => {
@@ -117,11 +117,22 @@ pub fn is_value(value: &str) -> bool {
         && !value.contains("//")
         && value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-#:".contains(c));
     !(variable
+        || is_version(value)
         || one_mark
         || call
         || path
         || WORDS.contains(&lower.as_str())
         || REFERENCES.iter().any(|start| lower.starts_with(&start.to_ascii_lowercase())))
+}
+
+/// `1.2.3`, `^3.3.2`, `>=1.0`: what is asked of a package that is named like a credential.
+fn is_version(value: &str) -> bool {
+    let number = value.trim_start_matches(['^', '~', '>', '=', '<', 'v']);
+    let mut parts = number.split('.').peekable();
+    let first = parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    first
+        && parts.peek().is_some()
+        && parts.next().is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn is_placeholder_with_value(value: &str) -> bool {
@@ -268,6 +279,8 @@ mod tests {
             ("existingSecret", "grafana-admin-2"),
             ("password", "$DB_PASSWORD"),
             ("token", "env:TOKEN"),
+            ("auth-token", "^3.3.2"),
+            ("secretKey", "MY_K8S_SECRET_KEY"),
         ] {
             assert!(!is_credential(key, value, Strictness::Applied), "{key}: {value}");
         }

@@ -1,5 +1,6 @@
 //! Whether an encrypted file is as its rule says: without a key.
 
+use super::kubernetes::is_header;
 use super::{File, Recipe};
 use crate::finding::Severity;
 use crate::sops::metadata::{Incomplete, Metadata};
@@ -35,7 +36,7 @@ pub enum Deviation {
     Selector(String),
     /// Encrypted values are all that is authenticated, and the rule wants the others to be, too.
     MacOnlyEncrypted,
-    /// The file is encrypted more strongly than its rule asks; in which way.
+    /// The file is encrypted otherwise than its rule asks, and as strongly or more; in which way.
     Stronger(&'static str),
 }
 
@@ -80,7 +81,7 @@ impl std::fmt::Display for Deviation {
             Self::MacOnlyEncrypted => f.write_str(
                 "`mac_only_encrypted`: its plain values are not authenticated, and the rule wants them to be",
             ),
-            Self::Stronger(what) => write!(f, "it is encrypted more strongly than its rule asks: {what}"),
+            Self::Stronger(what) => f.write_str(what),
         }
     }
 }
@@ -111,12 +112,15 @@ impl File<'_> {
         let (covered, wanted) = (self.coverage(&selector), self.coverage(&asked));
         let all = wanted.iter().zip(&covered).all(|(wanted, covered)| *covered || !wanted);
         Some(match all {
-            true => Deviation::Stronger("its selector covers at least as much"),
+            true => {
+                Deviation::Stronger("its selector is not its rule's, and covers all that the rule's does")
+            }
             false => Deviation::Selector(format!("{}: {}", selector.name(), selector.pattern())),
         })
     }
 
-    /// For every value and comment that is not empty, whether the selector covers it.
+    /// For every value and comment that is not empty, whether the selector covers it. What has to stay readable in
+    /// a Kubernetes object does not count.
     fn coverage(&self, selector: &Selector) -> Vec<bool> {
         let mut coverage = Vec::new();
         for document in &self.parsed.documents {
@@ -125,18 +129,19 @@ impl File<'_> {
                     Stop::Leaf(plain, _) => plain.is_empty(),
                     Stop::Comment(comment) => comment.text.trim().is_empty(),
                 };
-                coverage.push(visit.covered && !empty);
+                coverage.push(visit.covered && !empty && !is_header(document, visit.path));
             });
         }
         coverage
     }
 
-    /// Values and comments that the recipe's selector covers and that are not encrypted.
+    /// Values and comments that the recipe's selector covers and that are not encrypted. What has to stay readable
+    /// in a Kubernetes object is not among them.
     pub fn uncovered_values(&self, recipe: &Recipe) -> Vec<Covered> {
         let mut found = Vec::new();
         for (document, branch) in (0u32..).zip(&self.parsed.documents) {
             walk(branch, &recipe.selector_for(self.format), &mut |visit| {
-                if !visit.covered {
+                if !visit.covered || is_header(branch, visit.path) {
                     return;
                 }
                 let (kind, site) = match visit.stop {
@@ -226,7 +231,8 @@ pub fn of_metadata(metadata: &Metadata, recipe: &Recipe) -> Vec<Deviation> {
     }
     match (metadata.mac_only_encrypted, recipe.mac_only_encrypted) {
         (true, false) => found.push(Deviation::MacOnlyEncrypted),
-        (false, true) => found.push(Deviation::Stronger("its plain values are authenticated, too")),
+        (false, true) => found
+            .push(Deviation::Stronger("its plain values are authenticated, which its rule does not ask for")),
         _ => {}
     }
     found

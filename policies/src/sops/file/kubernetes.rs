@@ -13,8 +13,7 @@ impl File<'_> {
         for document in self.parsed.documents.iter().filter(|document| is_object(document)) {
             walk(document, &selector, &mut |visit| {
                 let (Stop::Leaf(plain, site), Some(top)) = (visit.stop, visit.path.first()) else { return };
-                let header = matches!(*top, "apiVersion" | "kind" | "metadata");
-                if header && visit.covered && !plain.is_empty() && hidden.is_none() {
+                if HEADER.contains(top) && visit.covered && !plain.is_empty() && hidden.is_none() {
                     let key = visit.key_path();
                     let span = self.parsed.layout.span(site);
                     hidden = Some(Problem::at(ProblemKind::HiddenHeader, span).key(key));
@@ -23,6 +22,14 @@ impl File<'_> {
         }
         hidden
     }
+}
+
+/// What an API server has to read of an object.
+const HEADER: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// Whether a path leads to what has to stay readable in a Kubernetes object, whatever a selector covers.
+pub(super) fn is_header(document: &Branch, path: &[&str]) -> bool {
+    path.first().is_some_and(|top| HEADER.contains(top)) && is_object(document)
 }
 
 fn is_object(document: &Branch) -> bool {
