@@ -1,12 +1,22 @@
 //! A push: everything that it brings or makes reachable is judged before a ref moves.
 
-use crate::git::{
-    self, GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced,
-};
-use crate::judge::{Entry, File, Found, Judge, Unverified, Verdict};
-use bstr::ByteSlice as _;
+mod elders;
+mod lot;
+mod terms;
+mod weighing;
+
+pub use terms::{PushError, Terms};
+
+use crate::edge::Kind as Refusal;
+use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced};
+use crate::judge::{Found, Judge, Unverified, Verdict, refusal};
+use crate::spread::{Give, spread};
+use crate::trust::{KeyIndex, Ruling, is_for_gitops};
+use elders::Elders;
 use kubiya_policies::finding::Severity;
+use lot::{Content, Judging, Lot, Origin};
 use std::collections::{HashMap, HashSet};
+use weighing::{Brought, Weighing};
 
 /// Through what the content came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +63,11 @@ impl PushVerdict {
     pub fn errors(&self) -> usize {
         self.pushed.iter().filter(|pushed| pushed.found.finding.severity == Severity::Error).count()
     }
+
+    /// For what kind of reason the push is refused; `None` where it is not.
+    pub fn refusal(&self) -> Option<Refusal> {
+        refusal(self.pushed.iter().map(|pushed| &pushed.found), &self.unverified)
+    }
 }
 
 /// Judges a push before its refs are updated. Reads only; deletions cost nothing.
@@ -61,74 +76,102 @@ impl PushVerdict {
 /// Where the push cannot be looked at as a whole: then nobody can say that it is good.
 pub fn judge_push(
     repository: &Repository,
-    judge: &mut Judge,
+    judge: &Judge,
     updates: &[RefUpdate],
-) -> Result<PushVerdict, GitError> {
+    terms: &Terms,
+) -> Result<PushVerdict, PushError> {
     if updates.iter().all(|update| update.new.is_none()) {
         return Ok(PushVerdict::default());
     }
-    let mut push = Push {
+    let mut elders = Elders::of(repository, updates, terms.config.trusted_ref.as_deref())?;
+    let baseline = terms.baseline(repository, elders.trusted)?;
+    let limit = terms.config.limits.new_commits;
+    let mut brought = Brought::default();
+    let judged = spread(&Judging { judge, elders: &elders }, repository, |give| {
+        let listing = Listing { repository, give, seen: HashSet::new(), number: 0 };
+        listing.push(updates, limit, &mut brought)
+    })?;
+    let Brought { tips, commits } = brought;
+    if let Some(limit) = limit.filter(|limit| commits.len() as u64 > *limit) {
+        return Err(PushError::TooMany { commits: commits.len(), limit });
+    }
+    elders.add_boundary(repository, &commits)?;
+    let gitops = || is_for_gitops(repository, &elders.folders(repository, updates));
+    let ruling = Ruling::new(&terms.config, &terms.repository, gitops).with_baseline(baseline);
+    let mut weighing = Weighing {
         repository,
         judge,
-        seen: HashSet::new(),
-        known: HashMap::new(),
-        verdict: PushVerdict::default(),
+        ruling: &ruling,
+        elders: &elders,
+        keys: KeyIndex::new(repository),
+        commits: commits.iter().map(|commit| (commit.id, commit)).collect(),
     };
-    let mut tips = Vec::new();
-    for (number, update) in updates.iter().enumerate() {
-        if let Some(new) = update.new.filter(|new| Some(*new) != update.old) {
-            tips.extend(push.update(number, new)?);
-        }
+    let mut summary = Summary::default();
+    for parts in judged.chunk_by(|a, b| a.origin.number == b.origin.number) {
+        let Some(origin) = parts.first().map(|part| part.origin) else { continue };
+        let mut verdict = Verdict::of_parts(parts.iter().map(|part| part.verdict.clone()));
+        weighing.weigh(origin, &mut verdict)?;
+        summary.add(origin.carrier, origin.update, verdict);
     }
-    for commit in git::new_commits(repository, &tips)? {
-        let is_tip = tips.iter().any(|tip| tip.commit == commit.id);
-        push.commit(&commit, is_tip)?;
+    for tip in tips {
+        let verdict = weighing.authority(tip, updates, &commits, terms)?;
+        let carrier = Carrier::Commit { id: tip.commit, is_tip: true, is_root: false };
+        summary.add(carrier, Some(tip.update), verdict);
     }
-    push.loose()?;
-    Ok(push.verdict)
+    Ok(summary.verdict)
 }
 
-/// The part of a tag that its author wrote: what follows the first blank line.
-fn message(tag: &[u8]) -> &[u8] {
-    tag.find(b"\n\n").map_or(tag, |at| &tag[at + 2..])
-}
-
-/// What makes two findings the same fault, in whatever commits.
-type Fault = (Vec<u8>, u16, Option<u32>, String);
-
-struct Push<'p> {
+/// Finds what there is to judge, in the order in which it shall be reported.
+struct Listing<'p, 'g> {
     repository: &'p Repository,
-    judge: &'p mut Judge,
-    /// The contents that were judged with their paths.
+    give: &'p mut Give<'g, Judging<'p>>,
+    /// The contents that were given away.
     seen: HashSet<ObjectId>,
-    /// Where each fault is in the verdict.
-    known: HashMap<Fault, usize>,
-    verdict: PushVerdict,
+    number: usize,
 }
 
-impl Push<'_> {
-    /// Follows tags. Gives the commit, if there is one at the end; judges what else is there.
+impl Listing<'_, '_> {
+    fn push(
+        mut self,
+        updates: &[RefUpdate],
+        limit: Option<u64>,
+        brought: &mut Brought,
+    ) -> Result<(), GitError> {
+        for (number, update) in updates.iter().enumerate() {
+            if let Some(new) = update.new.filter(|new| Some(*new) != update.old) {
+                brought.tips.extend(self.update(number, new)?);
+            }
+        }
+        brought.commits = git::new_commits(self.repository, &brought.tips)?;
+        if limit.is_some_and(|limit| brought.commits.len() as u64 > limit) {
+            return Ok(());
+        }
+        for commit in &brought.commits {
+            let is_tip = brought.tips.iter().any(|tip| tip.commit == commit.id);
+            let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
+            self.tree(commit.tree, &commit.parent_trees, carrier, commit.update)?;
+        }
+        self.loose()
+    }
+
+    /// Follows tags. Gives the commit, if there is one at the end; what else is there is judged.
     fn update(&mut self, number: usize, new: ObjectId) -> Result<Option<Tip>, GitError> {
         let peeled = self.repository.peel(new)?;
         for tag in peeled.tags {
-            self.content(tag, Carrier::Tagged(tag), Some(number))?;
+            self.pathless(tag, Carrier::Tagged(tag), Some(number))?;
         }
         let carrier = Carrier::Tagged(peeled.id);
         match peeled.kind {
             Kind::Commit => return Ok(Some(Tip { commit: peeled.id, update: number })),
             Kind::Tree => self.tree(peeled.id, &[], carrier, number)?,
-            Kind::Blob | Kind::Tag => self.content(peeled.id, carrier, Some(number))?,
+            Kind::Blob | Kind::Tag => self.pathless(peeled.id, carrier, Some(number))?,
         }
         Ok(None)
     }
 
-    fn commit(&mut self, commit: &NewCommit, is_tip: bool) -> Result<(), GitError> {
-        let mut parents = Vec::new();
-        for parent in &commit.parents {
-            parents.extend(self.repository.commit(*parent)?.map(|parent| parent.tree));
-        }
-        let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
-        self.tree(commit.tree, &parents, carrier, commit.update)
+    fn origin(&mut self, carrier: Carrier, update: Option<usize>) -> Origin {
+        self.number += 1;
+        Origin { number: self.number, carrier, update }
     }
 
     fn tree(
@@ -138,33 +181,28 @@ impl Push<'_> {
         carrier: Carrier,
         update: usize,
     ) -> Result<(), GitError> {
+        let origin = self.origin(carrier, Some(update));
         let files = introduced(self.repository, tree, parents)?;
         self.seen.extend(files.iter().map(|file| file.id));
-        let snapshot = TreeSnapshot::new(self.repository, tree);
-        let files = files
-            .into_iter()
-            .map(|file| File { path: file.path, entry: Entry { kind: file.kind, id: Some(file.id) } });
-        let verdict = self.judge.judge(&snapshot, files);
-        self.add(verdict, carrier, Some(update));
+        let mut files = files.into_iter().peekable();
+        while files.peek().is_some() {
+            let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
+            let weight = files.len();
+            (self.give)(Lot { origin, content: Content::Files { tree, files } }, weight)?;
+        }
         Ok(())
     }
 
-    /// Judges an object that has no path: a blob, or the message of a tag.
-    fn content(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
+    fn pathless(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
         if !self.seen.insert(id) {
             return Ok(());
         }
-        let (kind, bytes) = self.repository.read(id)?.ok_or(GitError::Missing(id))?;
-        let text = if kind == Kind::Tag { message(&bytes) } else { &bytes };
-        let report = self.judge.judge_pathless(id, text);
-        let found =
-            report.findings.iter().map(|finding| Found { finding: finding.clone(), content: Some(id) });
-        self.add(Verdict { found: found.collect(), unverified: Vec::new() }, carrier, update);
-        Ok(())
+        let origin = self.origin(carrier, update);
+        (self.give)(Lot { origin, content: Content::Pathless(id) }, 1)
     }
 
-    /// Judges the blobs that came along although nothing of the push leads to them: they are stored, and
-    /// some servers hand out any object that is asked for by name.
+    /// The blobs that came along although nothing of the push leads to them: they are stored, and some servers
+    /// hand out any object that is asked for by name.
     fn loose(&mut self) -> Result<(), GitError> {
         for id in self.repository.brought()? {
             // `index-pack` completes thin packs with objects that were there before.
@@ -172,13 +210,29 @@ impl Push<'_> {
                 && self.repository.kind(id)? == Some(Kind::Blob)
                 && !(self.repository.was_there(id)?)
             {
-                self.content(id, Carrier::Loose(id), None)?;
+                self.pathless(id, Carrier::Loose(id), None)?;
             }
         }
         Ok(())
     }
+}
 
-    fn add(&mut self, verdict: Verdict, carrier: Carrier, update: Option<usize>) {
+/// What makes two findings the same fault, in whatever commits.
+///
+/// A debt and a new value at the same place are two.
+type Fault = (Vec<u8>, u16, Option<u32>, String, Severity);
+
+/// Puts together what was judged apart.
+#[derive(Default)]
+struct Summary {
+    /// Where each fault is in the verdict.
+    known: HashMap<Fault, usize>,
+    verdict: PushVerdict,
+}
+
+impl Summary {
+    /// Adds what was found in one commit, or in one other carrier.
+    fn add(&mut self, carrier: Carrier, update: Option<usize>, verdict: Verdict) {
         for found in verdict.found {
             let place = &found.finding.place;
             let path = match carrier {
@@ -186,7 +240,8 @@ impl Push<'_> {
                 Carrier::Loose(id) | Carrier::Tagged(id) if place.path.is_empty() => id.as_bytes().to_vec(),
                 _ => place.path.clone(),
             };
-            let fault = (path, found.finding.code.0, place.document, place.key_path.clone());
+            let severity = found.finding.severity;
+            let fault = (path, found.finding.code.0, place.document, place.key_path.clone(), severity);
             match self.known.get(&fault).and_then(|at| self.verdict.pushed.get_mut(*at)) {
                 Some(first) if first.carrier != carrier => first.again += 1,
                 _ => {

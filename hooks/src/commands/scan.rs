@@ -1,11 +1,15 @@
 //! `scan`: the files that are there.
 
+use super::baseline::BaselineArgs;
+use crate::config;
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::judge::{Judge, Verdict};
+use crate::judge::{File, Judge, Snapshot as _, Verdict};
 use crate::report::text::{Text, summary};
 use crate::report::{json, shown};
-use crate::work_tree::{self, Selection, SelectionError};
+use crate::trust::{Ruling, speaks_of_flux};
+use crate::work_tree::{self, Selection, SelectionError, WorkTree};
 use clap::{Args, ValueEnum};
+use kubiya_policies::rules::FILE_NAME;
 use std::path::PathBuf;
 
 /// Judge files and folders of a work tree
@@ -20,6 +24,8 @@ pub(crate) struct ScanArgs {
     /// Form of the report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    baseline: BaselineArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,7 +38,7 @@ enum Format {
 
 pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     let selections = select(&args.paths)?;
-    let (verdict, files) = judge(selections);
+    let (verdict, files) = judge(selections, &args.baseline, console)?;
     let written = match args.format {
         Format::Text => {
             let text = Text { style: console.out.style(), notes: true };
@@ -55,13 +61,7 @@ pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     if args.format == Format::Text {
         let _ = console.err.line(&summary(&verdict, files));
     }
-    Ok(if verdict.has_errors() {
-        Kind::Findings.exit_code()
-    } else if !verdict.unverified.is_empty() {
-        Kind::Unverified.exit_code()
-    } else {
-        0
-    })
+    Ok(verdict.refusal().map_or(0, Kind::exit_code))
 }
 
 fn select(paths: &[PathBuf]) -> Result<Vec<Selection>, Failure> {
@@ -86,17 +86,47 @@ impl From<SelectionError> for Failure {
     }
 }
 
-fn judge(selections: Vec<Selection>) -> (Verdict, usize) {
-    let mut judge = Judge::new();
-    let mut all = Verdict::default();
-    let mut count = 0;
+fn judge(
+    selections: Vec<Selection>,
+    baseline: &BaselineArgs,
+    console: &mut Console,
+) -> Result<(Verdict, usize), Failure> {
+    let config = config::load()?;
     let here = std::env::current_dir().unwrap_or_default();
+    let judge = Judge::new();
+    let mut count = 0;
+    let mut judged = Vec::new();
     for selection in work_tree::merged(selections) {
         count += selection.files.len();
-        let mut verdict = judge.judge(&selection.tree, selection.files);
+        let (tree, files) = (selection.tree, selection.files);
+        let mut verdict = judge.judge(&tree, files.iter().cloned());
         verdict.unverified.extend(selection.unreadable.into_iter().map(Into::into));
-        verdict.rename(|path| selection.tree.named_from(&here, path));
+        let name = tree.name();
+        Ruling::new(&config, &name, || is_for_gitops(&tree, &files)).weigh(&mut verdict);
+        judged.push((tree, verdict));
+    }
+    let listed = baseline.list(judged.iter().map(|(_, verdict)| verdict), console)?;
+    let mut all = Verdict::default();
+    for (tree, mut verdict) in judged {
+        if let Some(listed) = &listed {
+            listed.forgive(&mut verdict);
+        }
+        verdict.rename(|path| tree.named_from(&here, path));
         all.append(verdict);
     }
-    (all, count)
+    Ok((all, count))
+}
+
+/// Whether there are rules of SOPS or objects of Flux among the files.
+fn is_for_gitops(tree: &WorkTree, files: &[File]) -> bool {
+    let named = |file: &File, end: &[u8]| file.path.ends_with(end);
+    files.iter().any(|file| tree_rules(&file.path))
+        || files
+            .iter()
+            .filter(|file| named(file, b".yaml") || named(file, b".yml"))
+            .any(|file| tree.read(&file.path, file.entry).is_ok_and(|bytes| speaks_of_flux(&bytes)))
+}
+
+fn tree_rules(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes())
 }

@@ -159,7 +159,7 @@ fn within(given: &Path, top: &Path) -> bool {
 fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
     let Some(top) = top else { return Vec::new() };
     let index = Repository::open_at(top).and_then(|repository| repository.index()).unwrap_or_default();
-    let paths = index.iter().map(|entry| top.join(OsStr::from_bytes(&entry.path)));
+    let paths = index.entries.iter().map(|entry| top.join(OsStr::from_bytes(&entry.path)));
     paths
         .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
         .filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()))
@@ -168,7 +168,8 @@ fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
 
 /// All files below folders, without what Git ignores, Git's own, and other repositories in them: a submodule
 /// has its own rules, keys and history.
-fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
+#[must_use]
+pub fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in folders {
         let mut walk = ignore::WalkBuilder::new(folder);

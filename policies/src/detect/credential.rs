@@ -91,6 +91,10 @@ pub fn is_credential(key: &str, value: &str, strictness: Strictness) -> bool {
     if name == Named::No || !is_literal(value) || !is_value(value) {
         return false;
     }
+    // By itself the word is a verb as well: what follows it is then an expression.
+    if words(key) == ["pass"] && value.contains(char::is_whitespace) {
+        return false;
+    }
     match (name, strictness) {
         (Named::Perhaps, _) => is_machine_made(value) && !is_name_in_a_program(value),
         (_, Strictness::Applied) => true,
@@ -125,14 +129,17 @@ pub fn is_value(value: &str) -> bool {
         || REFERENCES.iter().any(|start| lower.starts_with(&start.to_ascii_lowercase())))
 }
 
-/// `1.2.3`, `^3.3.2`, `>=1.0`: what is asked of a package that is named like a credential.
+/// `^1.2.3`, `>=2.0`, `1.0.0-rc.1`: a package of that name is asked for.
 fn is_version(value: &str) -> bool {
-    let number = value.trim_start_matches(['^', '~', '>', '=', '<', 'v']);
-    let mut parts = number.split('.').peekable();
-    let first = parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    first
-        && parts.peek().is_some()
-        && parts.next().is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+    let number = value.trim_start_matches(['^', '~', '<', '>', '=', 'v', ' ']);
+    let mut parts = number.split('.');
+    let is_number = |part: Option<&str>| {
+        part.is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    is_number(parts.next())
+        && is_number(parts.next())
+        && parts.count() <= 3
+        && number.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c))
 }
 
 fn is_placeholder_with_value(value: &str) -> bool {
@@ -281,6 +288,9 @@ mod tests {
             ("token", "env:TOKEN"),
             ("auth-token", "^3.3.2"),
             ("secretKey", "MY_K8S_SECRET_KEY"),
+            ("registry-auth-token", "^3.0.1"),
+            ("parse-passwd", "1.0.0-rc.1"),
+            ("pass", "'.action == \"pass\"'"),
         ] {
             assert!(!is_credential(key, value, Strictness::Applied), "{key}: {value}");
         }

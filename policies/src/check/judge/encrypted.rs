@@ -11,7 +11,6 @@ use crate::finding::{Code, Severity, Span};
 use crate::sops::file::{Covered, Deviation, File, Recipe, of_metadata};
 use crate::sops::metadata::Metadata;
 use crate::sops::problem::ProblemKind;
-use crate::sops::recipient::{Recipient, age_recipient_problem};
 use crate::sops::state::{Leaf, leaf};
 use crate::sops::store::{Flat, Format};
 use crate::sops::value;
@@ -73,10 +72,10 @@ impl Judge<'_> {
         }
         let (Some(file), Some((number, metadata, _))) = (file, encrypted.blocks.first()) else { return };
         let own = Recipe::of(metadata);
-        for recipe in std::iter::once(&own).chain(&recipe) {
-            for covered in file.uncovered_values(recipe) {
-                add_covered(&covered, number.is_some(), sink);
-            }
+        let by_rule = recipe.iter().flat_map(|recipe| file.uncovered_values(recipe));
+        let by_rule = by_rule.filter(|covered| !covered.is_nature);
+        for covered in file.uncovered_values(&own).into_iter().chain(by_rule) {
+            add_covered(&covered, number.is_some(), sink);
         }
     }
 
@@ -90,12 +89,12 @@ impl Judge<'_> {
     /// that sops itself cannot read.
     pub(super) fn covered_by_rule(&self, number: Option<u32>, root: NodeRef<'_>, sink: &mut Sink<'_>) {
         let Some(recipe) = self.recipe() else { return };
-        // What an API server has to read of an object stays readable, whatever a rule covers.
+        // What says what an object is stays readable, whatever a rule covers.
         let is_object = root.has("apiVersion") && root.has("kind");
         covered_leaves(root, Some(&recipe.selector.unwrap_or_default()), &mut |path, node| {
-            let header =
-                is_object && matches!(path.keys().first(), Some(&("apiVersion" | "kind" | "metadata")));
-            if leaf(node) == Leaf::Plain && !header {
+            let nature = ["apiVersion", "kind", "metadata", "type", "immutable"];
+            let is_nature = is_object && path.keys().first().is_some_and(|top| nature.contains(top));
+            if leaf(node) == Leaf::Plain && !is_nature {
                 let at = (number, path.to_string(), Some(node.span()));
                 let message = "a value of an encrypted file is plaintext";
                 sink.add_unless_known(codes::PARTLY_ENCRYPTED, Severity::Error, at, message);
@@ -203,10 +202,10 @@ fn told(deviation: &Deviation) -> Option<(Code, String)> {
     Some(match deviation {
         Deviation::NotEncrypted | Deviation::Metadata(_) | Deviation::Value(_) => return None,
         Deviation::Missing(recipient) => {
-            (codes::RECIPIENTS, format!("{} cannot read it, and the rule says so", nameable(recipient)))
+            (codes::RECIPIENTS, format!("{} cannot read it, and the rule says so", recipient.nameable()))
         }
         Deviation::Extra(recipient) => {
-            (codes::RECIPIENTS, format!("{} can read it, and the rule does not say so", nameable(recipient)))
+            (codes::RECIPIENTS, format!("{} can read it, and the rule does not say so", recipient.nameable()))
         }
         Deviation::Groups | Deviation::Threshold { .. } => (codes::RECIPIENTS, deviation.to_string()),
         // A pattern is the file's own text.
@@ -215,18 +214,4 @@ fn told(deviation: &Deviation) -> Option<(Code, String)> {
         }
         Deviation::MacOnlyEncrypted | Deviation::Stronger(_) => (codes::SELECTOR, deviation.to_string()),
     })
-}
-
-/// A recipient as it may be shown: what only stands in the place of a public key is no part of a message.
-fn nameable(recipient: &Recipient) -> String {
-    let well_formed = match recipient {
-        Recipient::Age(age) => age.starts_with("age1") && age_recipient_problem(age).is_none(),
-        Recipient::Pgp(fingerprint) => fingerprint.chars().all(|c| c.is_ascii_hexdigit()),
-        _ => true,
-    };
-    match recipient {
-        _ if well_formed => recipient.to_string(),
-        Recipient::Age(age) if age.starts_with("ssh-") => "an ssh key".to_owned(),
-        other => format!("a recipient ({})", other.kind()),
-    }
 }

@@ -2,7 +2,19 @@
 
 use super::{File, Recipe};
 use crate::sops::problem::{Problem, ProblemKind};
-use crate::sops::tree::{Branch, Item, Stop, walk};
+use crate::sops::tree::{Branch, Item, Stop, Visit, walk};
+
+/// What an API server has to read of an object.
+const HEADER: [&str; 3] = ["apiVersion", "kind", "metadata"];
+/// What says what the object is, beside its header, and is no secret.
+const NATURE: [&str; 2] = ["type", "immutable"];
+
+/// Whether something of a document says what the object is: nobody means that to be encrypted, whatever the
+/// selector of a rule that was not made for objects says.
+pub(super) fn is_nature(document: &Branch, visit: &Visit<'_, '_>) -> bool {
+    let top = visit.path.first().copied().unwrap_or_default();
+    (HEADER.contains(&top) || NATURE.contains(&top)) && is_object(document)
+}
 
 impl File<'_> {
     /// The first part of a Kubernetes object that the recipe would encrypt and that an API server has to read:
@@ -22,14 +34,6 @@ impl File<'_> {
         }
         hidden
     }
-}
-
-/// What an API server has to read of an object.
-const HEADER: [&str; 3] = ["apiVersion", "kind", "metadata"];
-
-/// Whether a path leads to what has to stay readable in a Kubernetes object, whatever a selector covers.
-pub(super) fn is_header(document: &Branch, path: &[&str]) -> bool {
-    path.first().is_some_and(|top| HEADER.contains(top)) && is_object(document)
 }
 
 fn is_object(document: &Branch) -> bool {
