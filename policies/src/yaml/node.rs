@@ -387,9 +387,10 @@ impl<'t> NodeRef<'t> {
         self.get(key).is_some()
     }
 
-    /// Whether one of the key's values is the given text.
+    /// Whether one of the key's values is the given text, blanks around it aside: line ends that not every reader
+    /// knows leave some.
     pub fn says(self, key: &str, text: &str) -> bool {
-        self.values(key).any(|value| value.text().is_some_and(|value| value == text))
+        self.values(key).any(|value| value.text().is_some_and(|value| value.trim() == text))
     }
 }
 
