@@ -1,6 +1,8 @@
 //! The command line: what may be typed, and what each part of it means.
 
-use crate::commands::{completion, explain, man, pre_commit, pre_receive, scan};
+use crate::commands::{
+    commit_msg, completion, explain, man, pre_commit, pre_push, pre_receive, scan, update,
+};
 use crate::edge::{Console, Failure, Outcome};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::ffi::OsString;
@@ -41,12 +43,32 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     PreReceive(pre_receive::PreReceiveArgs),
+    Update(update::UpdateArgs),
+    RefUpdate(update::GerritArgs),
+    CommitReceived(update::GerritArgs),
     PreCommit(pre_commit::PreCommitArgs),
+    PreMergeCommit(pre_commit::PreMergeCommitArgs),
+    PreApplypatch(pre_commit::PreApplypatchArgs),
+    CommitMsg(commit_msg::CommitMsgArgs),
+    PrePush(pre_push::PrePushArgs),
     Scan(scan::ScanArgs),
     Explain(explain::ExplainArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
 }
+
+/// The hooks that the program is when it is called by their names: Git's own, then those of Gerrit.
+const HOOKS: [&str; 9] = [
+    "pre-receive",
+    "update",
+    "pre-commit",
+    "pre-merge-commit",
+    "pre-applypatch",
+    "commit-msg",
+    "pre-push",
+    "ref-update",
+    "commit-received",
+];
 
 /// The whole command line, for completion and manual pages.
 pub(crate) fn command() -> clap::Command {
@@ -64,7 +86,7 @@ pub(crate) enum Parsed {
 /// Reads the arguments, the program's own name first.
 pub(crate) fn parse(mut args: Vec<OsString>, console: &mut Console) -> Parsed {
     let called = args.first().and_then(|name| Path::new(name).file_name());
-    if let Some(hook) = called.filter(|name| *name == "pre-receive" || *name == "pre-commit") {
+    if let Some(hook) = called.filter(|name| HOOKS.iter().any(|hook| name == hook)) {
         let hook = hook.to_owned();
         args.insert(1, hook);
     }

@@ -42,7 +42,15 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn run(cli: &Cli, console: &mut Console) -> Outcome {
     match &cli.command {
         Command::PreReceive(args) => commands::pre_receive::run(args, console),
+        Command::Update(args) => commands::update::run(args, console),
+        Command::RefUpdate(args) | Command::CommitReceived(args) => {
+            commands::update::run_for_gerrit(args, console)
+        }
         Command::PreCommit(args) => commands::pre_commit::run(args, console),
+        Command::PreMergeCommit(_) => commands::pre_commit::run_for_merge(console),
+        Command::PreApplypatch(_) => commands::pre_commit::run_for_patch(console),
+        Command::CommitMsg(args) => commands::commit_msg::run(args, console),
+        Command::PrePush(args) => commands::pre_push::run(args, console),
         Command::Scan(args) => commands::scan::run(args, console),
         Command::Explain(args) => commands::explain::run(args, console),
         Command::Completion(args) => commands::completion::run(args, console),

@@ -1,7 +1,7 @@
 //! A push: everything that it brings or makes reachable is judged before a ref moves.
 
 use crate::git::{
-    self, GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced,
+    self, GitError, Kind, Known, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced,
 };
 use crate::judge::{Entry, File, Found, Judge, Unverified, Verdict};
 use bstr::ByteSlice as _;
@@ -64,6 +64,19 @@ pub fn judge_push(
     judge: &mut Judge,
     updates: &[RefUpdate],
 ) -> Result<PushVerdict, GitError> {
+    judge_beyond(repository, judge, updates, &Known::Refs)
+}
+
+/// Judges what ref updates bring to somebody who has what is `known`.
+///
+/// # Errors
+/// Where it cannot be looked at as a whole: then nobody can say that it is good.
+pub fn judge_beyond(
+    repository: &Repository,
+    judge: &mut Judge,
+    updates: &[RefUpdate],
+    known: &Known,
+) -> Result<PushVerdict, GitError> {
     if updates.iter().all(|update| update.new.is_none()) {
         return Ok(PushVerdict::default());
     }
@@ -80,7 +93,7 @@ pub fn judge_push(
             tips.extend(push.update(number, new)?);
         }
     }
-    for commit in git::new_commits(repository, &tips)? {
+    for commit in git::new_commits(repository, &tips, known)? {
         let is_tip = tips.iter().any(|tip| tip.commit == commit.id);
         push.commit(&commit, is_tip)?;
     }

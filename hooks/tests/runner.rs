@@ -4,6 +4,7 @@
 
 mod common;
 mod test_cli;
+mod test_client_hooks;
 mod test_commits;
 mod test_history;
 mod test_judged_once;

@@ -1,11 +1,11 @@
 //! The clone that a command is run in: its settings, the files in its Git folder, and Git's own merge. All by
 //! the `git` command, which knows linked work trees, submodules and the variables of a running Git command.
 
-use super::ProcessError;
 use super::process::{git, output};
+use super::{ObjectId, ProcessError};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -52,6 +52,51 @@ pub fn common_folder() -> Result<PathBuf, ProcessError> {
 #[must_use]
 pub fn setting(key: &str) -> Option<OsString> {
     line(&["config", "--local", "--get", key]).ok()
+}
+
+/// What the clone knows that a remote has: where its remote-tracking refs point.
+///
+/// # Errors
+/// What Git says.
+pub fn tracked(remote: &OsStr) -> Result<Vec<ObjectId>, ProcessError> {
+    let mut refs = OsString::from("refs/remotes/");
+    refs.push(remote);
+    let words = ["for-each-ref", "--format=%(objectname)", "--"].map(OsStr::new);
+    let listed = run(&[&words[..], &[&refs]].concat())?;
+    Ok(listed.split(|byte| *byte == b'\n').filter_map(ObjectId::from_hex).collect())
+}
+
+/// The names of the remotes that are at a URL.
+///
+/// # Errors
+/// Git cannot be started.
+pub fn remotes_at(url: &OsStr) -> Result<Vec<OsString>, ProcessError> {
+    let listed = match run(&["config", "--null", "--get-regexp", r"^remote\..*\.(push)?url$"]) {
+        Ok(listed) => listed,
+        // There is no remote.
+        Err(ProcessError::Failed(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let remote = |setting: &[u8]| {
+        let mut parts = setting.splitn(2, |byte| *byte == b'\n');
+        let key = parts.next()?.strip_prefix(b"remote.")?;
+        let name = key.strip_suffix(b".url").or_else(|| key.strip_suffix(b".pushurl"))?;
+        (parts.next()? == url.as_bytes()).then(|| OsString::from_vec(name.to_owned()))
+    };
+    Ok(listed.split(|byte| *byte == 0).filter_map(remote).collect())
+}
+
+/// The commit that a revision names.
+///
+/// # Errors
+/// It names none.
+pub fn resolve(revision: &OsStr) -> Result<ObjectId, ProcessError> {
+    let mut commit = revision.to_owned();
+    commit.push("^{commit}");
+    let words = ["rev-parse", "--verify", "--end-of-options"].map(OsStr::new);
+    let line = run(&[&words[..], &[&commit]].concat())?;
+    let id = line.split(|byte| *byte == b'\n').find_map(ObjectId::from_hex);
+    id.ok_or_else(|| ProcessError::Failed(format!("{} is no commit", revision.display())))
 }
 
 /// Writes a setting into the clone's own configuration, in place of all of its name.

@@ -25,7 +25,7 @@ pub use process::ProcessError;
 pub use repository::{Peeled, Repository};
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
 pub use update::{MalformedUpdate, RefUpdate};
-pub use walk::{NewCommit, Tip, new_commits};
+pub use walk::{Known, NewCommit, Tip, new_commits};
 
 /// Why something of a repository could not be read.
 #[derive(Debug, thiserror::Error)]

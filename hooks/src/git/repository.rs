@@ -7,7 +7,7 @@ use super::object::{self, Commit, Content, Kind, TreeEntry};
 use super::{GitError, ObjectId};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// What a way of reading must be able to do.
@@ -38,6 +38,8 @@ const REMEMBERED_TREES: usize = 8192;
 /// A repository, open for reading.
 pub struct Repository {
     backend: Box<dyn Backend>,
+    /// Where it was opened; `None`: where Git's variables say.
+    at: Option<PathBuf>,
     trees: RefCell<HashMap<ObjectId, Rc<[TreeEntry]>>>,
 }
 
@@ -65,7 +67,7 @@ impl Repository {
     /// # Errors
     /// Where neither libgit2 nor the `git` command can open it.
     pub fn open_from_env() -> Result<Self, GitError> {
-        Self::either(Library::open_from_env(), CommandLine::open_from_env)
+        Self::either(None, Library::open_from_env(), CommandLine::open_from_env)
     }
 
     /// Opens the repository that a path is in, whatever Git's variables say.
@@ -73,10 +75,11 @@ impl Repository {
     /// # Errors
     /// Where neither libgit2 nor the `git` command can open it.
     pub fn open_at(path: &Path) -> Result<Self, GitError> {
-        Self::either(Library::open_at(path), || CommandLine::open_at(path))
+        Self::either(Some(path), Library::open_at(path), || CommandLine::open_at(path))
     }
 
     fn either(
+        at: Option<&Path>,
         library: Result<Library, git2::Error>,
         command_line: impl FnOnce() -> Result<CommandLine, super::ProcessError>,
     ) -> Result<Self, GitError> {
@@ -87,7 +90,7 @@ impl Repository {
                 Err(command) => return Err(GitError::Open { library, command }),
             },
         };
-        Ok(Self { backend, trees: RefCell::default() })
+        Ok(Self { backend, at: at.map(Path::to_owned), trees: RefCell::default() })
     }
 
     /// An object; `None` where there is none of that name.
@@ -210,7 +213,15 @@ impl Repository {
     /// # Errors
     /// Where it cannot be read.
     pub fn index(&self) -> Result<Vec<IndexEntry>, GitError> {
-        let mut entries = self.backend.index()?;
+        let mut entries = match self.backend.index() {
+            // A split or a sparse index: libgit2 reads neither.
+            Err(GitError::Index(_)) => match &self.at {
+                None => CommandLine::open_from_env()?,
+                Some(path) => CommandLine::open_at(path)?,
+            }
+            .index()?,
+            read => read?,
+        };
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }

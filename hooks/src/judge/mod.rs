@@ -3,11 +3,13 @@
 //! The one judge is [`kubiya_policies::check`]. This module feeds it: from a commit, from the index or from
 //! a work tree, each behind [`Snapshot`]. Nothing here knows how any of them is stored.
 
+mod message;
 mod policy;
 mod roles;
 mod snapshot;
 mod verdict;
 
+pub use message::judge_message;
 pub use snapshot::{Entry, Snapshot, Unreadable};
 pub use verdict::{Found, Unverified, Verdict};
 

@@ -23,7 +23,7 @@ impl Text {
         let mut told = BTreeSet::new();
         for found in &verdict.found {
             if found.finding.severity > Severity::Note || self.notes {
-                self.finding(&mut lines, &found.finding);
+                lines.extend(self.finding(&found.finding));
                 if told.insert(found.finding.code) {
                     self.help(&mut lines, &found.finding);
                 }
@@ -44,14 +44,15 @@ impl Text {
         lines
     }
 
-    fn finding(self, lines: &mut Vec<String>, finding: &Finding) {
+    /// What was found and where.
+    pub fn finding(self, finding: &Finding) -> Vec<String> {
         let color = match finding.severity {
             Severity::Error => Color::Red,
             Severity::Warning => Color::Yellow,
             Severity::Note => Color::Green,
         };
         let label = self.style.paint(&format!("{}[{}]", severity(finding), finding.code), color);
-        lines.push(format!("{label}: {}", shown(finding.message.as_bytes())));
+        let message = format!("{label}: {}", shown(finding.message.as_bytes()));
         let place = &finding.place;
         let mut at = shown(&place.path);
         if let Some(span) = &place.span {
@@ -64,7 +65,7 @@ impl Text {
         if !inside.is_empty() {
             at.push_str(&format!(" ({})", inside.join(", ")));
         }
-        lines.push(self.arrow(&at));
+        vec![message, self.arrow(&at)]
     }
 
     /// What to do, once for each code.
