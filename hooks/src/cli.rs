@@ -1,7 +1,7 @@
 //! The command line: what may be typed, and what each part of it means.
 
 use crate::commands::{
-    commit_msg, completion, explain, man, pre_commit, pre_push, pre_receive, scan, update,
+    commit_msg, completion, explain, install, man, pre_commit, pre_push, pre_receive, scan, update,
 };
 use crate::edge::{Console, Failure, Outcome};
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     CommitMsg(commit_msg::CommitMsgArgs),
     PrePush(pre_push::PrePushArgs),
     Scan(scan::ScanArgs),
+    Install(install::InstallArgs),
+    Uninstall(install::UninstallArgs),
     Explain(explain::ExplainArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 pub mod edge;
 pub mod git;
+pub mod install;
 pub mod judge;
 pub mod push;
 pub mod report;
@@ -52,6 +53,8 @@ fn run(cli: &Cli, console: &mut Console) -> Outcome {
         Command::CommitMsg(args) => commands::commit_msg::run(args, console),
         Command::PrePush(args) => commands::pre_push::run(args, console),
         Command::Scan(args) => commands::scan::run(args, console),
+        Command::Install(args) => commands::install::run(args, console),
+        Command::Uninstall(args) => commands::install::run_uninstall(args, console),
         Command::Explain(args) => commands::explain::run(args, console),
         Command::Completion(args) => commands::completion::run(args, console),
         Command::Man(args) => commands::man::run(args, console),

@@ -7,6 +7,7 @@ mod test_cli;
 mod test_client_hooks;
 mod test_commits;
 mod test_history;
+mod test_install;
 mod test_judged_once;
 mod test_names;
 mod test_output;

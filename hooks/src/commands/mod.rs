@@ -3,6 +3,7 @@
 pub(crate) mod commit_msg;
 pub(crate) mod completion;
 pub(crate) mod explain;
+pub(crate) mod install;
 pub(crate) mod man;
 pub(crate) mod pre_commit;
 pub(crate) mod pre_push;

@@ -3,6 +3,7 @@
 
 pub mod clone;
 mod command_line;
+pub mod configuration;
 mod environment;
 mod id;
 mod index;
