@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+pub mod doctor;
 pub mod edge;
 pub mod git;
 pub mod install;
@@ -55,6 +56,7 @@ fn run(cli: &Cli, console: &mut Console) -> Outcome {
         Command::Scan(args) => commands::scan::run(args, console),
         Command::Install(args) => commands::install::run(args, console),
         Command::Uninstall(args) => commands::install::run_uninstall(args, console),
+        Command::Doctor(args) => commands::doctor::run(args, console),
         Command::Explain(args) => commands::explain::run(args, console),
         Command::Completion(args) => commands::completion::run(args, console),
         Command::Man(args) => commands::man::run(args, console),

@@ -6,6 +6,7 @@ mod common;
 mod test_cli;
 mod test_client_hooks;
 mod test_commits;
+mod test_doctor;
 mod test_history;
 mod test_install;
 mod test_judged_once;

@@ -63,7 +63,7 @@ struct WhereArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ServerName {
+pub(crate) enum ServerName {
     Plain,
     Gitlab,
     Gitea,
@@ -129,7 +129,7 @@ impl WhereArgs {
     fn places(&self) -> Result<Vec<Place>, Failure> {
         let server = self.server.map(Server::from);
         if !self.all {
-            return Ok(vec![Place::find(&self.path, server).map_err(failure)?]);
+            return Ok(vec![Place::find(&self.path, server)?]);
         }
         let repositories = install::repositories(&self.path);
         if repositories.is_empty() {
@@ -137,7 +137,7 @@ impl WhereArgs {
                 Failure::usage("no bare repository is there").at(shown(self.path.as_os_str().as_bytes()))
             );
         }
-        let places = repositories.iter().map(|path| Place::find(path, server).map_err(failure));
+        let places = repositories.iter().map(|path| Place::find(path, server).map_err(Failure::from));
         places.collect()
     }
 
@@ -153,7 +153,7 @@ impl WhereArgs {
 
 pub(crate) fn run(args: &InstallArgs, console: &mut Console) -> Outcome {
     let program = program(args.program.as_deref())?;
-    let git = configuration::version().map_err(|error| failure(error.into()))?;
+    let git = configuration::version().map_err(|error| Failure::from(InstallError::from(error)))?;
     let at = &args.where_to;
     let places = if at.everywhere.is_some() { Vec::new() } else { at.places()? };
     let is_server = places.iter().any(Place::is_server) || at.everywhere.is_some() && at.server.is_some();
@@ -172,11 +172,11 @@ pub(crate) fn run(args: &InstallArgs, console: &mut Console) -> Outcome {
     let parts = match at.everywhere {
         Some(whose) => {
             let folder = whose.folder().join("hooks");
-            vec![install::install_for_all(&whose.scope(), is_server, &folder, &request).map_err(failure)?]
+            vec![install::install_for_all(&whose.scope(), is_server, &folder, &request)?]
         }
         None => places
             .iter()
-            .map(|place| install::install(place, &request).map_err(failure))
+            .map(|place| install::install(place, &request).map_err(Failure::from))
             .collect::<Result<_, _>>()?,
     };
     parts.into_iter().for_each(|part| add(&mut plan, part));
@@ -191,11 +191,14 @@ pub(crate) fn run_uninstall(args: &UninstallArgs, console: &mut Console) -> Outc
     let at = &args.where_to;
     let parts = match at.everywhere {
         Some(whose) => {
-            vec![install::uninstall_for_all(&whose.scope(), &whose.folder().join("hooks")).map_err(failure)?]
+            vec![install::uninstall_for_all(&whose.scope(), &whose.folder().join("hooks"))?]
         }
         None => {
             let places = at.places()?;
-            places.iter().map(|place| install::uninstall(place).map_err(failure)).collect::<Result<_, _>>()?
+            places
+                .iter()
+                .map(|place| install::uninstall(place).map_err(Failure::from))
+                .collect::<Result<_, _>>()?
         }
     };
     let mut plan = Plan::default();
@@ -260,7 +263,7 @@ fn carry_out(plan: &Plan, dry_run: bool, console: &mut Console) -> Result<bool, 
         let _ = console.err.line("nothing to do: all is as it should be");
     }
     if !dry_run {
-        plan.apply().map_err(failure)?;
+        plan.apply()?;
     }
     let _ = console.out.flush();
     for note in &plan.notes {
@@ -269,23 +272,24 @@ fn carry_out(plan: &Plan, dry_run: bool, console: &mut Console) -> Result<bool, 
     Ok(!dry_run && !plan.changes.is_empty())
 }
 
-/// The failure as the user sees it.
-pub(crate) fn failure(error: InstallError) -> Failure {
-    let failed = Failure::usage("cannot do it").because(&error);
-    match error {
-        InstallError::Managed(manager) => Failure::usage(error.to_string())
-            .hint(format!("write it into its files:\n{}", manager.snippet()))
-            .hint("Git 2.54 or later can run both: then install works here, too"),
-        InstallError::NoPlace(_) => {
-            failed.hint("name a clone, a bare repository, or a server: --server gitlab")
+impl From<InstallError> for Failure {
+    fn from(error: InstallError) -> Self {
+        let failed = Failure::usage("cannot do it").because(&error);
+        match error {
+            InstallError::Managed(manager) => Failure::usage(error.to_string())
+                .hint(format!("write it into its files:\n{}", manager.snippet()))
+                .hint("Git 2.54 or later can run both: then install works here, too"),
+            InstallError::NoPlace(_) => {
+                failed.hint("name a clone, a bare repository, or a server: --server gitlab")
+            }
+            InstallError::NoInstanceFolder(_) => failed.hint("every repository gets its own: --all"),
+            InstallError::OtherHooksPath { .. } => {
+                failed.hint("Git 2.54 or later can run both; until then install into each repository: --all")
+            }
+            InstallError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                failed.hint("run it as the user who owns the repositories")
+            }
+            _ => failed,
         }
-        InstallError::NoInstanceFolder(_) => failed.hint("every repository gets its own: --all"),
-        InstallError::OtherHooksPath { .. } => {
-            failed.hint("Git 2.54 or later can run both; until then install into each repository: --all")
-        }
-        InstallError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            failed.hint("run it as the user who owns the repositories")
-        }
-        _ => failed,
     }
 }

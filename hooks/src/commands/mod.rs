@@ -2,6 +2,7 @@
 
 pub(crate) mod commit_msg;
 pub(crate) mod completion;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod install;
 pub(crate) mod man;

@@ -23,6 +23,7 @@ pub use index::IndexEntry;
 pub use introduced::{Introduced, introduced};
 pub use object::{Commit, Content, EntryKind, Kind, TreeEntry};
 pub use process::ProcessError;
+pub(crate) use process::{output, output_within};
 pub use repository::{Peeled, Repository};
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
 pub use update::{MalformedUpdate, RefUpdate};

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The first version of Git that has them.
-pub(super) const SINCE: (u32, u32) = (2, 54);
+pub const SINCE: (u32, u32) = (2, 54);
 
 /// Where Git's configuration leads to our folder.
 const HOOKS_PATH: &str = "core.hooksPath";

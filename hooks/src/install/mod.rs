@@ -9,9 +9,11 @@ mod place;
 mod plan;
 mod script;
 
+pub use configured::SINCE as CONFIGURED_SINCE;
 pub use managers::Manager;
 pub use place::{CLIENT_HOOKS, Place, Server, Spot, is_bare, repositories};
 pub use plan::{Change, Plan};
+pub(crate) use plan::{Occupant, is_executable, occupant};
 pub use script::BEFORE;
 
 use crate::edge::shown;

@@ -107,7 +107,7 @@ impl Plan {
 }
 
 /// Who is where a hook of ours would go.
-pub(super) enum Occupant {
+pub(crate) enum Occupant {
     Nobody,
     /// A script of ours.
     Ours(Vec<u8>),
@@ -116,11 +116,13 @@ pub(super) enum Occupant {
     Other,
 }
 
-pub(super) fn occupant(path: &Path) -> Result<Occupant, InstallError> {
+pub(crate) fn occupant(path: &Path) -> Result<Occupant, InstallError> {
     let failed = |source| InstallError::Io { path: path.to_owned(), source };
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nobody),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Occupant::Nobody);
+        }
         Err(error) => return Err(failed(error)),
     };
     if metadata.is_symlink() {
@@ -132,7 +134,7 @@ pub(super) fn occupant(path: &Path) -> Result<Occupant, InstallError> {
     Ok(if is_ours(&text) { Occupant::Ours(text) } else { Occupant::Other })
 }
 
-pub(super) fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
