@@ -161,12 +161,16 @@ fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// All files below folders, without what Git ignores and Git's own.
+/// All files below folders, without what Git ignores, Git's own, and other repositories in them: a submodule
+/// has its own rules, keys and history.
 fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in folders {
         let mut walk = ignore::WalkBuilder::new(folder);
-        walk.hidden(false).ignore(false).filter_entry(|entry| entry.file_name() != ".git");
+        walk.hidden(false).ignore(false).filter_entry(|entry| {
+            let other_repository = entry.depth() > 0 && entry.path().join(".git").exists();
+            entry.file_name() != ".git" && !other_repository
+        });
         let found = walk.build().filter_map(Result::ok);
         files.extend(
             found

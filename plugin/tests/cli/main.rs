@@ -13,6 +13,7 @@ mod readme;
 mod repository;
 mod sandbox;
 mod secrets;
+mod selection;
 mod set;
 mod unreachable;
 

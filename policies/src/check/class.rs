@@ -84,8 +84,9 @@ pub fn path_class(path: &[u8], rules: Option<&Rules>) -> PathClass {
     };
     let governable = kind == PathKind::Plain;
     // A template of an encrypted file is not encrypted.
-    let claimed =
-        governable && (lower.contains(".sops.") || lower.contains(".enc.")) && !TEMPLATES.contains(&last);
+    // `.sops.pub.asc` and the like at the start of a name belong to sops itself.
+    let says = |part: &str| lower.find(part).is_some_and(|at| at > 0);
+    let claimed = governable && (says(".sops.") || says(".enc.")) && !TEMPLATES.contains(&last);
     let rule =
         rules.and_then(|rules| rules.for_path(path)).filter(|(_, rule)| governable && !rule.is_catch_all());
     PathClass {
@@ -101,5 +102,18 @@ impl PathClass {
     /// Whether something about the path may ask for encryption.
     pub(super) fn governed(&self) -> bool {
         self.claimed || self.rule.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_claims_encryption_behind_its_first_letter() {
+        let claimed = |path: &str| path_class(path.as_bytes(), None).claimed;
+        assert!(claimed("a/db.sops.yaml") && claimed("values.enc.yaml") && claimed("cert.SOPS.pem"));
+        assert!(!claimed("a/.sops.pub.asc") && !claimed(".sops.prod.yaml") && !claimed("a.sops/db.yaml"));
+        assert!(!claimed("db.sops.yaml.j2") && !claimed("sops.yaml"));
     }
 }

@@ -75,7 +75,7 @@ fn literal(text: &str, depth: u8) -> bool {
     if depth == 0 {
         return !text.is_empty();
     }
-    if is_shell_variable(text) {
+    if is_shell_variable(text) || is_reference(text) {
         return false;
     }
     let Some(rest) = without_placeholders(text, depth) else { return true };
@@ -92,6 +92,23 @@ fn is_shell_variable(text: &str) -> bool {
         name.starts_with(|c: char| c.is_ascii_uppercase())
             && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     })
+}
+
+/// How references begin that a tool replaces by a value from a store of secrets before the file is applied:
+/// `op inject` of 1Password; vals, which helmfile uses; Bank-Vaults' webhook; helm-secrets.
+const REFERENCES: [&str; 7] = ["op://", "ref+", "secretref+", "vault:", "bao:", ">>vault:", "secrets+"];
+
+/// Whether the text as a whole names a place in a store of secrets: `op://vault/item/field`.
+fn is_reference(text: &str) -> bool {
+    let Some(place) = REFERENCES.iter().find_map(|start| text.strip_prefix(start)) else { return false };
+    // A place has folders; what has none may be a password that happens to begin like this.
+    let path = place.split_once("://").map_or(place, |(_, path)| path);
+    // vals' provider that gives its own name back.
+    let echo = place.starts_with("echo:");
+    let named = path.trim_start_matches('/').split('/').filter(|part| !part.is_empty()).count() >= 2;
+    let plain = !text.contains(|c: char| c.is_control() || (c.is_whitespace() && c != ' '));
+    let credentials = path.split('/').next().is_some_and(|authority| authority.contains('@'));
+    named && plain && !credentials && !echo
 }
 
 /// What is left around placeholders: configuration with holes in the right places, or a value?
@@ -153,7 +170,8 @@ fn without_placeholders(text: &str, depth: u8) -> Option<String> {
 }
 
 /// How actions of templates begin and end.
-const ACTIONS: [(&str, &str); 4] = [("${{", "}}"), ("{{", "}}"), ("{%", "%}"), ("#{", "}#")];
+const ACTIONS: [(&str, &str); 6] =
+    [("${{", "}}"), ("{{", "}}"), ("{%", "%}"), ("#{", "}#"), ("#%", "%#"), ("<<", ">>")];
 
 fn is_action(text: &str) -> bool {
     ACTIONS.iter().any(|(open, _)| text.starts_with(open))
@@ -314,6 +332,13 @@ mod tests {
             "{{ lookup('env', 'TOKEN') }}",
             "${{ secrets.TOKEN }}",
             "#{ cloudflare_token }#",
+            "<< bootstrap_cloudflare_token >>",
+            "op://kubernetes/1password/OP_CONNECT_TOKEN",
+            "op://Private/Wifi at home/password",
+            "ref+vault://secret/data/app#/password",
+            "ref+sops://secrets.yaml#/db/password",
+            "secretref+awsssm://app/db/password",
+            "vault:secret/data/app#PASSWORD",
             "<your password>",
             "<user>:<password>",
             "<path:secret/data/x#key>",
@@ -354,6 +379,13 @@ mod tests {
             "Host=${HOST};Password=hunter2",
             "user = ${USER}\npassword = hunter2\n",
             "<config>hunter2</config>",
+            "<< \"hunter2\" >>",
+            "op://hunter2",
+            "vault:hunter2",
+            "ref+hunter2",
+            "ref+echo://hunter2/hunter2",
+            "op://user:hunter2@vault/item",
+            "op://vault/item/field\nhunter2",
             "<not closed",
             "{{ not closed",
             "${not closed",

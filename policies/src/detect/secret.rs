@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::literal::{is_base64_literal, is_literal, leaf_text};
 use crate::finding::Span;
 use crate::sops::metadata::Metadata;
+use crate::sops::sealed::is_sealed_file;
 use crate::sops::state::{Leaf, leaf};
 use crate::sops::value::Malformed;
 use crate::yaml::{KeyPath, Limits, NodeRef, Sort, Source, Step, leaves, readings};
@@ -254,8 +255,17 @@ fn judge_value(node: NodeRef<'_>, base64: bool) -> Option<What> {
         Leaf::Plain => {
             let text = leaf_text(node).unwrap_or_default();
             let literal = if base64 { is_base64_literal(&text) } else { is_literal(&text) };
-            literal.then_some(What::Value)
+            (literal && !is_sealed(&text, base64)).then_some(What::Value)
         }
+    }
+}
+
+/// Whether a value is a file of SOPS itself, which Flux decrypts inside of a Secret.
+fn is_sealed(text: &str, base64: bool) -> bool {
+    if base64 {
+        crate::yaml::decode_base64(text).is_some_and(|file| is_sealed_file(&file))
+    } else {
+        is_sealed_file(text.as_bytes())
     }
 }
 

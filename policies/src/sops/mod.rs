@@ -20,7 +20,10 @@ pub mod merge;
 pub mod metadata;
 pub mod plain;
 pub mod problem;
+#[cfg(test)]
+mod published;
 pub mod recipient;
+pub mod sealed;
 pub mod selector;
 pub mod shamir;
 pub mod state;

@@ -53,7 +53,7 @@ pub fn leaf(node: NodeRef<'_>) -> Leaf {
     node.raw_text().map_or(Leaf::Plain, text_leaf)
 }
 
-fn text_leaf(text: &str) -> Leaf {
+pub(super) fn text_leaf(text: &str) -> Leaf {
     if text.is_empty() {
         Leaf::Empty
     } else if value::claims(text) {

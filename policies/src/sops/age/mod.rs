@@ -7,6 +7,8 @@ mod identity;
 mod passphrase;
 mod post_quantum;
 mod ssh;
+#[cfg(test)]
+mod vectors;
 mod x_wing;
 
 pub use identity::{Identity, IdentityFile, IdentityFileError, IdentityKind, LineProblem};
@@ -96,6 +98,12 @@ pub fn wrap_with(
     Ok(WrappedKey { recipient: recipient.clone(), enc })
 }
 
+/// Reads an age file, armored or not. Blanks around the armor are none of it, as for age (`armor/armor.go`).
+fn armor(bytes: &[u8]) -> ArmoredReader<impl std::io::BufRead> {
+    let armored = bytes.trim_ascii();
+    ArmoredReader::new(if armored.starts_with(b"-----BEGIN ") { armored } else { bytes })
+}
+
 /// Unwraps with the first of the identities that opens. `None` where none does.
 ///
 /// What one of them reports does not keep the others from being tried, as the recipient that the file names
@@ -109,8 +117,8 @@ pub fn unwrap_with<'i>(
     identities: impl Iterator<Item = &'i dyn ::age::Identity>,
 ) -> Result<Option<KeyBytes>, KeyError> {
     let name = || wrapped.recipient.to_string();
-    let reader = ArmoredReader::new(wrapped.enc.as_bytes());
-    let decryptor = ::age::Decryptor::new(reader).map_err(|_| KeyError::Damaged(name()))?;
+    let decryptor =
+        ::age::Decryptor::new(armor(wrapped.enc.as_bytes())).map_err(|_| KeyError::Damaged(name()))?;
     let failed = Cell::new(false);
     let patient = identities.map(|identity| Patient { identity, failed: &failed }).collect::<Vec<_>>();
     let opened = decryptor.decrypt(patient.iter().map(|identity| identity as &dyn ::age::Identity));

@@ -3,7 +3,6 @@
 use std::io::Read as _;
 
 use ::age::DecryptError;
-use ::age::armor::ArmoredReader;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -39,7 +38,7 @@ pub(super) fn is_encrypted(bytes: &[u8]) -> bool {
 
 /// Decrypts an age file with a passphrase.
 pub(super) fn open(bytes: &[u8], passphrase: &SecretString) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
-    let decryptor = ::age::Decryptor::new(ArmoredReader::new(bytes)).map_err(|_| PassphraseError::Damaged)?;
+    let decryptor = ::age::Decryptor::new(super::armor(bytes)).map_err(|_| PassphraseError::Damaged)?;
     if !decryptor.is_scrypt() {
         return Err(PassphraseError::NotAPassphrase);
     }
@@ -84,7 +83,7 @@ d98WRu6J5eLaKPwihZRihLfKDh058lYa6ugUd2Q=
 
     fn binary() -> Vec<u8> {
         let mut bytes = Vec::new();
-        ArmoredReader::new(PROTECTED.as_bytes()).read_to_end(&mut bytes).unwrap();
+        super::super::armor(PROTECTED.as_bytes()).read_to_end(&mut bytes).unwrap();
         bytes
     }
 
