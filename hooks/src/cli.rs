@@ -10,14 +10,16 @@ use std::path::Path;
 
 const AFTER_HELP: &str = "\
 Examples:
-  # On the server: refuse plaintext secrets in every push
-  ln -s \"$(command -v kubiya-hook)\" repo.git/hooks/pre-receive
+  # On the server: refuse plaintext secrets in every push, and see it refuse
+  kubiya-hook install /srv/git/gitops.git
+  kubiya-hook doctor /srv/git/gitops.git
 
-  # On your machine: refuse them before they are committed
-  ln -s \"$(command -v kubiya-hook)\" .git/hooks/pre-commit
+  # In your clone: refuse them before they are committed
+  kubiya-hook install
 
-  # Look at the files that are there
+  # Look at the files that are there, and at what CI was started for
   kubiya-hook scan .
+  kubiya-hook scan --ci
   kubiya-hook scan --format json clusters/ apps/
 
   # What a finding means and what to do
@@ -44,7 +46,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     PreReceive(pre_receive::PreReceiveArgs),
     Update(update::UpdateArgs),
+    #[command(hide = true)]
     RefUpdate(update::GerritArgs),
+    #[command(hide = true)]
     CommitReceived(update::GerritArgs),
     PreCommit(pre_commit::PreCommitArgs),
     PreMergeCommit(pre_commit::PreMergeCommitArgs),
