@@ -109,7 +109,8 @@ impl Reader {
             if !seen.insert(key.clone()) {
                 continue;
             }
-            if !known.contains(&key.as_str()) {
+            // Where no key belongs, people keep what they refer to further on.
+            if !known.contains(&key.as_str()) && !defines_anchor(entry.value) {
                 self.warn(entry.key, unknown(&key, what, known));
             }
             entries.push((key, entry));
@@ -396,6 +397,15 @@ impl Reader {
 /// is not held to that by anchors.
 fn takes_all(pattern: &GoRegex) -> bool {
     ["", "a", "Z/9.x", "\u{1}", "-"].iter().all(|path| pattern.is_match(path.as_bytes()))
+}
+
+/// Whether an anchor is written in a value, at any depth.
+fn defines_anchor(node: NodeRef<'_>) -> bool {
+    let below = |entry: Entry<'_>| defines_anchor(entry.value);
+    !node.is_alias()
+        && (node.anchor().is_some()
+            || node.own_entries().into_iter().any(below)
+            || node.items().any(defines_anchor))
 }
 
 /// What to say of an unknown key: sops ignores it, which a typo makes dangerous.

@@ -171,3 +171,10 @@ fn the_fingerprint_follows_bytes_and_place() {
     assert_ne!(at(b".sops.yaml", "stores: {}"), at(b"a/.sops.yaml", "stores: {}"));
     assert_ne!(at(b".sops.yaml", "stores: {}"), at(b".sops.yaml", "stores: {} "));
 }
+
+#[test]
+fn a_key_that_sops_ignores_may_hold_anchors() {
+    let text = |keys: &str| format!("keys:\n  - {keys}{AGE}\ncreation_rules:\n  - age: {AGE}\n");
+    assert_eq!(problems(&text("&admin ")), "");
+    assert!(problems(&text("")).contains("`keys` is not a key"));
+}
