@@ -113,7 +113,7 @@ fn a_file_that_a_rule_governs_must_be_encrypted() {
     ------- stderr -------
     remote: error: push refused: 2 findings
     remote:
-    remote: commit 47cda52fd2 on refs/heads/main
+    remote: commit 33f0aba233 on refs/heads/main
     remote:   nested/vault/app.yaml
     remote:     2:13 database.password: creation rule 1 of .sops.yaml is for this
     remote:       file, and it is not encrypted [KBY003]
