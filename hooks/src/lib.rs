@@ -3,8 +3,10 @@
 //! [`main`] is the program. Commands know the domain ([`push`], [`judge`]); the domain knows its sources
 //! ([`git`], [`work_tree`]) through [`judge::Snapshot`]; what decides is `kubiya_policies::check` alone.
 
+pub mod archive;
 mod cli;
 mod commands;
+pub mod continuous;
 pub mod doctor;
 pub mod edge;
 pub mod git;

@@ -46,9 +46,17 @@ pub struct PushVerdict {
     pub pushed: Vec<Pushed>,
     /// What could not be judged.
     pub unverified: Vec<Unverified>,
+    /// How many commits were looked at.
+    pub commits: usize,
 }
 
 impl PushVerdict {
+    /// The same without what brought it.
+    pub fn into_verdict(self) -> Verdict {
+        let found = self.pushed.into_iter().map(|pushed| pushed.found).collect();
+        Verdict { found, unverified: self.unverified }
+    }
+
     /// How many findings refuse the push.
     pub fn errors(&self) -> usize {
         self.pushed.iter().filter(|pushed| pushed.found.finding.severity == Severity::Error).count()
@@ -96,6 +104,7 @@ pub fn judge_beyond(
     for commit in git::new_commits(repository, &tips, known)? {
         let is_tip = tips.iter().any(|tip| tip.commit == commit.id);
         push.commit(&commit, is_tip)?;
+        push.verdict.commits += 1;
     }
     push.loose()?;
     Ok(push.verdict)

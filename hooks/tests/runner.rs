@@ -14,6 +14,7 @@ mod test_names;
 mod test_output;
 mod test_push;
 mod test_scan;
+mod test_scan_sources;
 mod test_stores;
 
 #[test]

@@ -82,7 +82,7 @@ fn judge_index(console: &mut Console, what: &str, merged: &[ObjectId]) -> Outcom
     })
 }
 
-fn judge(merged: &[ObjectId]) -> Result<(Verdict, usize), GitError> {
+pub(super) fn judge(merged: &[ObjectId]) -> Result<(Verdict, usize), GitError> {
     let repository = Repository::open_from_env()?;
     let entries = repository.index()?;
     let files = changed(&repository, &entries, merged)?;

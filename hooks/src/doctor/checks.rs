@@ -4,7 +4,7 @@ use super::{Check, State};
 use crate::edge::shown;
 use crate::git::configuration::{self, effective};
 use crate::install::{
-    CONFIGURED_SINCE, InstallError, Occupant, Place, Server, Spot, is_executable, occupant,
+    CONFIGURED_SINCE, InstallError, Manager, Occupant, Place, Server, Spot, is_executable, occupant,
 };
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -56,10 +56,20 @@ fn configured(place: &Place, hook: &'static str, git: (u32, u32)) -> Option<Chec
 /// A hook that is a file.
 fn hook(place: &Place, spot: &Spot) -> Result<Check, InstallError> {
     let path = shown(spot.path.as_os_str().as_bytes());
-    let bad = |text: String| Check::new(State::Bad, spot.hook, text).hint("kubiya-hook install");
+    // A commit beside proves the first; what is sent, only the hook before a push can stop.
+    let is_server = place.is_server() || spot.hook == "pre-push";
+    let state = if is_server { State::Bad } else { State::Doubtful };
+    let bad = |text: String| Check::new(state, spot.hook, text).hint("kubiya-hook install");
     let program = match occupant(&spot.path)? {
         Occupant::Nobody => return Ok(bad(format!("{path} is not there"))),
-        Occupant::Other => return Ok(bad(format!("{path} is not ours"))),
+        Occupant::Other => {
+            let manager =
+                Manager::of(place.path()).filter(|manager| manager.runs_us(place.path(), spot.hook));
+            return Ok(match manager {
+                Some(manager) => Check::new(State::Good, spot.hook, format!("{} runs it", manager.name())),
+                None => bad(format!("{path} is not ours")),
+            });
+        }
         Occupant::Link => spot.path.canonicalize().unwrap_or_else(|_| spot.path.clone()),
         Occupant::Ours(text) => program_of(&text).unwrap_or_default(),
     };

@@ -99,6 +99,54 @@ pub fn resolve(revision: &OsStr) -> Result<ObjectId, ProcessError> {
     id.ok_or_else(|| ProcessError::Failed(format!("{} is no commit", revision.display())))
 }
 
+/// Commits as Git's language of revisions names them (gitrevisions(7)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// What is meant, with all that it follows.
+    pub tips: Vec<ObjectId>,
+    /// What is not meant, with all that it follows.
+    pub without: Vec<ObjectId>,
+}
+
+/// Reads a revision or a range of them.
+///
+/// # Errors
+/// It names none.
+pub fn range(revision: &OsStr) -> Result<Range, ProcessError> {
+    let words = ["rev-parse", "--end-of-options"].map(OsStr::new);
+    let listed = run(&[&words[..], &[revision]].concat())?;
+    let mut range = Range::default();
+    for line in listed.split(|byte| *byte == b'\n') {
+        match line.strip_prefix(b"^") {
+            Some(without) => range.without.extend(ObjectId::from_hex(without)),
+            None => range.tips.extend(ObjectId::from_hex(line)),
+        }
+    }
+    Ok(range)
+}
+
+/// All refs and HEAD, by what they point at, tags not peeled.
+///
+/// # Errors
+/// What Git says.
+pub fn refs() -> Result<Vec<(ObjectId, Vec<u8>)>, ProcessError> {
+    let listed = run(&["for-each-ref", "--format=%(objectname) %(refname)"])?;
+    let pair = |line: &[u8]| {
+        let space = line.iter().position(|byte| *byte == b' ')?;
+        Some((ObjectId::from_hex(&line[..space])?, line[space + 1..].to_owned()))
+    };
+    let mut refs: Vec<_> = listed.split(|byte| *byte == b'\n').filter_map(pair).collect();
+    // Detached, it may be where no ref is.
+    refs.extend(resolve(OsStr::new("HEAD")).ok().map(|id| (id, b"HEAD".to_vec())));
+    Ok(refs)
+}
+
+/// Whether commits are left out of the clone.
+#[must_use]
+pub fn is_shallow() -> bool {
+    line(&["rev-parse", "--is-shallow-repository"]).is_ok_and(|answer| answer == "true")
+}
+
 /// Writes a setting into the clone's own configuration, in place of all of its name.
 ///
 /// # Errors

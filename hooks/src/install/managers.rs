@@ -1,6 +1,7 @@
 //! Other programs that manage the hooks of a clone, and what to write into their files.
 
 use crate::git::configuration::effective;
+use bstr::ByteSlice as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -45,6 +46,17 @@ impl Manager {
     /// Whether it takes hooks away that others put into its place.
     pub fn owns_hooks(self) -> bool {
         self != Manager::PreCommit
+    }
+
+    /// Whether the files of the work tree tell it to run us as a hook.
+    pub fn runs_us(self, top: &Path, hook: &str) -> bool {
+        let says =
+            |name: &str| std::fs::read(top.join(name)).is_ok_and(|text| text.find(b"kubiya-hook").is_some());
+        match self {
+            Manager::Husky => says(&format!(".husky/{hook}")),
+            Manager::Lefthook => LEFTHOOK.iter().any(|name| says(name)),
+            Manager::PreCommit => says(".pre-commit-config.yaml"),
+        }
     }
 
     /// What to write where, so that everybody who has the manager has the hook.

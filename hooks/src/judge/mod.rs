@@ -83,6 +83,15 @@ impl Judge {
         self.report(Some(id), b"", || Ok(bytes), None, Role::File).unwrap_or_default()
     }
 
+    /// Judges content that neither a path nor a name leads to.
+    pub fn judge_stream(&mut self, bytes: &[u8]) -> Verdict {
+        self.checks += 1;
+        let report = check::check(&Input { path: b"", bytes, rules: None, role: Role::File });
+        let mut verdict = Verdict::default();
+        verdict.add(b"-", None, &report);
+        verdict
+    }
+
     /// The report of a content, from memory if it was judged before.
     fn report<B: std::ops::Deref<Target = [u8]>>(
         &mut self,

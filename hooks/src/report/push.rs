@@ -84,7 +84,7 @@ fn findings(lines: &mut Vec<String>, shown: &[&Pushed], updates: &[RefUpdate]) {
     }
 }
 
-fn carrier(pushed: &Pushed, updates: &[RefUpdate]) -> String {
+pub(super) fn carrier(pushed: &Pushed, updates: &[RefUpdate]) -> String {
     let update = pushed.update.and_then(|number| updates.get(number));
     let on = update.map(|update| format!(" on {}", shown(&update.name))).unwrap_or_default();
     match pushed.carrier {

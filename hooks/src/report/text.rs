@@ -2,7 +2,9 @@
 
 use super::{count, severity, shown};
 use crate::edge::{Color, Style};
+use crate::git::RefUpdate;
 use crate::judge::Verdict;
+use crate::push::PushVerdict;
 use kubiya_policies::builtin;
 use kubiya_policies::finding::{Code, Finding, Severity};
 use std::collections::BTreeSet;
@@ -41,6 +43,26 @@ impl Text {
             }
             lines.push(String::new());
         }
+        lines
+    }
+
+    /// The lines for commits: each finding with what brought it.
+    pub fn history(self, verdict: &PushVerdict, updates: &[RefUpdate]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut told = BTreeSet::new();
+        for pushed in &verdict.pushed {
+            let finding = &pushed.found.finding;
+            if finding.severity > Severity::Note || self.notes {
+                lines.extend(self.finding(finding));
+                lines.push(self.note("note", &format!("in {}", super::push::carrier(pushed, updates))));
+                if told.insert(finding.code) {
+                    self.help(&mut lines, finding);
+                }
+                lines.push(String::new());
+            }
+        }
+        let unverified = Verdict { found: Vec::new(), unverified: verdict.unverified.clone() };
+        lines.extend(self.lines(&unverified));
         lines
     }
 
@@ -86,8 +108,17 @@ impl Text {
     }
 }
 
-/// The last line: how much was found.
+/// The last line: how much was found in how many files.
 pub fn summary(verdict: &Verdict, files: usize) -> String {
+    found_in(verdict, &count(files, "file"))
+}
+
+/// The last line: how much was found in how many commits.
+pub fn summary_of_history(verdict: &Verdict, commits: usize) -> String {
+    found_in(verdict, &count(commits, "commit"))
+}
+
+fn found_in(verdict: &Verdict, judged: &str) -> String {
     let of = |severity| verdict.found.iter().filter(|found| found.finding.severity == severity).count();
     let mut parts = Vec::new();
     for (number, word) in [
@@ -99,11 +130,10 @@ pub fn summary(verdict: &Verdict, files: usize) -> String {
             parts.push(count(number, word));
         }
     }
-    let files = count(files, "file");
     if parts.is_empty() {
-        format!("{files} judged, nothing found")
+        format!("{judged} judged, nothing found")
     } else {
-        format!("{files} judged: {}", parts.join(", "))
+        format!("{judged} judged: {}", parts.join(", "))
     }
 }
 
