@@ -15,6 +15,7 @@ mod test_output;
 mod test_push;
 mod test_scan;
 mod test_scan_sources;
+mod test_servers;
 mod test_stores;
 
 #[test]
