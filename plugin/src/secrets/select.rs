@@ -163,7 +163,8 @@ fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
 
 /// All files below folders, without what Git ignores, Git's own, and other repositories in them: a submodule
 /// has its own rules, keys and history.
-fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
+#[must_use]
+pub fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in folders {
         let mut walk = ignore::WalkBuilder::new(folder);
