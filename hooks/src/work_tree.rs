@@ -2,6 +2,7 @@
 
 use crate::git::{EntryKind, Repository};
 use crate::judge::{Entry, File, Snapshot, Unreadable};
+use kubiya_policies::rules::FILE_NAME;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -213,6 +214,39 @@ impl Selection {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         self.files.dedup_by(|a, b| a.path == b.path);
     }
+}
+
+/// A file and its rules, as paths of one tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relative {
+    /// The `.sops.yaml`.
+    pub config: Vec<u8>,
+    /// The file.
+    pub path: Vec<u8>,
+}
+
+/// The nearest `.sops.yaml` at or above a file, which need not be there: where it is, what it says, and both
+/// paths in their tree.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn governing(path: &Path) -> Result<Option<(PathBuf, Vec<u8>, Relative)>, SelectionError> {
+    let failed = |source| SelectionError::Io { path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let absolute = absolute.canonicalize().unwrap_or(absolute);
+    let there = absolute.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let tree = WorkTree::around(there);
+    let inside = |folder: &&Path| folder.starts_with(&tree.base);
+    for folder in absolute.ancestors().skip(1).take_while(inside) {
+        let config = folder.join(FILE_NAME);
+        if config.symlink_metadata().is_ok() {
+            let bytes = std::fs::read(&config)
+                .map_err(|source| SelectionError::Io { path: config.clone(), source })?;
+            let relative = Relative { config: tree.relative(&config), path: tree.relative(&absolute) };
+            return Ok(Some((config, bytes, relative)));
+        }
+    }
+    Ok(None)
 }
 
 /// A work tree with one file as somebody else has it: the content of a stream.
