@@ -14,6 +14,7 @@ pub mod install;
 pub mod judge;
 pub mod push;
 pub mod report;
+mod spread;
 pub mod work_tree;
 
 use cli::{Cli, Command, Parsed};

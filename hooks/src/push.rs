@@ -1,11 +1,12 @@
 //! A push: everything that it brings or makes reachable is judged before a ref moves.
 
-use crate::git::{
-    self, GitError, Kind, Known, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced,
-};
-use crate::judge::{Entry, File, Found, Judge, Unverified, Verdict};
-use bstr::ByteSlice as _;
+mod lot;
+
+use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced};
+use crate::judge::{Found, Judge, Unverified, Verdict};
+use crate::spread::{Give, spread};
 use kubiya_policies::finding::Severity;
+use lot::{Content, Judged, Judging, Lot, Origin};
 use std::collections::{HashMap, HashSet};
 
 /// Through what the content came.
@@ -46,17 +47,9 @@ pub struct PushVerdict {
     pub pushed: Vec<Pushed>,
     /// What could not be judged.
     pub unverified: Vec<Unverified>,
-    /// How many commits were looked at.
-    pub commits: usize,
 }
 
 impl PushVerdict {
-    /// The same without what brought it.
-    pub fn into_verdict(self) -> Verdict {
-        let found = self.pushed.into_iter().map(|pushed| pushed.found).collect();
-        Verdict { found, unverified: self.unverified }
-    }
-
     /// How many findings refuse the push.
     pub fn errors(&self) -> usize {
         self.pushed.iter().filter(|pushed| pushed.found.finding.severity == Severity::Error).count()
@@ -69,88 +62,65 @@ impl PushVerdict {
 /// Where the push cannot be looked at as a whole: then nobody can say that it is good.
 pub fn judge_push(
     repository: &Repository,
-    judge: &mut Judge,
+    judge: &Judge,
     updates: &[RefUpdate],
-) -> Result<PushVerdict, GitError> {
-    judge_beyond(repository, judge, updates, &Known::Refs)
-}
-
-/// Judges what ref updates bring to somebody who has what is `known`.
-///
-/// # Errors
-/// Where it cannot be looked at as a whole: then nobody can say that it is good.
-pub fn judge_beyond(
-    repository: &Repository,
-    judge: &mut Judge,
-    updates: &[RefUpdate],
-    known: &Known,
 ) -> Result<PushVerdict, GitError> {
     if updates.iter().all(|update| update.new.is_none()) {
         return Ok(PushVerdict::default());
     }
-    let mut push = Push {
-        repository,
-        judge,
-        seen: HashSet::new(),
-        known: HashMap::new(),
-        verdict: PushVerdict::default(),
-    };
-    let mut tips = Vec::new();
-    for (number, update) in updates.iter().enumerate() {
-        if let Some(new) = update.new.filter(|new| Some(*new) != update.old) {
-            tips.extend(push.update(number, new)?);
-        }
+    let judged = spread(&Judging { judge }, repository, |give| {
+        Listing { repository, give, seen: HashSet::new(), number: 0 }.push(updates)
+    })?;
+    let mut summary = Summary::default();
+    for part in judged.chunk_by(|a, b| a.origin.number == b.origin.number) {
+        summary.add(part);
     }
-    for commit in git::new_commits(repository, &tips, known)? {
-        let is_tip = tips.iter().any(|tip| tip.commit == commit.id);
-        push.commit(&commit, is_tip)?;
-        push.verdict.commits += 1;
-    }
-    push.loose()?;
-    Ok(push.verdict)
+    Ok(summary.verdict)
 }
 
-/// The part of a tag that its author wrote: what follows the first blank line.
-fn message(tag: &[u8]) -> &[u8] {
-    tag.find(b"\n\n").map_or(tag, |at| &tag[at + 2..])
-}
-
-/// What makes two findings the same fault, in whatever commits.
-type Fault = (Vec<u8>, u16, Option<u32>, String);
-
-struct Push<'p> {
+/// Finds what there is to judge, in the order in which it shall be reported.
+struct Listing<'p, 'g> {
     repository: &'p Repository,
-    judge: &'p mut Judge,
-    /// The contents that were judged with their paths.
+    give: &'p mut Give<'g, Judging<'p>>,
+    /// The contents that were given away.
     seen: HashSet<ObjectId>,
-    /// Where each fault is in the verdict.
-    known: HashMap<Fault, usize>,
-    verdict: PushVerdict,
+    number: usize,
 }
 
-impl Push<'_> {
-    /// Follows tags. Gives the commit, if there is one at the end; judges what else is there.
+impl Listing<'_, '_> {
+    fn push(mut self, updates: &[RefUpdate]) -> Result<(), GitError> {
+        let mut tips = Vec::new();
+        for (number, update) in updates.iter().enumerate() {
+            if let Some(new) = update.new.filter(|new| Some(*new) != update.old) {
+                tips.extend(self.update(number, new)?);
+            }
+        }
+        for commit in git::new_commits(self.repository, &tips)? {
+            let is_tip = tips.iter().any(|tip| tip.commit == commit.id);
+            let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
+            self.tree(commit.tree, &commit.parent_trees, carrier, commit.update)?;
+        }
+        self.loose()
+    }
+
+    /// Follows tags. Gives the commit, if there is one at the end; what else is there is judged.
     fn update(&mut self, number: usize, new: ObjectId) -> Result<Option<Tip>, GitError> {
         let peeled = self.repository.peel(new)?;
         for tag in peeled.tags {
-            self.content(tag, Carrier::Tagged(tag), Some(number))?;
+            self.pathless(tag, Carrier::Tagged(tag), Some(number))?;
         }
         let carrier = Carrier::Tagged(peeled.id);
         match peeled.kind {
             Kind::Commit => return Ok(Some(Tip { commit: peeled.id, update: number })),
             Kind::Tree => self.tree(peeled.id, &[], carrier, number)?,
-            Kind::Blob | Kind::Tag => self.content(peeled.id, carrier, Some(number))?,
+            Kind::Blob | Kind::Tag => self.pathless(peeled.id, carrier, Some(number))?,
         }
         Ok(None)
     }
 
-    fn commit(&mut self, commit: &NewCommit, is_tip: bool) -> Result<(), GitError> {
-        let mut parents = Vec::new();
-        for parent in &commit.parents {
-            parents.extend(self.repository.commit(*parent)?.map(|parent| parent.tree));
-        }
-        let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
-        self.tree(commit.tree, &parents, carrier, commit.update)
+    fn origin(&mut self, carrier: Carrier, update: Option<usize>) -> Origin {
+        self.number += 1;
+        Origin { number: self.number, carrier, update }
     }
 
     fn tree(
@@ -160,33 +130,28 @@ impl Push<'_> {
         carrier: Carrier,
         update: usize,
     ) -> Result<(), GitError> {
+        let origin = self.origin(carrier, Some(update));
         let files = introduced(self.repository, tree, parents)?;
         self.seen.extend(files.iter().map(|file| file.id));
-        let snapshot = TreeSnapshot::new(self.repository, tree);
-        let files = files
-            .into_iter()
-            .map(|file| File { path: file.path, entry: Entry { kind: file.kind, id: Some(file.id) } });
-        let verdict = self.judge.judge(&snapshot, files);
-        self.add(verdict, carrier, Some(update));
+        let mut files = files.into_iter().peekable();
+        while files.peek().is_some() {
+            let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
+            let weight = files.len();
+            (self.give)(Lot { origin, content: Content::Files { tree, files } }, weight)?;
+        }
         Ok(())
     }
 
-    /// Judges an object that has no path: a blob, or the message of a tag.
-    fn content(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
+    fn pathless(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
         if !self.seen.insert(id) {
             return Ok(());
         }
-        let (kind, bytes) = self.repository.read(id)?.ok_or(GitError::Missing(id))?;
-        let text = if kind == Kind::Tag { message(&bytes) } else { &bytes };
-        let report = self.judge.judge_pathless(id, text);
-        let found =
-            report.findings.iter().map(|finding| Found { finding: finding.clone(), content: Some(id) });
-        self.add(Verdict { found: found.collect(), unverified: Vec::new() }, carrier, update);
-        Ok(())
+        let origin = self.origin(carrier, update);
+        (self.give)(Lot { origin, content: Content::Pathless(id) }, 1)
     }
 
-    /// Judges the blobs that came along although nothing of the push leads to them: they are stored, and
-    /// some servers hand out any object that is asked for by name.
+    /// The blobs that came along although nothing of the push leads to them: they are stored, and some servers
+    /// hand out any object that is asked for by name.
     fn loose(&mut self) -> Result<(), GitError> {
         for id in self.repository.brought()? {
             // `index-pack` completes thin packs with objects that were there before.
@@ -194,13 +159,29 @@ impl Push<'_> {
                 && self.repository.kind(id)? == Some(Kind::Blob)
                 && !(self.repository.was_there(id)?)
             {
-                self.content(id, Carrier::Loose(id), None)?;
+                self.pathless(id, Carrier::Loose(id), None)?;
             }
         }
         Ok(())
     }
+}
 
-    fn add(&mut self, verdict: Verdict, carrier: Carrier, update: Option<usize>) {
+/// What makes two findings the same fault, in whatever commits.
+type Fault = (Vec<u8>, u16, Option<u32>, String);
+
+/// Puts together what was judged apart.
+#[derive(Default)]
+struct Summary {
+    /// Where each fault is in the verdict.
+    known: HashMap<Fault, usize>,
+    verdict: PushVerdict,
+}
+
+impl Summary {
+    /// Adds the parts of one commit, or of one other carrier.
+    fn add(&mut self, parts: &[Judged]) {
+        let Some(Origin { carrier, update, .. }) = parts.first().map(|part| part.origin) else { return };
+        let verdict = Verdict::of_parts(parts.iter().map(|part| part.verdict.clone()));
         for found in verdict.found {
             let place = &found.finding.place;
             let path = match carrier {

@@ -34,9 +34,9 @@ fn two_hundred_commits_and_two_contents() {
     let repo = GitRepo::init(&env, "repo");
     let tip = history(&repo);
     let repository = Repository::open_at(repo.path()).unwrap();
-    let mut judge = Judge::new();
+    let judge = Judge::new();
     let update = RefUpdate { old: None, new: id(&tip), name: b"refs/heads/long".to_vec() };
-    let verdict = judge_push(&repository, &mut judge, &[update]).unwrap();
+    let verdict = judge_push(&repository, &judge, &[update]).unwrap();
     assert!(verdict.pushed.is_empty() && verdict.unverified.is_empty());
     assert_eq!(judge.checks(), 2);
 }
@@ -47,8 +47,8 @@ fn a_deletion_looks_at_nothing() {
     let repo = GitRepo::init(&env, "repo");
     let tip = history(&repo);
     let repository = Repository::open_at(repo.path()).unwrap();
-    let mut judge = Judge::new();
+    let judge = Judge::new();
     let update = RefUpdate { old: id(&tip), new: None, name: b"refs/heads/long".to_vec() };
-    assert!(judge_push(&repository, &mut judge, &[update]).unwrap().pushed.is_empty());
+    assert!(judge_push(&repository, &judge, &[update]).unwrap().pushed.is_empty());
     assert_eq!(judge.checks(), 0);
 }

@@ -3,7 +3,7 @@
 use crate::edge::{Console, Kind, Outcome};
 use crate::git::{RefUpdate, Repository};
 use crate::judge::Judge;
-use crate::push::{PushVerdict, judge_push};
+use crate::push::judge_push;
 use crate::report::push;
 use clap::Args;
 use std::io::Read as _;
@@ -24,32 +24,23 @@ pub(crate) fn run(_args: &PreReceiveArgs, console: &mut Console) -> Outcome {
         Ok(updates) => updates,
         Err(error) => return Ok(refuse(console, Kind::Usage, &error.to_string())),
     };
-    Ok(judge(console, &updates))
-}
-
-/// Judges ref updates of the repository that Git names, and gives the exit code.
-pub(crate) fn judge(console: &mut Console, updates: &[RefUpdate]) -> u8 {
     if updates.iter().all(|update| update.new.is_none()) {
-        return 0;
+        return Ok(0);
     }
-    let verdict = Repository::open_from_env()
-        .and_then(|repository| judge_push(&repository, &mut Judge::new(), updates));
-    match verdict {
-        Ok(verdict) => conclude(console, &verdict, updates),
-        Err(error) => refuse(console, Kind::Unverified, &error.to_string()),
-    }
-}
-
-/// Says what was found, and gives the exit code.
-pub(crate) fn conclude(console: &mut Console, verdict: &PushVerdict, updates: &[RefUpdate]) -> u8 {
-    say(console, &push::lines(verdict, updates));
-    if verdict.errors() > 0 {
+    let verdict =
+        Repository::open_from_env().and_then(|repository| judge_push(&repository, &Judge::new(), &updates));
+    let verdict = match verdict {
+        Ok(verdict) => verdict,
+        Err(error) => return Ok(refuse(console, Kind::Unverified, &error.to_string())),
+    };
+    say(console, &push::lines(&verdict, &updates));
+    Ok(if verdict.errors() > 0 {
         Kind::Findings.exit_code()
     } else if !verdict.unverified.is_empty() {
         Kind::Unverified.exit_code()
     } else {
         0
-    }
+    })
 }
 
 /// Says why the push as a whole is refused, and gives the exit code.

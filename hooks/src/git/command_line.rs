@@ -2,7 +2,7 @@
 //! extensions of later versions.
 
 use super::environment::ObjectFolders;
-use super::index::IndexEntry;
+use super::index::{Index, IndexEntry};
 use super::object::{Content, EntryKind, Kind};
 use super::repository::Backend;
 use super::{GitError, ObjectId, ProcessError, process};
@@ -84,6 +84,17 @@ fn ids(lines: &[u8]) -> Vec<ObjectId> {
 }
 
 impl Backend for CommandLine {
+    fn another(&self) -> Result<Box<dyn Backend>, GitError> {
+        Ok(Box::new(Self {
+            at: self.at.clone(),
+            git_dir: self.git_dir.clone(),
+            work_tree: self.work_tree.clone(),
+            folders: self.folders.clone(),
+            contents: RefCell::default(),
+            before: RefCell::default(),
+        }))
+    }
+
     fn read(&self, id: ObjectId) -> Result<Option<(Kind, Content<'_>)>, GitError> {
         let here = Batch::read(&self.contents, id, || {
             let mut command = self.git(&["cat-file", "--batch"]);
@@ -149,10 +160,11 @@ impl Backend for CommandLine {
         Ok(ids(&process::output(command, b"")?))
     }
 
-    fn index(&self) -> Result<Vec<IndexEntry>, GitError> {
+    fn index(&self) -> Result<Index, GitError> {
         let listed = self.run(&["ls-files", "--stage", "-z"])?;
         let lines = listed.split(|byte| *byte == 0).filter(|line| !line.is_empty());
-        lines.map(|line| staged(line).ok_or(GitError::Listing)).collect()
+        let entries: Result<_, _> = lines.map(|line| staged(line).ok_or(GitError::Listing)).collect();
+        Ok(Index::of_entries(entries?))
     }
 
     fn git_dir(&self) -> &Path {

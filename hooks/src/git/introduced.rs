@@ -1,8 +1,7 @@
 //! What a commit brings that none of its parents had.
 
-use super::object::{EntryKind, TreeEntry};
+use super::object::EntryKind;
 use super::{GitError, ObjectId, Repository};
-use std::rc::Rc;
 
 /// An entry that differs from the one at the same path in every parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +48,15 @@ impl Comparison<'_> {
         }
         let entries = self.repository.tree(tree)?;
         let parents = parents.iter().map(|id| self.repository.tree(*id)).collect::<Result<Vec<_>, _>>()?;
+        // All are sorted, so one pass through each is enough.
+        let mut parents: Vec<_> = parents.iter().map(|parent| parent.iter().peekable()).collect();
+        let mut before = Vec::new();
         for entry in entries.iter() {
-            let before: Vec<_> = parents.iter().filter_map(|parent| find(parent, &entry.name)).collect();
+            before.clear();
+            for parent in &mut parents {
+                while parent.next_if(|old| old.name < entry.name).is_some() {}
+                before.extend(parent.peek().filter(|old| old.name == entry.name).copied());
+            }
             if before.iter().any(|old| old.id == entry.id && old.kind == entry.kind) {
                 continue;
             }
@@ -58,7 +64,7 @@ impl Comparison<'_> {
             if length > 0 {
                 self.path.push(b'/');
             }
-            self.path.extend_from_slice(&entry.name);
+            self.path.extend_from_slice(entry.name);
             match entry.kind {
                 EntryKind::Tree => {
                     let folders = before.iter().filter(|old| old.kind == EntryKind::Tree);
@@ -78,10 +84,4 @@ impl Comparison<'_> {
         }
         Ok(())
     }
-}
-
-/// Looks a name up in a folder.
-pub(crate) fn find<'e>(entries: &'e Rc<[TreeEntry]>, name: &[u8]) -> Option<&'e TreeEntry> {
-    let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
-    entries.get(at)
 }

@@ -1,29 +1,38 @@
 //! Reading through libgit2.
 
+use super::command_line::CommandLine;
 use super::environment::ObjectFolders;
-use super::index::IndexEntry;
-use super::object::{Content, EntryKind, Kind};
+use super::index::Index;
+use super::object::{Content, Kind};
 use super::repository::Backend;
 use super::{GitError, ObjectId, settings};
-use git2::{IndexEntryExtendedFlag, Odb, OdbLookupFlags};
+use git2::{Odb, OdbLookupFlags};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) struct Library {
     repository: git2::Repository,
     /// Our own view of the objects: libgit2's does not unquote the list of alternates.
-    objects: Odb<'static>,
+    objects: Arc<Odb<'static>>,
     /// What was there before the push, where a push is going on.
-    before: Option<Odb<'static>>,
+    before: Option<Arc<Odb<'static>>>,
     /// What the push brought.
-    brought: Option<Odb<'static>>,
+    brought: Option<Arc<Odb<'static>>>,
+    /// The file of the index, and where the repository is if not where Git's variables say.
+    index: PathBuf,
+    at: Option<PathBuf>,
 }
 
 impl Library {
     /// Opens what Git's variables name, as in a hook.
     pub(super) fn open_from_env() -> Result<Self, git2::Error> {
         settings::apply();
-        Self::with(git2::Repository::open_from_env()?, &ObjectFolders::from_env())
+        let repository = git2::Repository::open_from_env()?;
+        let index = std::env::var_os("GIT_INDEX_FILE").filter(|file| !file.is_empty()).map(PathBuf::from);
+        let mut library = Self::with(repository, &ObjectFolders::from_env())?;
+        library.index = index.unwrap_or(library.index);
+        Ok(library)
     }
 
     /// Opens the repository that a path is in.
@@ -31,7 +40,8 @@ impl Library {
         settings::apply();
         let none: [&OsStr; 0] = [];
         let repository = git2::Repository::open_ext(path, git2::RepositoryOpenFlags::empty(), none)?;
-        Self::with(repository, &ObjectFolders::default())
+        let library = Self::with(repository, &ObjectFolders::default())?;
+        Ok(Self { at: Some(path.to_owned()), ..library })
     }
 
     fn with(repository: git2::Repository, folders: &ObjectFolders) -> Result<Self, git2::Error> {
@@ -48,7 +58,8 @@ impl Library {
         } else {
             (None, None)
         };
-        Ok(Self { repository, objects, before, brought })
+        let index = repository.path().join("index");
+        Ok(Self { repository, objects, before, brought, index, at: None })
     }
 }
 
@@ -65,13 +76,13 @@ fn is_partial(repository: &git2::Repository) -> bool {
     false
 }
 
-fn open_objects<'p>(folders: impl Iterator<Item = &'p PathBuf>) -> Result<Odb<'static>, git2::Error> {
+fn open_objects<'p>(folders: impl Iterator<Item = &'p PathBuf>) -> Result<Arc<Odb<'static>>, git2::Error> {
     let objects = Odb::new()?;
     for folder in folders {
         let folder = folder.to_str().ok_or_else(|| git2::Error::from_str("the path is not UTF-8"))?;
         objects.add_disk_alternate(folder)?;
     }
-    Ok(objects)
+    Ok(Arc::new(objects))
 }
 
 fn ours(id: git2::Oid) -> Option<ObjectId> {
@@ -102,6 +113,19 @@ fn found<T>(id: ObjectId, outcome: Result<T, git2::Error>) -> Result<Option<T>, 
 }
 
 impl Backend for Library {
+    /// libgit2 locks its databases of objects itself, so that all threads share what was mapped and unpacked.
+    fn another(&self) -> Result<Box<dyn Backend>, GitError> {
+        let repository = git2::Repository::open(self.repository.path()).map_err(GitError::Again)?;
+        Ok(Box::new(Self {
+            repository,
+            objects: Arc::clone(&self.objects),
+            before: self.before.clone(),
+            brought: self.brought.clone(),
+            index: self.index.clone(),
+            at: self.at.clone(),
+        }))
+    }
+
     fn read(&self, id: ObjectId) -> Result<Option<(Kind, Content<'_>)>, GitError> {
         let Some(object) = found(id, self.objects.read(theirs(id)?))? else { return Ok(None) };
         let kind = kind(object.kind()).ok_or(GitError::Malformed { id, what: "object" })?;
@@ -162,19 +186,20 @@ impl Backend for Library {
         Ok(all)
     }
 
-    fn index(&self) -> Result<Vec<IndexEntry>, GitError> {
-        let index = self.repository.index().map_err(GitError::Index)?;
-        let intent_to_add = IndexEntryExtendedFlag::INTENT_TO_ADD.bits();
-        let entries = index.iter().filter_map(|entry| {
-            let stage = entry.flags >> 12 & 3;
-            Some(IndexEntry {
-                id: ours(entry.id)?,
-                kind: EntryKind::of_mode(entry.mode),
-                staged: stage == 0 && entry.flags_extended & intent_to_add == 0,
-                path: entry.path,
-            })
-        });
-        Ok(entries.collect())
+    fn index(&self) -> Result<Index, GitError> {
+        let bytes = match std::fs::read(&self.index) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Index::default()),
+            Err(_) => Vec::new(),
+        };
+        // libgit2 opens no repository with longer names.
+        if let Some(index) = Index::parse(&bytes, 20) {
+            return Ok(index);
+        }
+        match &self.at {
+            None => CommandLine::open_from_env()?.index(),
+            Some(path) => CommandLine::open_at(path)?.index(),
+        }
     }
 
     fn git_dir(&self) -> &Path {

@@ -15,17 +15,21 @@ pub mod remote;
 mod repository;
 mod settings;
 mod snapshot;
+mod staged;
+mod tree;
 mod update;
 mod walk;
 
 pub use id::ObjectId;
-pub use index::IndexEntry;
+pub use index::{Index, IndexEntry};
 pub use introduced::{Introduced, introduced};
-pub use object::{Commit, Content, EntryKind, Kind, TreeEntry};
+pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
 pub(crate) use process::{output, output_within};
 pub use repository::{Peeled, Repository};
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
+pub use staged::staged;
+pub use tree::{Tree, TreeEntry};
 pub use update::{MalformedUpdate, RefUpdate};
 pub use walk::{Known, NewCommit, Tip, new_commits};
 
@@ -40,6 +44,9 @@ pub enum GitError {
         /// What the `git` command says.
         command: ProcessError,
     },
+    /// libgit2 cannot open the repository for another thread.
+    #[error("cannot open the repository again: {0}")]
+    Again(#[source] git2::Error),
     /// An object that should be there is not.
     #[error("object {0} is missing")]
     Missing(ObjectId),
@@ -65,9 +72,6 @@ pub enum GitError {
     /// The objects of a push cannot be listed.
     #[error("cannot list the objects of the push: {0}")]
     List(#[source] git2::Error),
-    /// The index cannot be read.
-    #[error("cannot read the index: {0}")]
-    Index(#[source] git2::Error),
     /// The `git` command printed what we do not understand.
     #[error("cannot understand what git lists")]
     Listing,

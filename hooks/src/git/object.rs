@@ -111,42 +111,6 @@ impl EntryKind {
     }
 }
 
-/// One entry of a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeEntry {
-    /// Its name, one component.
-    pub name: Vec<u8>,
-    /// What it is.
-    pub kind: EntryKind,
-    /// What it holds.
-    pub id: ObjectId,
-}
-
-/// The entries of a folder, sorted by the bytes of their names (Git's own order differs for folders).
-pub(crate) fn parse_tree(id: ObjectId, bytes: &[u8]) -> Result<Vec<TreeEntry>, GitError> {
-    let malformed = || GitError::Malformed { id, what: "tree" };
-    let id_len = id.as_bytes().len();
-    let mut entries = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
-        let zero =
-            rest.iter().position(|byte| *byte == 0).filter(|zero| *zero > space).ok_or_else(malformed)?;
-        let end = zero + 1 + id_len;
-        let entry_id = rest.get(zero + 1..end).and_then(ObjectId::from_bytes).ok_or_else(malformed)?;
-        let mode =
-            std::str::from_utf8(&rest[..space]).ok().and_then(|mode| u32::from_str_radix(mode, 8).ok());
-        entries.push(TreeEntry {
-            name: rest[space + 1..zero].to_owned(),
-            kind: EntryKind::of_mode(mode.ok_or_else(malformed)?),
-            id: entry_id,
-        });
-        rest = &rest[end..];
-    }
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,27 +130,6 @@ mod tests {
         let commit = Commit::parse(id(b'9'), text.as_bytes()).unwrap();
         assert_eq!(commit, Commit { tree: id(b'1'), parents: vec![id(b'2'), id(b'3')], time: 1_700_000_000 });
         assert!(Commit::parse(id(b'9'), b"parent x\n").is_err());
-    }
-
-    #[test]
-    fn a_tree_is_sorted_by_name_alone() {
-        let mut bytes = Vec::new();
-        for (mode, name) in [("100644", "a.b"), ("40000", "a"), ("120000", "a0"), ("160000", "m")] {
-            bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
-            bytes.extend_from_slice(id(b'1').as_bytes());
-        }
-        let entries = parse_tree(id(b'9'), &bytes).unwrap();
-        let seen: Vec<_> = entries.iter().map(|e| (e.name.as_slice(), e.kind)).collect();
-        assert_eq!(
-            seen,
-            [
-                (&b"a"[..], EntryKind::Tree),
-                (b"a.b", EntryKind::File),
-                (b"a0", EntryKind::Symlink),
-                (b"m", EntryKind::Gitlink)
-            ]
-        );
-        assert!(parse_tree(id(b'9'), &bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! A repository: objects, refs, index.
 
 use super::command_line::CommandLine;
-use super::index::IndexEntry;
+use super::index::Index;
 use super::library::Library;
-use super::object::{self, Commit, Content, Kind, TreeEntry};
+use super::object::{self, Commit, Content, Kind};
+use super::tree::Tree;
 use super::{GitError, ObjectId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a way of reading must be able to do.
-pub(super) trait Backend {
+pub(super) trait Backend: Send {
+    /// The same repository for another thread.
+    fn another(&self) -> Result<Box<dyn Backend>, GitError>;
     /// An object; `None` where there is none of that name.
     fn read(&self, id: ObjectId) -> Result<Option<(Kind, Content<'_>)>, GitError>;
     /// What an object is.
@@ -25,22 +28,29 @@ pub(super) trait Backend {
     /// All objects that the push put into the quarantine.
     fn brought(&self) -> Result<Vec<ObjectId>, GitError>;
     /// The index that the environment names.
-    fn index(&self) -> Result<Vec<IndexEntry>, GitError>;
+    fn index(&self) -> Result<Index, GitError>;
     /// Where the repository (of this work tree) is.
     fn git_dir(&self) -> &Path;
     /// Where its files are; `None` for a bare one.
     fn work_tree(&self) -> Option<&Path>;
 }
 
-/// How many folders are remembered, so that memory does not grow with history.
-const REMEMBERED_TREES: usize = 8192;
+/// How many bytes of folders are remembered, so that memory does not grow with history.
+const REMEMBERED: usize = 4 << 20;
+
+/// The folders that were read last.
+#[derive(Default)]
+struct Remembered {
+    trees: HashMap<ObjectId, Arc<Tree>>,
+    size: usize,
+}
 
 /// A repository, open for reading.
 pub struct Repository {
     backend: Box<dyn Backend>,
     /// Where it was opened; `None`: where Git's variables say.
     at: Option<PathBuf>,
-    trees: RefCell<HashMap<ObjectId, Rc<[TreeEntry]>>>,
+    remembered: RefCell<Remembered>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -90,7 +100,15 @@ impl Repository {
                 Err(command) => return Err(GitError::Open { library, command }),
             },
         };
-        Ok(Self { backend, at: at.map(Path::to_owned), trees: RefCell::default() })
+        Ok(Self { backend, at: at.map(Path::to_owned), remembered: RefCell::default() })
+    }
+
+    /// The same repository, opened for another thread.
+    ///
+    /// # Errors
+    /// Where it cannot be opened again.
+    pub fn another(&self) -> Result<Self, GitError> {
+        Ok(Self { backend: self.backend.another()?, at: self.at.clone(), remembered: RefCell::default() })
     }
 
     /// An object; `None` where there is none of that name.
@@ -125,20 +143,21 @@ impl Repository {
     ///
     /// # Errors
     /// Where it is missing, no tree, or cannot be read.
-    pub fn tree(&self, id: ObjectId) -> Result<Rc<[TreeEntry]>, GitError> {
-        if let Some(entries) = self.trees.borrow().get(&id) {
-            return Ok(Rc::clone(entries));
+    pub fn tree(&self, id: ObjectId) -> Result<Arc<Tree>, GitError> {
+        if let Some(tree) = self.remembered.borrow().trees.get(&id) {
+            return Ok(Arc::clone(tree));
         }
-        let entries: Rc<[TreeEntry]> = match self.backend.read(id)?.ok_or(GitError::Missing(id))? {
-            (Kind::Tree, bytes) => object::parse_tree(id, &bytes)?.into(),
+        let tree = match self.backend.read(id)?.ok_or(GitError::Missing(id))? {
+            (Kind::Tree, bytes) => Arc::new(Tree::parse(id, &bytes)?),
             _ => return Err(GitError::Malformed { id, what: "tree" }),
         };
-        let mut trees = self.trees.borrow_mut();
-        if trees.len() >= REMEMBERED_TREES {
-            trees.clear();
+        let mut remembered = self.remembered.borrow_mut();
+        if remembered.size > REMEMBERED {
+            *remembered = Remembered::default();
         }
-        trees.insert(id, Rc::clone(&entries));
-        Ok(entries)
+        remembered.size += tree.size();
+        remembered.trees.insert(id, Arc::clone(&tree));
+        Ok(tree)
     }
 
     /// The content of a file.
@@ -208,22 +227,20 @@ impl Repository {
         self.backend.brought()
     }
 
-    /// The index, sorted by path.
+    /// The index.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn index(&self) -> Result<Vec<IndexEntry>, GitError> {
-        let mut entries = match self.backend.index() {
+    pub fn index(&self) -> Result<Index, GitError> {
+        match self.backend.index() {
             // A split or a sparse index: libgit2 reads neither.
             Err(GitError::Index(_)) => match &self.at {
                 None => CommandLine::open_from_env()?,
                 Some(path) => CommandLine::open_at(path)?,
             }
-            .index()?,
-            read => read?,
-        };
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(entries)
+            .index(),
+            read => read,
+        }
     }
 
     /// Where the repository (of this work tree) is.

@@ -1,33 +1,46 @@
 //! A commit's folder and the index, as the judge looks at them.
 
-use super::introduced::find;
-use super::object::{EntryKind, TreeEntry};
-use super::{GitError, IndexEntry, ObjectId, Repository};
+use super::object::EntryKind;
+use super::{GitError, IndexEntry, ObjectId, Repository, Tree};
 use crate::judge::{Entry, Snapshot, Unreadable};
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The files of a commit.
 #[derive(Debug)]
 pub struct TreeSnapshot<'r> {
     repository: &'r Repository,
     root: ObjectId,
+    /// Folders by their paths: what is asked for is asked for folder by folder.
+    folders: RefCell<HashMap<Vec<u8>, Arc<Tree>>>,
 }
 
 impl<'r> TreeSnapshot<'r> {
     /// The files under a tree object.
     pub fn new(repository: &'r Repository, root: ObjectId) -> Self {
-        Self { repository, root }
+        Self { repository, root, folders: RefCell::default() }
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<(EntryKind, ObjectId)>, GitError> {
-        let mut at = (EntryKind::Tree, self.root);
-        for name in path.split(|byte| *byte == b'/') {
-            let (EntryKind::Tree, folder) = at else { return Ok(None) };
-            let entries: Rc<[TreeEntry]> = self.repository.tree(folder)?;
-            let Some(entry) = find(&entries, name) else { return Ok(None) };
-            at = (entry.kind, entry.id);
+        let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let Some(folder) = self.folder(&path[..name])? else { return Ok(None) };
+        Ok(folder.find(&path[name..]).map(|entry| (entry.kind, entry.id)))
+    }
+
+    /// The folder of a path that is empty or ends with a slash.
+    fn folder(&self, path: &[u8]) -> Result<Option<Arc<Tree>>, GitError> {
+        if let Some(folder) = self.folders.borrow().get(path) {
+            return Ok(Some(Arc::clone(folder)));
         }
-        Ok(Some(at))
+        let mut folder = self.repository.tree(self.root)?;
+        for name in path.strip_suffix(b"/").into_iter().flat_map(|path| path.split(|byte| *byte == b'/')) {
+            let below = folder.find(name).filter(|entry| entry.kind == EntryKind::Tree);
+            let Some(below) = below.map(|entry| entry.id) else { return Ok(None) };
+            folder = self.repository.tree(below)?;
+        }
+        self.folders.borrow_mut().insert(path.to_owned(), Arc::clone(&folder));
+        Ok(Some(folder))
     }
 }
 

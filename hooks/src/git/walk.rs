@@ -35,6 +35,8 @@ pub struct NewCommit {
     pub tree: ObjectId,
     /// Its parents that are there; a shallow push leaves some out.
     pub parents: Vec<ObjectId>,
+    /// Their folders.
+    pub parent_trees: Vec<ObjectId>,
     /// The first of the ref updates that reaches it.
     pub update: usize,
 }
@@ -172,11 +174,11 @@ impl<'r> Walk<'r> {
     }
 
     fn finish(self) -> Vec<NewCommit> {
-        let there = |id: &ObjectId| matches!(self.seen.get(id), Some(Some(_)));
         let new = |id: &ObjectId| {
             let seen = self.seen.get(id)?.as_ref().filter(|seen| !seen.known)?;
-            let parents = seen.commit.parents.iter().copied().filter(there).collect();
-            Some(NewCommit { id: *id, tree: seen.commit.tree, parents, update: seen.update? })
+            let there = |parent: &ObjectId| Some((*parent, self.seen.get(parent)?.as_ref()?.commit.tree));
+            let (parents, parent_trees) = seen.commit.parents.iter().filter_map(there).unzip();
+            Some(NewCommit { id: *id, tree: seen.commit.tree, parents, parent_trees, update: seen.update? })
         };
         self.found.iter().rev().filter_map(new).collect()
     }

@@ -4,7 +4,7 @@ use super::{Entry, Snapshot, Unreadable};
 use crate::git::{EntryKind, ObjectId};
 use kubiya_policies::rules::{FILE_NAME, Rules};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the nearest `.sops.yaml` says.
 #[derive(Debug)]
@@ -26,45 +26,44 @@ impl Policy {
     }
 }
 
-/// Reads each `.sops.yaml` once.
+/// By content and path: what a rule's expression is matched with depends on where the file is.
+type Read = HashMap<(ObjectId, Vec<u8>), Arc<Policy>>;
+
+/// Reads each `.sops.yaml` once, for all threads.
 pub(super) struct Policies {
-    read: HashMap<(ObjectId, Vec<u8>), Rc<Policy>>,
-    none: Rc<Policy>,
+    read: Mutex<Read>,
+    none: Arc<Policy>,
 }
 
 impl Default for Policies {
     fn default() -> Self {
-        Self { read: HashMap::new(), none: Rc::new(Policy::None) }
+        Self { read: Mutex::default(), none: Arc::new(Policy::None) }
     }
 }
 
 impl Policies {
     /// The nearest `.sops.yaml` at or above the file's folder, in the same snapshot.
     pub(super) fn governing<S: Snapshot>(
-        &mut self,
+        &self,
         snapshot: &S,
         path: &[u8],
-    ) -> Result<Rc<Policy>, Unreadable> {
+    ) -> Result<Arc<Policy>, Unreadable> {
         for folder in folders(path) {
             let config = [folder, FILE_NAME.as_bytes()].concat();
             if let Some(entry) = snapshot.entry(&config)? {
                 return self.of(snapshot, &config, entry);
             }
         }
-        Ok(Rc::clone(&self.none))
+        Ok(Arc::clone(&self.none))
     }
 
-    fn of<S: Snapshot>(
-        &mut self,
-        snapshot: &S,
-        config: &[u8],
-        entry: Entry,
-    ) -> Result<Rc<Policy>, Unreadable> {
+    fn of<S: Snapshot>(&self, snapshot: &S, config: &[u8], entry: Entry) -> Result<Arc<Policy>, Unreadable> {
         let key = entry.id.map(|id| (id, config.to_owned()));
-        if let Some(policy) = key.as_ref().and_then(|key| self.read.get(key)) {
-            return Ok(Rc::clone(policy));
+        let read = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(policy) = key.as_ref().and_then(|key| read().get(key).cloned()) {
+            return Ok(policy);
         }
-        let policy = Rc::new(match entry.kind {
+        let policy = Arc::new(match entry.kind {
             EntryKind::File => match Rules::parse(config, &snapshot.read(config, entry)?) {
                 Ok(rules) => Policy::Rules(rules),
                 Err(problems) => unusable(config, &problems.to_string()),
@@ -74,7 +73,7 @@ impl Policies {
             EntryKind::Gitlink => unusable(config, "it is a submodule"),
         });
         if let Some(key) = key {
-            self.read.insert(key, Rc::clone(&policy));
+            read().insert(key, Arc::clone(&policy));
         }
         Ok(policy)
     }

@@ -6,14 +6,14 @@ use crate::git::EntryKind;
 use kubiya_policies::check::{Reference, Role};
 use kubiya_policies::detect::kustomize::is_kustomization_name;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 const NAMES: [&[u8]; 3] = [b"kustomization.yaml", b"kustomization.yml", b"Kustomization"];
 
 /// The files that the kustomizations of each folder name, read once in a sitting.
 #[derive(Default)]
 pub(super) struct Roles {
-    named: HashMap<Vec<u8>, Rc<[Reference]>>,
+    named: HashMap<Vec<u8>, Arc<[Reference]>>,
 }
 
 impl Roles {
@@ -24,10 +24,10 @@ impl Roles {
         let mut roles = Vec::new();
         for folder in folders(path) {
             let named = match self.named.get(folder) {
-                Some(named) => Rc::clone(named),
+                Some(named) => Arc::clone(named),
                 None => {
-                    let named: Rc<[Reference]> = references(sitting, folder).into();
-                    self.named.insert(folder.to_owned(), Rc::clone(&named));
+                    let named: Arc<[Reference]> = references(sitting, folder).into();
+                    self.named.insert(folder.to_owned(), Arc::clone(&named));
                     named
                 }
             };

@@ -57,6 +57,16 @@ impl Verdict {
         self.unverified.append(&mut other.unverified);
     }
 
+    /// Puts together what was judged in parts of one snapshot.
+    #[must_use]
+    pub fn of_parts(parts: impl IntoIterator<Item = Verdict>) -> Self {
+        let mut whole = Verdict::default();
+        parts.into_iter().for_each(|part| whole.append(part));
+        // A file that several parts refer to was judged in each of them.
+        whole.settle();
+        whole
+    }
+
     /// Gives every path as the caller wants it named.
     pub fn rename(&mut self, name: impl Fn(&[u8]) -> Vec<u8>) {
         let found = self.found.iter_mut().map(|found| &mut found.finding.place.path);

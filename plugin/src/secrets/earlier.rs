@@ -44,8 +44,11 @@ impl Earlier {
         let Some(top) = top.filter(|_| !plain.is_empty()) else { return HashMap::new() };
         let Ok(repository) = Repository::open_at(top) else { return HashMap::new() };
         let index = repository.index().unwrap_or_default();
-        let index =
-            index.into_iter().map(|entry| (entry.path, entry.id)).collect::<HashMap<Vec<u8>, ObjectId>>();
+        let index = index
+            .entries
+            .into_iter()
+            .map(|entry| (entry.path, entry.id))
+            .collect::<HashMap<Vec<u8>, ObjectId>>();
         let head = repository.head().ok().flatten().and_then(|id| repository.commit(id).ok().flatten());
         let mut found = HashMap::new();
         for candidate in plain {
