@@ -1,7 +1,8 @@
 //! The command line: what may be typed, and what each part of it means.
 
 use crate::commands::{
-    commit_msg, completion, doctor, explain, install, man, pre_commit, pre_push, pre_receive, scan, update,
+    commit_msg, completion, config, doctor, explain, install, man, pre_commit, pre_push, pre_receive, scan,
+    update,
 };
 use crate::edge::{Console, Failure, Outcome};
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -59,6 +60,7 @@ pub(crate) enum Command {
     Install(install::InstallArgs),
     Uninstall(install::UninstallArgs),
     Doctor(doctor::DoctorArgs),
+    Config(config::ConfigArgs),
     Explain(explain::ExplainArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),

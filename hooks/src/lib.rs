@@ -4,9 +4,12 @@
 //! ([`git`], [`work_tree`]) through [`judge::Snapshot`]; what decides is `kubiya_policies::check` alone.
 
 pub mod archive;
+pub mod audit;
 mod cli;
 mod commands;
+pub mod config;
 pub mod continuous;
+pub mod deadline;
 pub mod doctor;
 pub mod edge;
 pub mod git;
@@ -15,6 +18,7 @@ pub mod judge;
 pub mod push;
 pub mod report;
 mod spread;
+pub mod trust;
 pub mod work_tree;
 
 use cli::{Cli, Command, Parsed};
@@ -60,6 +64,7 @@ fn run(cli: &Cli, console: &mut Console) -> Outcome {
         Command::Install(args) => commands::install::run(args, console),
         Command::Uninstall(args) => commands::install::run_uninstall(args, console),
         Command::Doctor(args) => commands::doctor::run(args, console),
+        Command::Config(args) => commands::config::run(args, console),
         Command::Explain(args) => commands::explain::run(args, console),
         Command::Completion(args) => commands::completion::run(args, console),
         Command::Man(args) => commands::man::run(args, console),

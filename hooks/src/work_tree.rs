@@ -34,6 +34,11 @@ impl WorkTree {
         absolute.strip_prefix(&self.base).unwrap_or(absolute).as_os_str().as_bytes().to_owned()
     }
 
+    /// What the repository is called: its folder.
+    pub fn name(&self) -> String {
+        self.base.to_string_lossy().trim_end_matches('/').to_owned()
+    }
+
     /// A path of this tree as a person in a folder would type it.
     pub fn named_from(&self, here: &Path, path: &[u8]) -> Vec<u8> {
         let absolute = self.on_disk(path);
@@ -194,7 +199,7 @@ impl Selection {
             return;
         }
         let entries = match repository.index() {
-            Ok(entries) => entries,
+            Ok(index) => index.entries,
             Err(error) => return self.unreadable.push(Unreadable::new(&self.tree.relative(folder), &error)),
         };
         let below = self.tree.relative(folder);
@@ -271,6 +276,11 @@ impl WithFile {
         let name = absolute.file_name().ok_or_else(|| SelectionError::NoFile(path.to_owned()))?;
         let path = tree.relative(&folder.join(name));
         Ok(Self { tree, path, content })
+    }
+
+    /// What the repository is called: its folder.
+    pub fn name(&self) -> String {
+        self.tree.name()
     }
 
     /// The file.

@@ -1,7 +1,7 @@
 //! `commit-msg`: the hook of a clone that reads a commit's message before the commit is made.
 
 use crate::edge::{Console, Failure, Kind, Outcome, shown};
-use crate::judge::judge_message;
+use crate::judge::Judge;
 use crate::report::count;
 use crate::report::text::Text;
 use bstr::ByteSlice as _;
@@ -28,7 +28,8 @@ pub(crate) fn run(args: &CommitMsgArgs, console: &mut Console) -> Outcome {
     let text = std::fs::read(&args.file).map_err(|error| {
         Failure::unverified("the commit is refused: its message cannot be read").at(&file).because(&error)
     })?;
-    let mut findings = judge_message(message(&text)).findings;
+    let verdict = Judge::new().judge_message(message(&text));
+    let mut findings: Vec<_> = verdict.found.into_iter().map(|found| found.finding).collect();
     findings.retain(|finding| finding.severity > Severity::Note);
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let text = Text { style: console.err.style(), notes: false };

@@ -1,7 +1,9 @@
 //! One file for each subcommand.
 
+mod baseline;
 pub(crate) mod commit_msg;
 pub(crate) mod completion;
+pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod install;

@@ -1,11 +1,12 @@
 //! `pre-push`: the hook of a clone that judges what a remote would get, before it is sent.
 
-use super::pre_receive;
+use crate::config::{self, ConfigFailure};
 use crate::edge::{Console, Kind, Outcome};
-use crate::git::{Known, ObjectId, RefUpdate, Repository, clone};
+use crate::git::{GitError, Known, ObjectId, RefUpdate, Repository, clone};
 use crate::judge::Judge;
-use crate::push::{PushVerdict, judge_beyond};
-use crate::report::push;
+use crate::push::{PushError, PushVerdict, Terms, Trusted, judge_push};
+use crate::report::push::{self, Manner};
+use crate::trust::repository_name;
 use clap::Args;
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
@@ -29,6 +30,8 @@ pub(crate) struct PrePushArgs {
 pub(crate) struct Outgoing {
     updates: Vec<RefUpdate>,
     known: Vec<ObjectId>,
+    /// The default branch of the remote, as the clone knows it.
+    trusted: Option<ObjectId>,
 }
 
 pub(crate) fn run(args: &PrePushArgs, console: &mut Console) -> Outcome {
@@ -48,28 +51,56 @@ pub(crate) fn refuse_or_pass(console: &mut Console, outgoing: Result<Outgoing, S
         Ok((verdict, outgoing.updates))
     });
     match verdict {
-        Ok((verdict, updates)) => Ok(pre_receive::conclude(console, &verdict, &updates)),
+        Ok((verdict, updates)) => {
+            let refusal = verdict.refusal();
+            let manner = Manner { refused: refusal.is_some(), contact: None, bypass: None };
+            say(console, &push::lines(&verdict, &updates, &manner));
+            Ok(refusal.map_or(0, Kind::exit_code))
+        }
         Err(reason) => {
-            for line in push::cannot_verify(&reason) {
-                let _ = console.err.line(&line);
-            }
+            say(console, &push::cannot_verify(&reason, None));
             Ok(Kind::Unverified.exit_code())
         }
     }
 }
 
-fn judge(outgoing: &Outgoing) -> Result<PushVerdict, crate::git::GitError> {
+fn say(console: &mut Console, lines: &[String]) {
+    for line in lines {
+        let _ = console.err.line(line);
+    }
+}
+
+fn judge(outgoing: &Outgoing) -> Result<PushVerdict, Failed> {
     if outgoing.updates.iter().all(|update| update.new.is_none()) {
         return Ok(PushVerdict::default());
     }
     let repository = Repository::open_from_env()?;
-    let known = Known::These(outgoing.known.clone());
-    judge_beyond(&repository, &mut Judge::new(), &outgoing.updates, &known)
+    let config = config::load()?;
+    let terms = Terms {
+        repository: repository_name(&config, repository.git_dir()),
+        config,
+        known: Known::These(outgoing.known.clone()),
+        // HEAD is what is pushed: its word counts for nothing.
+        trusted: Trusted::Commit(outgoing.trusted),
+        ..Terms::default()
+    };
+    Ok(judge_push(&repository, &Judge::new(), &outgoing.updates, &terms)?)
+}
+
+/// Why what is to be pushed cannot be judged.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Config(#[from] ConfigFailure),
+    #[error(transparent)]
+    Push(#[from] PushError),
 }
 
 /// Reads `<local ref> <local id> <remote ref> <remote id>` lines (githooks(5)).
 fn outgoing(input: &[u8], remote: &OsStr, url: &OsStr) -> Result<Outgoing, String> {
-    let mut outgoing = Outgoing { updates: Vec::new(), known: Vec::new() };
+    let mut outgoing = Outgoing { updates: Vec::new(), known: Vec::new(), trusted: None };
     for (index, line) in input.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
@@ -77,7 +108,7 @@ fn outgoing(input: &[u8], remote: &OsStr, url: &OsStr) -> Result<Outgoing, Strin
         let malformed = || format!("line {} of the input is not of a push", index + 1);
         outgoing.updates.push(update(line).ok_or_else(malformed)?);
     }
-    outgoing.known = of_remote(remote, url)?;
+    (outgoing.known, outgoing.trusted) = of_remote(remote, url)?;
     outgoing.known.extend(outgoing.updates.iter().filter_map(|update| update.old));
     Ok(outgoing)
 }
@@ -94,16 +125,16 @@ fn update(line: &[u8]) -> Option<RefUpdate> {
 }
 
 /// What the clone knows of the remote, or of every remote at its URL where it has no name.
-fn of_remote(remote: &OsStr, url: &OsStr) -> Result<Vec<ObjectId>, String> {
+fn of_remote(remote: &OsStr, url: &OsStr) -> Result<(Vec<ObjectId>, Option<ObjectId>), String> {
     let mut names = clone::remotes_at(url).map_err(|error| error.to_string())?;
     if remote != url {
         names.push(remote.to_owned());
     }
     let mut known = Vec::new();
-    for name in names {
-        known.extend(clone::tracked(&name).map_err(|error| error.to_string())?);
+    for name in &names {
+        known.extend(clone::tracked(name).map_err(|error| error.to_string())?);
     }
-    Ok(known)
+    Ok((known, names.iter().find_map(|name| clone::default_branch(name))))
 }
 
 /// The push that the pre-commit framework is about, where it runs us before one: it reads the lines of Git
@@ -117,13 +148,13 @@ pub(crate) fn of_framework() -> Option<Result<Outgoing, String>> {
     Some((|| {
         let id = |revision: &OsStr| clone::resolve(revision).map_err(|error| error.to_string());
         let (old, new) = (id(&from)?, id(&to)?);
-        let mut known = match (&remote, &url) {
+        let (mut known, trusted) = match (&remote, &url) {
             (Some(remote), Some(url)) => of_remote(remote, url)?,
-            _ => Vec::new(),
+            _ => (Vec::new(), None),
         };
         known.push(old);
         let update = RefUpdate { old: None, new: Some(new), name: name.as_bytes().to_owned() };
-        Ok(Outgoing { updates: vec![update], known })
+        Ok(Outgoing { updates: vec![update], known, trusted: trusted.or(Some(old)) })
     })())
 }
 

@@ -2,6 +2,7 @@
 
 mod sources;
 
+use super::baseline::BaselineArgs;
 use crate::edge::{Console, Failure, Kind, Outcome};
 use crate::report::json;
 use crate::report::text::{Text, summary, summary_of_history};
@@ -48,9 +49,16 @@ pub(crate) struct ScanArgs {
     /// Judge what Git ignores, too
     #[arg(long)]
     no_ignore: bool,
+    /// With --rev and --ci: the revision whose rules and values count as what was there before
+    ///
+    /// Without it, where the commits left the default branch.
+    #[arg(long, value_name = "REV")]
+    policy_rev: Option<OsString>,
     /// Form of the report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    baseline: BaselineArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -96,11 +104,5 @@ pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     if args.format == Format::Text {
         let _ = console.err.line(&summary);
     }
-    Ok(if verdict.has_errors() {
-        Kind::Findings.exit_code()
-    } else if !verdict.unverified.is_empty() {
-        Kind::Unverified.exit_code()
-    } else {
-        0
-    })
+    Ok(verdict.refusal().map_or(0, Kind::exit_code))
 }

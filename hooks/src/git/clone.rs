@@ -66,6 +66,19 @@ pub fn tracked(remote: &OsStr) -> Result<Vec<ObjectId>, ProcessError> {
     Ok(listed.split(|byte| *byte == b'\n').filter_map(ObjectId::from_hex).collect())
 }
 
+/// The default branch of a remote, as the clone knows it: what the remote's HEAD was when it was cloned, or the
+/// branch of a usual name.
+#[must_use]
+pub fn default_branch(remote: &OsStr) -> Option<ObjectId> {
+    ["HEAD", "main", "master"].iter().find_map(|branch| {
+        let mut name = OsString::from("refs/remotes/");
+        name.push(remote);
+        name.push("/");
+        name.push(branch);
+        resolve(&name).ok()
+    })
+}
+
 /// The names of the remotes that are at a URL.
 ///
 /// # Errors
@@ -125,6 +138,13 @@ pub fn range(revision: &OsStr) -> Result<Range, ProcessError> {
     Ok(range)
 }
 
+/// Where two commits parted; `None` where they have nothing in common, or it is not here.
+#[must_use]
+pub fn merge_base(one: ObjectId, other: ObjectId) -> Option<ObjectId> {
+    let line = run(&["merge-base", &one.to_string(), &other.to_string()]).ok()?;
+    line.split(|byte| *byte == b'\n').find_map(ObjectId::from_hex)
+}
+
 /// All refs and HEAD, by what they point at, tags not peeled.
 ///
 /// # Errors
@@ -145,6 +165,23 @@ pub fn refs() -> Result<Vec<(ObjectId, Vec<u8>)>, ProcessError> {
 #[must_use]
 pub fn is_shallow() -> bool {
     line(&["rev-parse", "--is-shallow-repository"]).is_ok_and(|answer| answer == "true")
+}
+
+/// A setting that is a path, from all of Git's configuration that counts here; a relative one counts from the
+/// Git folder.
+///
+/// # Errors
+/// What Git says; that it has no such setting is none.
+pub fn path_setting(key: &str) -> Result<Option<PathBuf>, ProcessError> {
+    let value = match line(&["config", "--type=path", "--default=", "--get", key])? {
+        value if value.is_empty() => return Ok(None),
+        value => PathBuf::from(value),
+    };
+    Ok(Some(if value.is_absolute() {
+        value
+    } else {
+        line(&["rev-parse", "--absolute-git-dir"]).map(PathBuf::from)?.join(value)
+    }))
 }
 
 /// Writes a setting into the clone's own configuration, in place of all of its name.

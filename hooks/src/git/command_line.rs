@@ -90,6 +90,8 @@ impl Backend for CommandLine {
             git_dir: self.git_dir.clone(),
             work_tree: self.work_tree.clone(),
             folders: self.folders.clone(),
+            promised: self.promised,
+            fetched: RefCell::default(),
             contents: RefCell::default(),
             before: RefCell::default(),
         }))

@@ -1,6 +1,7 @@
 //! The only place that knows Git. libgit2 reads; the `git` command talks to remotes, and reads where
 //! libgit2 cannot open the repository.
 
+mod changed;
 pub mod clone;
 mod command_line;
 pub mod configuration;
@@ -14,12 +15,14 @@ mod process;
 pub mod remote;
 mod repository;
 mod settings;
+mod signature;
 mod snapshot;
 mod staged;
 mod tree;
 mod update;
 mod walk;
 
+pub use changed::{changed_paths, file_in, files_below};
 pub use id::ObjectId;
 pub use index::{Index, IndexEntry};
 pub use introduced::{Introduced, introduced};
@@ -27,6 +30,7 @@ pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
 pub(crate) use process::{output, output_within};
 pub use repository::{Peeled, Repository};
+pub use signature::{commit_named, verified_signer};
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
 pub use staged::staged;
 pub use tree::{Tree, TreeEntry};

@@ -8,7 +8,7 @@ use super::tree::Tree;
 use super::{GitError, ObjectId};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What a way of reading must be able to do.
@@ -48,8 +48,6 @@ struct Remembered {
 /// A repository, open for reading.
 pub struct Repository {
     backend: Box<dyn Backend>,
-    /// Where it was opened; `None`: where Git's variables say.
-    at: Option<PathBuf>,
     remembered: RefCell<Remembered>,
 }
 
@@ -77,7 +75,7 @@ impl Repository {
     /// # Errors
     /// Where neither libgit2 nor the `git` command can open it.
     pub fn open_from_env() -> Result<Self, GitError> {
-        Self::either(None, Library::open_from_env(), CommandLine::open_from_env)
+        Self::either(Library::open_from_env(), CommandLine::open_from_env)
     }
 
     /// Opens the repository that a path is in, whatever Git's variables say.
@@ -85,11 +83,10 @@ impl Repository {
     /// # Errors
     /// Where neither libgit2 nor the `git` command can open it.
     pub fn open_at(path: &Path) -> Result<Self, GitError> {
-        Self::either(Some(path), Library::open_at(path), || CommandLine::open_at(path))
+        Self::either(Library::open_at(path), || CommandLine::open_at(path))
     }
 
     fn either(
-        at: Option<&Path>,
         library: Result<Library, git2::Error>,
         command_line: impl FnOnce() -> Result<CommandLine, super::ProcessError>,
     ) -> Result<Self, GitError> {
@@ -100,7 +97,7 @@ impl Repository {
                 Err(command) => return Err(GitError::Open { library, command }),
             },
         };
-        Ok(Self { backend, at: at.map(Path::to_owned), remembered: RefCell::default() })
+        Ok(Self { backend, remembered: RefCell::default() })
     }
 
     /// The same repository, opened for another thread.
@@ -108,7 +105,7 @@ impl Repository {
     /// # Errors
     /// Where it cannot be opened again.
     pub fn another(&self) -> Result<Self, GitError> {
-        Ok(Self { backend: self.backend.another()?, at: self.at.clone(), remembered: RefCell::default() })
+        Ok(Self { backend: self.backend.another()?, remembered: RefCell::default() })
     }
 
     /// An object; `None` where there is none of that name.
@@ -232,15 +229,7 @@ impl Repository {
     /// # Errors
     /// Where it cannot be read.
     pub fn index(&self) -> Result<Index, GitError> {
-        match self.backend.index() {
-            // A split or a sparse index: libgit2 reads neither.
-            Err(GitError::Index(_)) => match &self.at {
-                None => CommandLine::open_from_env()?,
-                Some(path) => CommandLine::open_at(path)?,
-            }
-            .index(),
-            read => read,
-        }
+        self.backend.index()
     }
 
     /// Where the repository (of this work tree) is.

@@ -18,9 +18,10 @@ pub struct Tip {
 }
 
 /// What the receiver of commits has already.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Known {
     /// What the refs of this repository reach: it is the receiver.
+    #[default]
     Refs,
     /// What these objects reach. One that is not here tells nothing.
     These(Vec<ObjectId>),

@@ -1,35 +1,43 @@
 //! The messages of commits and tags: prose, in which a manifest may be quoted.
 
-use kubiya_policies::check::{Input, Report, Role, check};
-use kubiya_policies::finding::Severity;
+use super::{Judge, Verdict};
+use kubiya_policies::check::Role;
 
 /// How many places of a message are tried as the start of a document.
 const MOST_STARTS: usize = 64;
 
-/// Judges a message: as a whole, and where that says nothing, what follows a blank line or a fence (three
-/// backticks), to the end of its paragraph and to the end of the message.
-pub fn judge_message(text: &[u8]) -> Report {
-    let whole = judge(text);
-    if whole.findings.iter().any(|finding| finding.severity == Severity::Error) {
-        return whole;
-    }
-    for (line, start) in starts(text).take(MOST_STARTS) {
-        let rest = &text[start..];
-        for part in [rest, &rest[..end(rest)]] {
-            let mut report = judge(part);
-            if report.findings.iter().any(|finding| finding.severity == Severity::Error) {
-                for span in report.findings.iter_mut().filter_map(|finding| finding.place.span.as_mut()) {
-                    span.line += line;
+impl Judge {
+    /// Judges a message: as a whole, and where that says nothing, what follows a blank line or a fence (three
+    /// backticks), to the end of its paragraph and to the end of the message.
+    pub fn judge_message(&self, text: &[u8]) -> Verdict {
+        let whole = self.message_part(text, 0);
+        if whole.has_errors() {
+            return whole;
+        }
+        for (line, start) in starts(text).take(MOST_STARTS) {
+            let rest = &text[start..];
+            for part in [rest, &rest[..end(rest)]] {
+                let verdict = self.message_part(part, line);
+                if verdict.has_errors() {
+                    return verdict;
                 }
-                return report;
             }
         }
+        whole
     }
-    whole
-}
 
-fn judge(bytes: &[u8]) -> Report {
-    check(&Input { path: b"", bytes, rules: None, role: Role::File })
+    /// Judges a part that begins after so many lines. Nothing of it is remembered: hardly a message comes twice.
+    fn message_part(&self, text: &[u8], lines: u32) -> Verdict {
+        let mut verdict = Verdict::default();
+        match self.seen(None, b"", || Ok(text), None, Role::File) {
+            Ok(seen) => verdict.add(b"", None, &seen),
+            Err(unreadable) => verdict.unverified.push(unreadable.into()),
+        }
+        for span in verdict.found.iter_mut().filter_map(|found| found.finding.place.span.as_mut()) {
+            span.line += lines;
+        }
+        verdict
+    }
 }
 
 /// Where a document may begin: how many lines are before it, and its first byte.
@@ -65,8 +73,8 @@ mod tests {
     const SECRET: &str = "kind: Secret\nstringData:\n  a: hunter2\n";
 
     fn line(text: &str) -> Option<u32> {
-        let report = judge_message(text.as_bytes());
-        report.findings.first().and_then(|finding| finding.place.span.as_ref()).map(|span| span.line)
+        let verdict = Judge::new().judge_message(text.as_bytes());
+        verdict.found.first().and_then(|found| found.finding.place.span.as_ref()).map(|span| span.line)
     }
 
     #[test]
@@ -81,6 +89,6 @@ mod tests {
     #[test]
     fn talk_of_secrets_is_none() {
         let text = "Encrypt the Secret\n\nIt had `kind: Secret` and a password:\n- rotated\n- encrypted\n";
-        assert_eq!(judge_message(text.as_bytes()).findings, []);
+        assert_eq!(Judge::new().judge_message(text.as_bytes()).found, []);
     }
 }

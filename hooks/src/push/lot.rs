@@ -1,8 +1,9 @@
 //! The parts of a push that are judged one by one, by whatever thread has time.
 
 use super::Carrier;
+use super::elders::Elders;
 use crate::git::{GitError, Introduced, Kind, ObjectId, Repository, TreeSnapshot};
-use crate::judge::{Entry, File, Found, Judge, Verdict};
+use crate::judge::{Entry, File, Judge, Verdict};
 use crate::spread::Work;
 use bstr::ByteSlice as _;
 
@@ -29,6 +30,8 @@ pub(super) enum Content {
     Files { tree: ObjectId, files: Vec<Introduced> },
     /// An object that no path leads to: a blob, or the message of a tag.
     Pathless(ObjectId),
+    /// The message of a commit.
+    Message(ObjectId),
 }
 
 /// What was found in a lot, or that it could not be judged.
@@ -40,6 +43,7 @@ pub(super) struct Judged {
 /// Judges lots; each thread has its own repository, and all share one judge.
 pub(super) struct Judging<'p> {
     pub(super) judge: &'p Judge,
+    pub(super) elders: &'p Elders,
 }
 
 impl Work for Judging<'_> {
@@ -59,26 +63,28 @@ impl Work for Judging<'_> {
                     let entry = Entry { kind: file.kind, id: Some(file.id) };
                     File { path: file.path, entry }
                 };
-                self.judge.judge(&TreeSnapshot::new(repository, tree), files.into_iter().map(file))
+                let elders = self.elders.rules(repository, lot.origin.update);
+                let snapshot = TreeSnapshot::new(repository, tree);
+                self.judge.judge_beside(&snapshot, &elders, files.into_iter().map(file))
             }
-            Content::Pathless(id) => self.pathless(repository, id)?,
+            Content::Pathless(id) | Content::Message(id) => self.pathless(repository, id)?,
         };
-        Ok((!verdict.is_empty()).then_some(Judged { origin: lot.origin, verdict }))
+        let says = !verdict.is_empty() || !verdict.sealed.is_empty();
+        Ok(says.then_some(Judged { origin: lot.origin, verdict }))
     }
 }
 
 impl Judging<'_> {
     fn pathless(&self, repository: &Repository, id: ObjectId) -> Result<Verdict, GitError> {
         let (kind, bytes) = repository.read(id)?.ok_or(GitError::Missing(id))?;
-        let text = if kind == Kind::Tag { message(&bytes) } else { &bytes };
-        let report = self.judge.judge_pathless(id, text);
-        let found =
-            report.findings.iter().map(|finding| Found { finding: finding.clone(), content: Some(id) });
-        Ok(Verdict { found: found.collect(), unverified: Vec::new() })
+        Ok(match kind {
+            Kind::Tag | Kind::Commit => self.judge.judge_message(message(&bytes)),
+            Kind::Blob | Kind::Tree => self.judge.judge_pathless(id, &bytes),
+        })
     }
 }
 
-/// The part of a tag that its author wrote: what follows the first blank line.
-fn message(tag: &[u8]) -> &[u8] {
-    tag.find(b"\n\n").map_or(tag, |at| &tag[at + 2..])
+/// The part of a tag or a commit that its author wrote: what follows the first blank line.
+fn message(object: &[u8]) -> &[u8] {
+    object.find(b"\n\n").map_or(&[], |at| &object[at + 2..])
 }

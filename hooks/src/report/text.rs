@@ -61,7 +61,7 @@ impl Text {
                 lines.push(String::new());
             }
         }
-        let unverified = Verdict { found: Vec::new(), unverified: verdict.unverified.clone() };
+        let unverified = Verdict { unverified: verdict.unverified.clone(), ..Verdict::default() };
         lines.extend(self.lines(&unverified));
         lines
     }
