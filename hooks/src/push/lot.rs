@@ -61,7 +61,7 @@ impl Work for Judging<'_> {
                     let entry = Entry { kind: file.kind, id: Some(file.id) };
                     File { path: file.path, entry }
                 };
-                let elders = self.elders.rules(repository, lot.origin.update);
+                let elders = self.elders.rules(repository);
                 let snapshot = TreeSnapshot::new(repository, tree);
                 self.judge.judge_beside(&snapshot, &elders, files.into_iter().map(file))
             }
