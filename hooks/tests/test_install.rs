@@ -90,7 +90,8 @@ fn a_bare_repository_is_guarded_and_set_free_again() {
     let _ = program(&env, ["install", "server.git", "--policy-changes", "refuse"]).success();
     assert_guarded(&world);
     let config = std::fs::read_to_string(world.server.path().join("kubiya-hook.yaml")).unwrap();
-    assert_eq!(config, "apiVersion: kubiya.dev/v1alpha1\nkind: HookConfig\npolicyChanges: refuse\n");
+    let expected = "apiVersion: kubiya.dev/v1alpha1\nkind: HookConfig\npolicyChanges: refuse\n";
+    assert_eq!(config, expected);
     assert_snapshot!(program(&env, ["install", "server.git"]), @"
     ------- stderr -------
     nothing to do: all is as it should be
@@ -204,13 +205,13 @@ fn all_repositories_of_gitea_by_its_layout() {
     }
     assert_unguarded(&one);
     let before = listing(&env.root().join("data"));
-    let done = program(&env, ["install", "--all", "data", "--policy-changes", "owners"]);
+    let done =
+        program(&env, ["install", "--all", "data", "--policy-changes", "owners", "--policy-owner", "alice"]);
     assert_snapshot!(done, @"
     write $ROOT/data/kubiya-hook.yaml
     write $ROOT/data/one/a.git/hooks/pre-receive.d/kubiya
     write $ROOT/data/two/b.git/hooks/pre-receive.d/kubiya
     ------- stderr -------
-    note: say who the owners are: `policyOwners` in $ROOT/data/kubiya-hook.yaml
     hint: see it refuse: kubiya-hook doctor
     ");
     assert_guarded(&one);

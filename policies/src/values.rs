@@ -77,9 +77,14 @@ impl Subject {
 pub fn subjects(path: &[u8], bytes: &[u8], findings: &[Finding]) -> Vec<Subject> {
     let mut all: Option<BTreeSet<ValueHash>> = None;
     let subject = |finding: &Finding| match finding.code {
-        builtin::METADATA | builtin::UNREADABLE | builtin::BEYOND_LIMITS | builtin::SOPS_CONFIG => {
-            Subject::Form
-        }
+        builtin::METADATA
+        | builtin::UNREADABLE
+        | builtin::BEYOND_LIMITS
+        | builtin::SOPS_CONFIG
+        | builtin::RECIPIENTS
+        | builtin::SELECTOR
+        | builtin::HIDDEN_KIND
+        | builtin::POINTER => Subject::Form,
         // The first plain value is named, and it stands for all.
         builtin::NOT_ENCRYPTED | builtin::GENERATOR_SOURCE => {
             Subject::File(all.get_or_insert_with(|| values(path, bytes)).clone())

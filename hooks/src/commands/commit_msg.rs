@@ -28,7 +28,7 @@ pub(crate) fn run(args: &CommitMsgArgs, console: &mut Console) -> Outcome {
     let text = std::fs::read(&args.file).map_err(|error| {
         Failure::unverified("the commit is refused: its message cannot be read").at(&file).because(&error)
     })?;
-    let verdict = Judge::new().judge_message(message(&text));
+    let verdict = Judge::judge_message(message(&text));
     let mut findings: Vec<_> = verdict.found.into_iter().map(|found| found.finding).collect();
     findings.retain(|finding| finding.severity > Severity::Note);
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();

@@ -1,5 +1,6 @@
 //! `install` and `uninstall`: the hooks of clones and servers.
 
+use crate::config::{API_VERSION, Config, KIND};
 use crate::edge::{Console, Failure, Outcome, shown};
 use crate::git::configuration::{self, Scope};
 use crate::install::{self, Change, InstallError, Place, Plan, Request, Server};
@@ -18,6 +19,12 @@ pub(crate) struct InstallArgs {
     /// What happens to pushes that change recipients or rules of a `.sops.yaml`
     #[arg(long, value_enum)]
     policy_changes: Option<PolicyChanges>,
+    /// With `--policy-changes owners`: who may make them, by the name that the server has for the pusher
+    #[arg(long, value_name = "NAME")]
+    policy_owner: Vec<String>,
+    /// The environment variable by which the server tells a hook who pushes; known for most servers
+    #[arg(long, value_name = "VARIABLE")]
+    pusher_variable: Option<String>,
     /// The server's configuration; made where it is not there
     ///
     /// Without it, `kubiya-hook.yaml` in the folder of the repository or of the server.
@@ -162,7 +169,8 @@ pub(crate) fn run(args: &InstallArgs, console: &mut Console) -> Outcome {
     let config = config.unwrap_or_else(|| at.config_folder(&places).join("kubiya-hook.yaml"));
     let mut plan = Plan::default();
     if is_server {
-        configure(&mut plan, &config, args.policy_changes)?;
+        let server = places.iter().find_map(Place::server).or(at.server.map(Server::from));
+        configure(&mut plan, &config, args, server.unwrap_or(Server::Plain))?;
     } else if args.policy_changes.is_some() || args.config.is_some() {
         return Err(Failure::usage("a clone has no configuration of a server")
             .hint("kubiya-hook install --everywhere machine --server plain: all repositories of a server"));
@@ -217,7 +225,8 @@ fn program(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// Sees that the configuration is there and says what is wanted.
-fn configure(plan: &mut Plan, config: &Path, wanted: Option<PolicyChanges>) -> Result<(), Failure> {
+fn configure(plan: &mut Plan, config: &Path, args: &InstallArgs, server: Server) -> Result<(), Failure> {
+    let wanted = args.policy_changes;
     let name = shown(config.as_os_str().as_bytes());
     if config.exists() {
         return match wanted {
@@ -232,14 +241,32 @@ fn configure(plan: &mut Plan, config: &Path, wanted: Option<PolicyChanges>) -> R
         PolicyChanges::Warn => "warn",
         PolicyChanges::Refuse => "refuse",
     };
+    let pusher = args.pusher_variable.as_deref().or(server.pusher_variable());
+    if wanted == Some(PolicyChanges::Owners) && (args.policy_owner.is_empty() || pusher.is_none()) {
+        return Err(Failure::usage("nobody is named who may change rules")
+            .hint("--policy-owner NAME, as often as there are owners")
+            .hint("--pusher-variable VARIABLE, where the server tells who pushes; or name allowedSigners in a configuration of your own: --config FILE"));
+    }
     if wanted.is_none() {
         plan.notes.push(format!(
             "changes of recipients and rules pass with a warning: `policyChanges: warn` in {name}; `owners` lets only named people make them, `refuse` nobody"
         ));
-    } else if wanted == Some(PolicyChanges::Owners) {
-        plan.notes.push(format!("say who the owners are: `policyOwners` in {name}"));
     }
-    let text = format!("apiVersion: kubiya.dev/v1alpha1\nkind: HookConfig\npolicyChanges: {word}\n");
+    let mut text = format!("apiVersion: {API_VERSION}\nkind: {KIND}\npolicyChanges: {word}\n");
+    if !args.policy_owner.is_empty() {
+        text.push_str("policyOwners:\n");
+        args.policy_owner
+            .iter()
+            .for_each(|owner| text.push_str(&format!("- {}\n", serde_json::json!(owner))));
+    }
+    if let Some(pusher) = pusher {
+        text.push_str(&format!("identity:\n  pusher: {pusher}\n"));
+        if let Some(repository) = server.repository_variable() {
+            text.push_str(&format!("  repository: {repository}\n"));
+        }
+    }
+    Config::parse(text.as_bytes())
+        .map_err(|problems| Failure::usage("this is no configuration").because_of(problems.to_string()))?;
     plan.changes.push(Change::Write { path: config.to_owned(), text, executable: false });
     Ok(())
 }

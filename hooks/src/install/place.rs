@@ -23,6 +23,32 @@ pub enum Server {
     SoftServe,
 }
 
+impl Server {
+    /// The environment variable by which it tells a hook who pushes.
+    pub fn pusher_variable(self) -> Option<&'static str> {
+        match self {
+            Server::Gitlab => Some("GL_USERNAME"),
+            Server::Gitea => Some("GITEA_PUSHER_NAME"),
+            Server::GithubEnterprise => Some("GITHUB_USER_LOGIN"),
+            // Git alone tells it by none that a pusher on the same machine could not set; Gerrit by an option.
+            Server::Plain | Server::Gerrit => None,
+            Server::Gitolite => Some("GL_USER"),
+            Server::SoftServe => Some("SOFT_SERVE_USERNAME"),
+        }
+    }
+
+    /// The environment variable by which it tells the name of the repository; otherwise its folder is one.
+    pub fn repository_variable(self) -> Option<&'static str> {
+        match self {
+            Server::Gitlab => Some("GL_PROJECT_PATH"),
+            Server::GithubEnterprise => Some("GITHUB_REPO_NAME"),
+            Server::Gitolite => Some("GL_REPO"),
+            Server::SoftServe => Some("SOFT_SERVE_REPO_NAME"),
+            Server::Plain | Server::Gitea | Server::Gerrit => None,
+        }
+    }
+}
+
 /// A place, and the path it was found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -123,6 +149,14 @@ impl Place {
                 &["on every Gitaly node that has a copy of the repository, owned by the user git"]
             }
             _ => &[],
+        }
+    }
+
+    /// The server that it is of.
+    pub fn server(&self) -> Option<Server> {
+        match self {
+            Place::Clone(_) => None,
+            Place::Repository(server, _) | Place::Instance(server, _) => Some(*server),
         }
     }
 

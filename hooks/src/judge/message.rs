@@ -1,7 +1,7 @@
 //! The messages of commits and tags: prose, in which a manifest may be quoted.
 
-use super::{Judge, Verdict};
-use kubiya_policies::check::Role;
+use super::{Judge, Seen, Verdict};
+use kubiya_policies::check::{Input, Role};
 
 /// How many places of a message are tried as the start of a document.
 const MOST_STARTS: usize = 64;
@@ -9,15 +9,15 @@ const MOST_STARTS: usize = 64;
 impl Judge {
     /// Judges a message: as a whole, and where that says nothing, what follows a blank line or a fence (three
     /// backticks), to the end of its paragraph and to the end of the message.
-    pub fn judge_message(&self, text: &[u8]) -> Verdict {
-        let whole = self.message_part(text, 0);
+    pub fn judge_message(text: &[u8]) -> Verdict {
+        let whole = Self::message_part(text, 0);
         if whole.has_errors() {
             return whole;
         }
         for (line, start) in starts(text).take(MOST_STARTS) {
             let rest = &text[start..];
             for part in [rest, &rest[..end(rest)]] {
-                let verdict = self.message_part(part, line);
+                let verdict = Self::message_part(part, line);
                 if verdict.has_errors() {
                     return verdict;
                 }
@@ -27,12 +27,9 @@ impl Judge {
     }
 
     /// Judges a part that begins after so many lines. Nothing of it is remembered: hardly a message comes twice.
-    fn message_part(&self, text: &[u8], lines: u32) -> Verdict {
+    fn message_part(text: &[u8], lines: u32) -> Verdict {
         let mut verdict = Verdict::default();
-        match self.seen(None, b"", || Ok(text), None, Role::File) {
-            Ok(seen) => verdict.add(b"", None, &seen),
-            Err(unreadable) => verdict.unverified.push(unreadable.into()),
-        }
+        verdict.add(b"", None, &Seen::of(&Input { path: b"", bytes: text, rules: None, role: Role::File }));
         for span in verdict.found.iter_mut().filter_map(|found| found.finding.place.span.as_mut()) {
             span.line += lines;
         }
@@ -73,7 +70,7 @@ mod tests {
     const SECRET: &str = "kind: Secret\nstringData:\n  a: hunter2\n";
 
     fn line(text: &str) -> Option<u32> {
-        let verdict = Judge::new().judge_message(text.as_bytes());
+        let verdict = Judge::judge_message(text.as_bytes());
         verdict.found.first().and_then(|found| found.finding.place.span.as_ref()).map(|span| span.line)
     }
 
@@ -89,6 +86,6 @@ mod tests {
     #[test]
     fn talk_of_secrets_is_none() {
         let text = "Encrypt the Secret\n\nIt had `kind: Secret` and a password:\n- rotated\n- encrypted\n";
-        assert_eq!(Judge::new().judge_message(text.as_bytes()).found, []);
+        assert_eq!(Judge::judge_message(text.as_bytes()).found, []);
     }
 }

@@ -55,6 +55,14 @@ pub(crate) struct Seen {
 /// What was seen of a content; empty until somebody has looked at it, and locked while somebody does.
 type Slot = Arc<Mutex<Option<Arc<Seen>>>>;
 
+impl Seen {
+    fn of(input: &Input<'_>) -> Self {
+        let report = check::check(input);
+        let subjects = subjects(input.path, input.bytes, &report.findings);
+        Self { report, subjects, sealed: portable::may_be_sealed(input.bytes) }
+    }
+}
+
 /// Judges files, and each content once under the same rules however many commits and paths hold it. Threads
 /// share one judge.
 #[derive(Default)]
@@ -181,9 +189,7 @@ impl Judge {
             return Err(Unreadable::in_words(path, "it is larger than what this server reads"));
         }
         self.checks.fetch_add(1, Ordering::Relaxed);
-        let report = check::check(&Input { path, bytes: &bytes, rules, role });
-        let subjects = subjects(path, &bytes, &report.findings);
-        let seen = Seen { report, subjects, sealed: portable::may_be_sealed(&bytes) };
+        let seen = Seen::of(&Input { path, bytes: &bytes, rules, role });
         let seen = if seen == *self.nothing { Arc::clone(&self.nothing) } else { Arc::new(seen) };
         if let Some(known) = &mut known {
             **known = Some(Arc::clone(&seen));
@@ -251,7 +257,7 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
         if let Policy::Unusable { config, reason } = &*governing.own {
             // What would pass under any rules is good whatever these say.
             let strictest = Rules::strictest(path).map(|rules| look(Some(&rules))).transpose()?;
-            if strictest.is_none_or(|seen| union::asks_more(&seen, &all)) {
+            if strictest.is_none_or(|seen| union::would_not_pass(&seen, &all)) {
                 self.verdict.add_ungoverned(&file.path, config, reason);
             }
         }

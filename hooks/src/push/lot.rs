@@ -63,7 +63,7 @@ impl Work for Judging<'_> {
                     let entry = Entry { kind: file.kind, id: Some(file.id) };
                     File { path: file.path, entry }
                 };
-                let elders = self.elders.rules(repository, lot.origin.update);
+                let elders = self.elders.rules(repository);
                 let snapshot = TreeSnapshot::new(repository, tree);
                 self.judge.judge_beside(&snapshot, &elders, files.into_iter().map(file))
             }
@@ -78,7 +78,7 @@ impl Judging<'_> {
     fn pathless(&self, repository: &Repository, id: ObjectId) -> Result<Verdict, GitError> {
         let (kind, bytes) = repository.read(id)?.ok_or(GitError::Missing(id))?;
         Ok(match kind {
-            Kind::Tag | Kind::Commit => self.judge.judge_message(message(&bytes)),
+            Kind::Tag | Kind::Commit => Judge::judge_message(message(&bytes)),
             Kind::Blob | Kind::Tree => self.judge.judge_pathless(id, &bytes),
         })
     }

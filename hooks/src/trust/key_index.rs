@@ -8,6 +8,7 @@ use kubiya_policies::builtin;
 use kubiya_policies::check::{self, PathKind};
 use kubiya_policies::finding::Severity;
 use kubiya_policies::sops::portable::{Sealed, may_be_sealed};
+use kubiya_policies::sops::recipient::Recipient;
 use kubiya_policies::sops::store::Format;
 use kubiya_policies::values::ValueHash;
 use std::collections::{BTreeSet, HashMap};
@@ -61,7 +62,7 @@ impl<'r> KeyIndex<'r> {
                     continue;
                 };
                 fresh.retain(|key| !before.data_keys.contains(key));
-                leavers.extend(now.leavers(&before).into_iter().map(ToString::to_string));
+                leavers.extend(now.leavers(&before).into_iter().map(Recipient::nameable));
             }
             if let Some(first) = leavers.first() {
                 let message = format!("{} is taken out and keeps the data key", shown(first.as_bytes()));

@@ -119,10 +119,7 @@ impl PolicyWatch<'_> {
                 }
             }
             (Some(_), None) if content.is_none() => {
-                let folder = &path[..path.len() - FILE_NAME.len()];
-                let misnamed = tip.entry(&[folder, b".sops.yml"].concat()).ok().flatten().is_some();
-                let hint = if misnamed { " (sops does not read .sops.yml)" } else { "" };
-                told.push((false, format!("the rules are gone{hint}")));
+                told.push((false, "the rules are gone".to_owned()));
             }
             // Rules that cannot be used are a finding of their own; to mend them is no change.
             (_, None) | (None, Some(_)) if content.is_some() && before.is_none() && self.was_there(path) => {}

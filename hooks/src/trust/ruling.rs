@@ -7,6 +7,7 @@ use crate::judge::{Found, Judge, Snapshot, Standing, Verdict, debt};
 use jiff::civil::Date;
 use kubiya_policies::builtin;
 use kubiya_policies::finding::{Code, Severity};
+use kubiya_policies::sops::store::Format;
 use std::cell::OnceCell;
 
 /// Credentials that are no Kubernetes Secrets: test keys of a code repository, or the keys of a cluster.
@@ -21,6 +22,18 @@ const SECRETS: [Code; 6] = [
     builtin::EMBEDDED_SECRET,
     builtin::LAST_APPLIED,
 ];
+
+/// Literals in files that are not applied as they are, and in plain parts of encrypted files.
+const LITERALS: [Code; 3] = [builtin::CREDENTIAL, builtin::URL_CREDENTIALS, builtin::PLAIN_PART];
+
+fn is_credential(code: Code) -> bool {
+    CARRIERS.contains(&code) || SECRETS.contains(&code) || LITERALS.contains(&code)
+}
+
+/// Whether a finding is about a file that is nothing but credentials: a key, a kubeconfig, an env file.
+fn is_carrier(code: Code, path: &[u8]) -> bool {
+    CARRIERS.contains(&code) || (LITERALS.contains(&code) && Format::of_path(path) == Format::Dotenv)
+}
 
 /// Decides what findings weigh in one repository.
 pub struct Ruling<'c> {
@@ -77,10 +90,11 @@ impl<'c> Ruling<'c> {
     /// Weighs findings alone, without looking for debts.
     pub fn weigh(&self, verdict: &mut Verdict) {
         verdict.found.retain_mut(|found| {
-            let Some(severity) = self.severity(found.finding.code, found.finding.severity) else {
+            let finding = &mut found.finding;
+            let Some(severity) = self.severity(finding.code, &finding.place.path, finding.severity) else {
                 return false;
             };
-            found.finding.severity = severity;
+            finding.severity = severity;
             self.forgive(found);
             true
         });
@@ -94,15 +108,15 @@ impl<'c> Ruling<'c> {
         });
     }
 
-    fn severity(&self, code: Code, severity: Severity) -> Option<Severity> {
+    fn severity(&self, code: Code, path: &[u8], severity: Severity) -> Option<Severity> {
         if let Some(level) = self.config.severities.get(&code) {
             return *level;
         }
         Some(match self.profile {
-            Profile::Strict if CARRIERS.contains(&code) || SECRETS.contains(&code) => Severity::Error,
+            Profile::Strict if is_credential(code) => Severity::Error,
             Profile::Code if SECRETS.contains(&code) => severity.min(Severity::Warning),
             Profile::Default
-                if CARRIERS.contains(&code) && severity == Severity::Warning && self.is_gitops() =>
+                if severity == Severity::Warning && is_carrier(code, path) && self.is_gitops() =>
             {
                 Severity::Error
             }

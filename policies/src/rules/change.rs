@@ -44,8 +44,8 @@ fn recipients(rule: &Rule) -> BTreeSet<Recipient> {
 
 /// Whether nobody who could open what the old rule encrypted can open what the new one does.
 pub fn nobody_stays(old: &Rule, new: &Rule) -> bool {
-    let old = recipients(old);
-    !old.is_empty() && old.is_disjoint(&recipients(new))
+    let (old, new) = (recipients(old), recipients(new));
+    !old.is_empty() && !old.iter().any(|one| new.iter().any(|other| one.is(other)))
 }
 
 /// Compares two versions. Comments and layout are no change.
@@ -114,10 +114,10 @@ fn between(old: &Rule, new: &Rule, found: &mut Vec<Change>) {
         add(ChangeKind::RecipientsReplaced, "no recipient stays".to_owned());
     }
     for recipient in after.difference(&before) {
-        add(ChangeKind::RecipientAdded, format!("new recipient {recipient}"));
+        add(ChangeKind::RecipientAdded, format!("new recipient {}", recipient.nameable()));
     }
     for recipient in before.difference(&after) {
-        add(ChangeKind::RecipientRemoved, format!("recipient {recipient} is gone"));
+        add(ChangeKind::RecipientRemoved, format!("recipient {} is gone", recipient.nameable()));
     }
     let groups = |rule: &Rule| {
         let groups = rule.groups.iter();

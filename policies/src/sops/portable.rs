@@ -83,7 +83,8 @@ impl Sealed {
         if self.values.is_disjoint(&before.values) {
             return Vec::new();
         }
-        before.recipients.difference(&self.recipients).collect()
+        let stays = |one: &&Recipient| self.recipients.iter().any(|other| one.is(other));
+        before.recipients.iter().filter(|one| !stays(one)).collect()
     }
 }
 
