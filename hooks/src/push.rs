@@ -1,13 +1,15 @@
 //! A push: everything that it brings or makes reachable is judged before a ref moves.
 
 mod lot;
+mod seen;
 
 use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced};
 use crate::judge::{Found, Judge, Unverified, Verdict};
 use crate::spread::{Give, spread};
 use kubiya_policies::finding::Severity;
 use lot::{Content, Judged, Judging, Lot, Origin};
-use std::collections::{HashMap, HashSet};
+use seen::Seen;
+use std::collections::HashMap;
 
 /// Through what the content came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,8 @@ pub fn judge_push(
         return Ok(PushVerdict::default());
     }
     let judged = spread(&Judging { judge }, repository, |give| {
-        Listing { repository, give, seen: HashSet::new(), number: 0 }.push(updates)
+        let seen = Seen::new(repository.brought()?);
+        Listing { repository, give, seen, number: 0 }.push(updates)
     })?;
     let mut summary = Summary::default();
     for part in judged.chunk_by(|a, b| a.origin.number == b.origin.number) {
@@ -82,8 +85,7 @@ pub fn judge_push(
 struct Listing<'p, 'g> {
     repository: &'p Repository,
     give: &'p mut Give<'g, Judging<'p>>,
-    /// The contents that were given away.
-    seen: HashSet<ObjectId>,
+    seen: Seen,
     number: usize,
 }
 
@@ -97,6 +99,7 @@ impl Listing<'_, '_> {
         }
         for commit in git::new_commits(self.repository, &tips)? {
             let is_tip = tips.iter().any(|tip| tip.commit == commit.id);
+            self.seen.mark(commit.id);
             let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
             self.tree(commit.tree, &commit.parent_trees, carrier, commit.update)?;
         }
@@ -131,8 +134,7 @@ impl Listing<'_, '_> {
         update: usize,
     ) -> Result<(), GitError> {
         let origin = self.origin(carrier, Some(update));
-        let files = introduced(self.repository, tree, parents)?;
-        self.seen.extend(files.iter().map(|file| file.id));
+        let files = introduced(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
         let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
             let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
@@ -143,7 +145,7 @@ impl Listing<'_, '_> {
     }
 
     fn pathless(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
-        if !self.seen.insert(id) {
+        if !self.seen.first(id) {
             return Ok(());
         }
         let origin = self.origin(carrier, update);
@@ -153,12 +155,9 @@ impl Listing<'_, '_> {
     /// The blobs that came along although nothing of the push leads to them: they are stored, and some servers
     /// hand out any object that is asked for by name.
     fn loose(&mut self) -> Result<(), GitError> {
-        for id in self.repository.brought()? {
+        for id in self.seen.rest() {
             // `index-pack` completes thin packs with objects that were there before.
-            if !self.seen.contains(&id)
-                && self.repository.kind(id)? == Some(Kind::Blob)
-                && !(self.repository.was_there(id)?)
-            {
+            if self.repository.kind(id)? == Some(Kind::Blob) && !(self.repository.was_there(id)?) {
                 self.pathless(id, Carrier::Loose(id), None)?;
             }
         }

@@ -93,7 +93,7 @@ fn judge(selections: Vec<Selection>) -> (Verdict, usize) {
     let here = std::env::current_dir().unwrap_or_default();
     for selection in work_tree::merged(selections) {
         count += selection.files.len();
-        let mut verdict = judge.judge(&selection.tree, selection.files);
+        let mut verdict = judge.judge_apart(&selection.tree, selection.files);
         verdict.unverified.extend(selection.unreadable.into_iter().map(Into::into));
         verdict.rename(|path| selection.tree.named_from(&here, path));
         all.append(verdict);
