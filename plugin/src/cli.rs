@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Set(commands::set::SetArgs),
     Unset(commands::set::UnsetArgs),
     Check(commands::check::CheckArgs),
+    RotateKey(Box<commands::rotate_key::RotateKeyArgs>),
     Explain(commands::explain::ExplainArgs),
     GitSetup(commands::git_setup::GitSetupArgs),
     #[command(hide = true)]

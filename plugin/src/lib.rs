@@ -15,6 +15,7 @@ mod invocation;
 pub mod keys;
 pub mod masking;
 pub mod merging;
+pub mod rotation;
 pub mod secrets;
 
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
@@ -52,6 +53,7 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Set(args) => commands::set::run(&args, &cli.connection, console),
         cli::Command::Unset(args) => commands::set::run_unset(&args, &cli.connection, console),
         cli::Command::Check(args) => commands::check::run(&args, &cli.connection, console),
+        cli::Command::RotateKey(args) => commands::rotate_key::run(&args, &cli.connection, console),
         cli::Command::Explain(args) => commands::explain::run(&args, console),
         cli::Command::GitSetup(args) => commands::git_setup::run(&args, console),
         cli::Command::GitTextconv(args) => commands::git_drivers::textconv::run(&args, console),

@@ -41,6 +41,20 @@ pub const UNREADABLE: Code = Code(15);
 pub const BEYOND_LIMITS: Code = Code(16);
 /// A problem in a `.sops.yaml`.
 pub const SOPS_CONFIG: Code = Code(17);
+/// Recipients, groups or threshold of an encrypted file are not those of its rule.
+pub const RECIPIENTS: Code = Code(18);
+/// An encrypted file has another selector than its rule, or is authenticated otherwise.
+pub const SELECTOR: Code = Code(19);
+/// A literal under a key that is named like a credential, outside of Secrets.
+pub const CREDENTIAL: Code = Code(20);
+/// A credential in a plain part of an encrypted file: a comment, an annotation.
+pub const PLAIN_PART: Code = Code(21);
+/// A user and a password in an address.
+pub const URL_CREDENTIALS: Code = Code(22);
+/// A Kubernetes object whose kind is encrypted.
+pub const HIDDEN_KIND: Code = Code(23);
+/// A pointer to content that is kept elsewhere, where content must be encrypted.
+pub const POINTER: Code = Code(24);
 
 /// What a finding means and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -54,7 +68,7 @@ pub struct Explanation {
     pub fix: String,
 }
 
-const TEXTS: [(Code, &str); 17] = [
+const TEXTS: &[(Code, &str)] = &[
     (PLAIN_SECRET, include_str!("../builtin/KBY001.yaml")),
     (PARTLY_ENCRYPTED, include_str!("../builtin/KBY002.yaml")),
     (NOT_ENCRYPTED, include_str!("../builtin/KBY003.yaml")),
@@ -72,6 +86,13 @@ const TEXTS: [(Code, &str); 17] = [
     (UNREADABLE, include_str!("../builtin/KBY015.yaml")),
     (BEYOND_LIMITS, include_str!("../builtin/KBY016.yaml")),
     (SOPS_CONFIG, include_str!("../builtin/KBY017.yaml")),
+    (RECIPIENTS, include_str!("../builtin/KBY018.yaml")),
+    (SELECTOR, include_str!("../builtin/KBY019.yaml")),
+    (CREDENTIAL, include_str!("../builtin/KBY020.yaml")),
+    (PLAIN_PART, include_str!("../builtin/KBY021.yaml")),
+    (URL_CREDENTIALS, include_str!("../builtin/KBY022.yaml")),
+    (HIDDEN_KIND, include_str!("../builtin/KBY023.yaml")),
+    (POINTER, include_str!("../builtin/KBY024.yaml")),
 ];
 
 static EXPLANATIONS: LazyLock<BTreeMap<Code, Explanation>> = LazyLock::new(|| {
@@ -101,8 +122,8 @@ mod tests {
 
     #[test]
     fn every_code_is_explained_and_every_text_is_used() {
-        for (index, code) in codes().enumerate() {
-            assert_eq!(usize::from(code.0), index + 1);
+        assert!(codes().is_sorted_by(|one, next| one < next));
+        for code in codes() {
             let text = explain(code);
             assert_ne!(text, &*UNKNOWN, "{code}");
             assert!(!text.title.ends_with('.') && text.why.ends_with('.'), "{code}");

@@ -197,5 +197,8 @@ impl<S: Snapshot> Sitting<'_, '_, S> {
 
 /// Whether rules may decide about a file: not about rules themselves, nor about prose and program text.
 fn is_governable(path: &[u8]) -> bool {
-    !matches!(check::path_class(path, None).kind, PathKind::SopsConfig | PathKind::Inert)
+    !matches!(
+        check::path_class(path, None).kind,
+        PathKind::SopsConfig | PathKind::Misnamed | PathKind::Modules | PathKind::Inert
+    )
 }

@@ -6,8 +6,9 @@ use crate::files::Version;
 use crate::keys::{KeyArgs, KeyRing};
 use crate::secrets::{Candidate, Configs, choose, file_failure, open, read, shown, top_around};
 use clap::Args;
-use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
-use kubiya_policies::sops::file::Deviation;
+use kubiya_hook::edge::{self, Color, Console, Failure, Kind, Outcome};
+use kubiya_policies::check::{Input, check_as};
+use kubiya_policies::finding::{Finding, Severity};
 use kubiya_policies::sops::problem::{Problem, ProblemKind};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -16,8 +17,8 @@ use std::path::PathBuf;
 
 /// Check that files are encrypted as their creation rules say
 ///
-/// Needs no key: every value that the rule covers is encrypted, the metadata is whole, and the recipients are
-/// those of the rule. With --decrypt every file is also opened, and its message authentication code verified.
+/// Needs no key, and judges as the hook does: every value that the rule covers is encrypted, the metadata is
+/// whole, and the recipients are those of the rule. With --decrypt every file is also opened, and its message authentication code verified.
 /// Without PATH, the whole repository; a plaintext Secret that no rule is for is found too. What else must not
 /// be in Git is the hook's to find: kubiya-hook scan.
 #[derive(Args, Debug)]
@@ -45,6 +46,8 @@ struct Checked {
     path: String,
     /// What is wrong; nothing where all is well.
     problems: Vec<String>,
+    /// What is odd, and nothing that the hook would refuse.
+    warnings: Vec<String>,
 }
 
 pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
@@ -62,6 +65,10 @@ pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut C
             for problem in &file.problems {
                 let _ = console.out.line(&format!("{label} {problem}"));
             }
+        }
+        for warning in checked.iter().flat_map(|file| &file.warnings) {
+            let label = console.out.style().paint("warning:", Color::Yellow);
+            let _ = console.out.line(&format!("{label} {warning}"));
         }
         let _ = console.out.flush();
         let how = if args.decrypt { "opened and verified" } else { "checked without keys" };
@@ -90,11 +97,9 @@ pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut C
 }
 
 fn one(candidate: &Candidate, args: &CheckArgs, configs: &Configs, keys: Option<&KeyRing>) -> Checked {
-    let problems = match problems(candidate, args, configs, keys) {
-        Ok(problems) => problems,
-        Err(failure) => failure.lines(),
-    };
-    Checked { path: shown(&candidate.path), problems }
+    let (problems, warnings) =
+        problems(candidate, args, configs, keys).unwrap_or_else(|failure| (failure.lines(), Vec::new()));
+    Checked { path: shown(&candidate.path), problems, warnings }
 }
 
 fn problems(
@@ -102,58 +107,46 @@ fn problems(
     args: &CheckArgs,
     configs: &Configs,
     keys: Option<&KeyRing>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<(Vec<String>, Vec<String>), Failure> {
     let path = &candidate.path;
     let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
     let governed = configs.governing(path)?;
     let secret = read(path, version.bytes(), args.files.format(), governed.as_deref())?;
-    let rule = governed.as_ref().and_then(|governed| {
-        governed.rules.for_path(path.as_os_str().as_bytes()).map(|(_, rule)| rule.recipe())
-    });
+    let rules = governed.as_ref().map(|governed| &governed.rules);
+    let input =
+        Input { path: path.as_os_str().as_bytes(), bytes: version.bytes(), rules, role: candidate.role };
     let name = shown(path);
-    let Some(recipe) = rule else {
-        return Ok(match secret.metadata() {
-            // Encrypted without a rule: nothing to compare with.
-            Some(_) => Vec::new(),
-            None if candidate.plain => {
-                vec![format!("{name}: holds a plaintext secret, and no creation rule is for it")]
+    let (errors, others): (Vec<_>, Vec<_>) = check_as(&input, args.files.format())
+        .findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Error);
+    let mut problems = errors.iter().map(|finding| told(&name, finding)).collect::<Vec<_>>();
+    let warnings = others.iter().map(|finding| told(&name, finding)).collect();
+    if secret.metadata().is_none() && !problems.is_empty() {
+        match rules.and_then(|rules| rules.for_path(input.path)) {
+            None => problems.push(format!("{name}: no creation rule is for it")),
+            Some((_, rule)) if !secret.covers_any(&rule.recipe()) => {
+                problems.push(format!("{name}: its creation rule encrypts nothing of it"));
             }
-            None => Vec::new(),
-        });
-    };
-    if secret.metadata().is_none() && !secret.covers_any(&recipe) {
-        let what = "holds a plaintext secret, and its creation rule encrypts nothing of it";
-        return Ok(if candidate.plain { vec![format!("{name}: {what}")] } else { Vec::new() });
+            Some(_) => {}
+        }
     }
-    let mut problems = secret
-        .deviations(&recipe)
-        .iter()
-        .map(|found| match found {
-            Deviation::Value(problem) => format!("{name}:{problem}"),
-            other => format!("{name}: {}", deviation(other)),
-        })
-        .collect::<Vec<_>>();
     if let (Some(keys), true) = (keys, secret.metadata().is_some()) {
         let opened = open(path, &secret, keys)?;
         if let Err(mismatch) = opened.mac {
             problems.push(format!("{name}: {}", Problem::of_file(ProblemKind::Mac(mismatch))));
         }
     }
-    Ok(problems)
+    Ok((problems, warnings))
 }
 
-/// A deviation in words.
-pub(super) fn deviation(deviation: &Deviation) -> String {
-    match deviation {
-        Deviation::NotEncrypted => "it is not encrypted".to_owned(),
-        Deviation::Metadata(incomplete) => format!("its metadata is not whole: {incomplete}"),
-        Deviation::Value(problem) => problem.to_string(),
-        Deviation::Missing(recipient) => format!("{recipient} cannot read it, and the rule says so"),
-        Deviation::Extra(recipient) => format!("{recipient} can read it, and the rule does not say so"),
-        Deviation::Groups => "its key groups are not those of the rule".to_owned(),
-        Deviation::Selector(selector) => {
-            format!("it is encrypted by another selector than its rule's ({selector})")
-        }
-        Deviation::MacOnlyEncrypted => "its `mac_only_encrypted` is not that of the rule".to_owned(),
-    }
+/// A finding in a line: where, and what.
+fn told(name: &str, finding: &Finding) -> String {
+    let place =
+        finding.place.span.as_ref().map_or(String::new(), |span| format!(":{}:{}", span.line, span.column));
+    let key = match finding.place.key_path.as_str() {
+        "" => String::new(),
+        key => format!("{}: ", edge::shown(key.as_bytes())),
+    };
+    format!("{name}{place}: {key}{}", finding.message)
 }

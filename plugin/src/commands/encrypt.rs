@@ -9,6 +9,7 @@ use crate::secrets::{
 };
 use clap::Args;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
+use kubiya_policies::check::Role;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::io::Read as _;
@@ -228,7 +229,7 @@ fn from_stdin(
     if bytes.len() as u64 > limit {
         return Err(file_failure(&path, &crate::files::FileError::TooLarge));
     }
-    let candidate = Candidate { path, named: true, encrypted: false, plain: true };
+    let candidate = Candidate { path, named: true, encrypted: false, plain: true, role: Role::File };
     match encrypt(&candidate, &bytes, None, configs, keys, options)? {
         Done::Sealed { bytes, .. } => console.out.bytes(&bytes),
         _ => console.out.bytes(&bytes),

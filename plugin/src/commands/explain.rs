@@ -119,7 +119,7 @@ impl Explanation {
         let recipe = rule.recipe();
         self.encrypted = Some(secret.covered(&recipe));
         if secret.metadata().is_some() {
-            self.deviations = secret.deviations(&recipe).iter().map(super::check::deviation).collect();
+            self.deviations = secret.deviations(&recipe).iter().map(ToString::to_string).collect();
         } else {
             self.notes.push("the file is not encrypted".to_owned());
         }

@@ -12,4 +12,5 @@ pub(crate) mod git_drivers;
 pub(crate) mod git_setup;
 pub(crate) mod man;
 pub(crate) mod plugin;
+pub(crate) mod rotate_key;
 pub(crate) mod set;

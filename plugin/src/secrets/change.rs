@@ -30,7 +30,12 @@ impl Change {
         let mut added = Vec::new();
         for deviation in deviations {
             match deviation {
-                Deviation::Extra(_) | Deviation::Groups | Deviation::NotEncrypted => return Self::New,
+                Deviation::Extra(_)
+                | Deviation::Groups
+                | Deviation::Threshold { .. }
+                | Deviation::NotEncrypted => {
+                    return Self::New;
+                }
                 Deviation::Missing(recipient) => added.push(recipient.clone()),
                 _ => {}
             }

@@ -26,6 +26,8 @@ pub struct Candidate {
     pub encrypted: bool,
     /// It holds something that must be encrypted and is not.
     pub plain: bool,
+    /// What a kustomization makes of it.
+    pub role: Role,
 }
 
 /// What was chosen.
@@ -96,6 +98,8 @@ pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Resul
     chosen.candidates.dedup_by(|a, b| {
         a.path == b.path && {
             b.named |= a.named;
+            b.plain |= a.plain;
+            b.role = b.role.max(a.role);
             true
         }
     });
@@ -111,7 +115,8 @@ impl Chosen {
             Ok((Look { candidate, .. }, version)) => {
                 let encrypted = may_be_encrypted(version.bytes());
                 let plain = candidate.is_some_and(|candidate| candidate.plain);
-                self.candidates.push(Candidate { path: resolved.to_owned(), named: true, encrypted, plain });
+                let path = resolved.to_owned();
+                self.candidates.push(Candidate { path, named: true, encrypted, plain, role: Role::File });
             }
             Err(error) => self.failures.push(file_failure(given, &error)),
         }
@@ -163,7 +168,8 @@ fn tracked_below(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
 
 /// All files below folders, without what Git ignores, Git's own, and other repositories in them: a submodule
 /// has its own rules, keys and history.
-fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
+#[must_use]
+pub fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in folders {
         let mut walk = ignore::WalkBuilder::new(folder);
@@ -207,8 +213,13 @@ fn look(path: &Path, configs: &Configs, role: Role) -> Result<Look, FileError> {
         .iter()
         .filter(|finding| finding.severity == Severity::Error)
         .any(|finding| MENDED.contains(&finding.code));
-    let candidate =
-        (plain || encrypted).then(|| Candidate { path: path.to_owned(), named: false, encrypted, plain });
+    let candidate = (plain || encrypted).then(|| Candidate {
+        path: path.to_owned(),
+        named: false,
+        encrypted,
+        plain,
+        role,
+    });
     let references = report.references.into_iter().map(|reference| {
         let path = Path::new("/").join(OsStr::from_bytes(&reference.path));
         (path, reference.role)

@@ -11,6 +11,7 @@ mod locked;
 mod plugin_links;
 mod readme;
 mod repository;
+mod rotate_key;
 mod sandbox;
 mod secrets;
 mod selection;

@@ -100,7 +100,7 @@ fn a_change_of_one_value_changes_one_value() {
         .git
         .write("apps/db.yaml", sealed.replace("stringData:\n", "stringData:\n  token: CANARY-one-1f2e\n"));
     assert_snapshot!(repository.run(&["check"]), @"
-    error: apps/db.yaml:8:10: stringData.token: a plain value where the file's selector wants an encrypted one
+    error: apps/db.yaml:8:10: stringData.token: a value of an encrypted file is plaintext
     ------- stderr -------
     3 files looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
     hint: kubectl kubiya encrypt   # makes them as their rules say
@@ -127,7 +127,7 @@ fn recipients_follow_the_rule_and_who_leaves_reads_nothing_new() {
     repository.rules(&rules.replace("age: ", &format!("age: {other},")));
     let mask = |shown: String| shown.replace(&other, "[OTHER]");
     assert_snapshot!(mask(repository.run(&["check"])), @"
-    error: apps/db.yaml: [OTHER] cannot read it, and the rule says so
+    error: apps/db.yaml:14:1: sops: [OTHER] cannot read it, and the rule says so
     ------- stderr -------
     3 files looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
     hint: kubectl kubiya encrypt   # makes them as their rules say
@@ -544,11 +544,9 @@ fn comments_under_covered_keys_are_secrets_too() {
     let sealed = repository.read("apps/db.yaml");
     repository.git.write("apps/db.yaml", sealed.replace("  user:", "  # old: CANARY-one-1f2e\n  user:"));
     assert_snapshot!(repository.run(&["check"]), @"
-    error: apps/db.yaml:9:4: stringData: a plain comment where the file's selector wants an encrypted one
+    warning: apps/db.yaml:9:4: stringData: a comment that sops would have encrypted is plain
     ------- stderr -------
-    3 files looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
-    hint: kubectl kubiya encrypt   # makes them as their rules say
-    [exit status: 1]
+    3 files looked at, 1 of them secrets, checked without keys: 1 as they should be, 0 not
     ");
     assert_snapshot!(repository.run(&["encrypt"]), @"
     ------- stderr -------

@@ -166,15 +166,22 @@ fn what_the_hook_would_refuse_is_never_said_to_be_well() {
     [exit status: 2]
     ");
     assert_snapshot!(repository.run(&["check"]), @"
-    error: apps/g.env: holds a plaintext secret, and its creation rule encrypts nothing of it
-    error: ignored/t.yaml: holds a plaintext secret, and no creation rule is for it
+    error: apps/g.env:1:3: A: a secretGenerator names the file, and it is plaintext
+    error: apps/g.env: its creation rule encrypts nothing of it
+    error: ignored/t.yaml:9:9: stringData.user: a value of a Secret is plaintext
+    error: ignored/t.yaml:10:13: stringData.password: a value of a Secret is plaintext
+    error: ignored/t.yaml:13:5: stringData.ca: a value of a Secret is plaintext
+    error: ignored/t.yaml: no creation rule is for it
     ------- stderr -------
     5 files looked at, 2 of them secrets, checked without keys: 0 as they should be, 2 not
     hint: kubectl kubiya encrypt   # makes them as their rules say
     [exit status: 1]
     ");
     assert_snapshot!(repository.run(&["check", "ignored/t.yaml"]), @"
-    error: ignored/t.yaml: holds a plaintext secret, and no creation rule is for it
+    error: ignored/t.yaml:9:9: stringData.user: a value of a Secret is plaintext
+    error: ignored/t.yaml:10:13: stringData.password: a value of a Secret is plaintext
+    error: ignored/t.yaml:13:5: stringData.ca: a value of a Secret is plaintext
+    error: ignored/t.yaml: no creation rule is for it
     ------- stderr -------
     1 file looked at, 1 of them secrets, checked without keys: 0 as they should be, 1 not
     hint: kubectl kubiya encrypt   # makes them as their rules say

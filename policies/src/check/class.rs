@@ -15,6 +15,10 @@ pub enum PathKind {
     Chart,
     /// A `.sops.yaml`.
     SopsConfig,
+    /// A `.sops.yml`, which sops does not read.
+    Misnamed,
+    /// Git's list of submodules.
+    Modules,
     /// Documentation, source code, and Git's own files, which nobody encrypts: neither rules nor names make
     /// them something that must be encrypted.
     Inert,
@@ -34,6 +38,8 @@ pub struct PathClass {
     pub claimed: bool,
     /// The creation rule that is for the path, by number, unless it is a catch-all.
     pub rule: Option<usize>,
+    /// The creation rule that is for the path, by number, catch-alls included: what an encrypted file is held to.
+    pub recipe: Option<usize>,
 }
 
 const TEMPLATES: [&str; 9] =
@@ -69,6 +75,10 @@ pub fn path_class(path: &[u8], rules: Option<&Rules>) -> PathClass {
         || (COPIES.contains(&last) && extensions.iter().any(|extension| is_yaml(extension)));
     let kind = if name == FILE_NAME.as_bytes() {
         PathKind::SopsConfig
+    } else if name == b".sops.yml" {
+        PathKind::Misnamed
+    } else if name == b".gitmodules" {
+        PathKind::Modules
     } else if is_kustomization_name(name) {
         PathKind::Kustomization(folder.to_owned())
     } else if matches!(lower.as_str(), "chart.yaml" | "chart.yml" | "chart.lock") {
@@ -87,14 +97,15 @@ pub fn path_class(path: &[u8], rules: Option<&Rules>) -> PathClass {
     // `.sops.pub.asc` and the like at the start of a name belong to sops itself.
     let says = |part: &str| lower.find(part).is_some_and(|at| at > 0);
     let claimed = governable && (says(".sops.") || says(".enc.")) && !TEMPLATES.contains(&last);
-    let rule =
-        rules.and_then(|rules| rules.for_path(path)).filter(|(_, rule)| governable && !rule.is_catch_all());
+    let matching = rules.and_then(|rules| rules.for_path(path)).filter(|_| governable);
+    let rule = matching.filter(|(_, rule)| !rule.is_catch_all());
     PathClass {
         format: Format::of_path(name),
         yaml_like,
         kind,
         claimed,
         rule: rule.map(|(number, _)| number),
+        recipe: matching.map(|(number, _)| number),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Judging one file.
 
+mod carriers;
+mod encrypted;
+
 use super::class::{PathClass, PathKind};
 use super::governed::{Content, Reason, covered_leaves, must_encrypt};
 use super::prefilter::Interest;
@@ -15,15 +18,17 @@ use crate::sops::metadata::Metadata;
 use crate::sops::state::{self, Fault, FaultKind};
 use crate::sops::store::{self, Flat, Format};
 use crate::yaml::{Document, Error, Limits, NodeRef, Sort, Source, readings, tolerant};
+use encrypted::{Encrypted, hidden_kind};
 
 /// Judges a file that is worth reading.
 pub(super) fn file(input: &Input<'_>, class: &PathClass, interest: Interest, sink: &mut Sink<'_>) {
     let source = Source::new(input.bytes);
     let judge = Judge { input, class, interest, source: &source };
-    if class.kind == PathKind::SopsConfig {
-        judge.sops_config(sink);
-    } else if interest.structure {
-        judge.structure(sink);
+    match class.kind {
+        PathKind::SopsConfig | PathKind::Misnamed => judge.sops_config(sink),
+        PathKind::Modules => judge.modules(sink),
+        _ if interest.structure && !judge.pointer(sink) => judge.structure(sink),
+        _ => {}
     }
     if interest.keys {
         judge.private_keys(sink);
@@ -45,6 +50,15 @@ impl Judge<'_> {
     }
 
     fn sops_config(&self, sink: &mut Sink<'_>) {
+        if self.class.kind == PathKind::Misnamed {
+            let at = (None, String::new(), Some(self.source.span(&(0..0))));
+            sink.add(
+                codes::SOPS_CONFIG,
+                Severity::Warning,
+                at,
+                "sops reads `.sops.yaml` only, not this name",
+            );
+        }
         let problems = match Rules::parse(self.input.path, self.input.bytes) {
             Ok(rules) => rules.problems().to_vec(),
             Err(problems) => problems.0,
@@ -64,8 +78,16 @@ impl Judge<'_> {
                 }
                 KeyKind::Pgp => (codes::PGP_PRIVATE_KEY, self.carrier_severity(), "an OpenPGP private key"),
                 KeyKind::Pem => (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in PEM"),
+                KeyKind::ArmoredInBase64 => {
+                    (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in base64")
+                }
             };
-            sink.add(code, severity, (None, String::new(), Some(self.source.span(&range))), what);
+            sink.add_unless_known(
+                code,
+                severity,
+                (None, String::new(), Some(self.source.span(&range))),
+                what,
+            );
         }
     }
 
@@ -87,9 +109,10 @@ impl Judge<'_> {
         }
         // Where one reading is whole, what another one stumbles over says nothing.
         let whole = streams.iter().any(|(_, stream)| stream.errors().is_empty());
+        let mut encrypted = Encrypted::default();
         for (_, stream) in &streams {
             for (document, root) in stream.documents() {
-                self.document(document, root, sink);
+                self.document(document, root, &mut encrypted, sink);
             }
             for error in stream.errors() {
                 if !self.line_by_line(error, sink) && !whole {
@@ -97,16 +120,30 @@ impl Judge<'_> {
                 }
             }
         }
+        if !encrypted.is_empty() {
+            for (_, stream) in &streams {
+                self.comments(stream, &encrypted, sink);
+            }
+            self.by_rule(&encrypted, sink);
+        }
         !streams.is_empty()
     }
 
-    fn document(&self, document: &Document, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+    fn document(
+        &self,
+        document: &Document,
+        root: NodeRef<'_>,
+        encrypted: &mut Encrypted,
+        sink: &mut Sink<'_>,
+    ) {
         let number = Some(document.index);
         let metadata = Metadata::of_document(root);
         if let Some(metadata) = &metadata {
             for fault in state::faults(root, metadata) {
                 add_fault(fault, number, sink);
             }
+            hidden_kind(number, root, sink);
+            encrypted.add(number, root, metadata);
         }
         self.secrets(number, root, metadata.is_some(), sink);
         for (key_path, span) in kubeconfig::find(root) {
@@ -122,6 +159,7 @@ impl Judge<'_> {
         if metadata.is_none() && !sink.has_errors_in(number) {
             self.must_be_encrypted(number, root, sink);
         }
+        self.credentials(number, root, metadata.is_some(), sink);
     }
 
     fn secrets(&self, number: Option<u32>, root: NodeRef<'_>, has_metadata: bool, sink: &mut Sink<'_>) {
@@ -232,6 +270,9 @@ impl Judge<'_> {
                 for fault in state::flat_faults(self.source, &flat, metadata) {
                     add_fault(fault, None, sink);
                 }
+                let encrypted = Encrypted::of_flat(&flat, metadata, self.source);
+                self.flat_comments(&encrypted, sink);
+                self.by_rule(&encrypted, sink);
             }
             None => self.flat(&flat, sink),
         }
@@ -240,7 +281,7 @@ impl Judge<'_> {
     fn flat(&self, flat: &Flat, sink: &mut Sink<'_>) {
         let content = Content::Flat(flat);
         let Some(reason) = must_encrypt(self.class, self.input.rules, self.input.role, content) else {
-            return;
+            return self.flat_credentials(flat, sink);
         };
         let literal = flat.entries.iter().find(|entry| is_literal(entry.value.trim_matches(['"', '\''])));
         if let Some(entry) = literal {
@@ -257,7 +298,7 @@ impl Judge<'_> {
         }
         let content = Content::Whole;
         let Some(reason) = must_encrypt(self.class, self.input.rules, self.input.role, content) else {
-            return;
+            return self.settings(sink);
         };
         // A file of `KEY=${VALUE}` lines is a template.
         let lines = store::dotenv(text).entries;

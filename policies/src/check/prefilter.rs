@@ -6,7 +6,8 @@ use bstr::ByteSlice as _;
 
 use super::class::{PathClass, PathKind};
 use crate::contract::{Input, Role};
-use crate::detect::private_key;
+use crate::detect::secret::MANIFEST_IN_BASE64;
+use crate::detect::{credential, private_key};
 use crate::yaml::Source;
 
 /// What to look for in a file.
@@ -18,6 +19,8 @@ pub(super) struct Interest {
     pub(super) keys: bool,
     /// It speaks of Secrets: if it cannot be judged, that is no small thing.
     pub(super) secrets: bool,
+    /// A key in it is named like a credential, or an address has a password.
+    pub(super) credentials: bool,
 }
 
 impl Interest {
@@ -33,19 +36,29 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
     let secrets = has("Secret") && (has("data") || has("Data"));
     let asked = class.governed()
         || input.role != Role::File
-        || matches!(class.kind, PathKind::Kustomization(_) | PathKind::SopsConfig);
-    let credentials = has("users") && (has("token") || has("client-key-data") || has("password"));
+        || matches!(
+            class.kind,
+            PathKind::Kustomization(_) | PathKind::SopsConfig | PathKind::Misnamed | PathKind::Modules
+        );
+    let credentials = class.kind != PathKind::Inert
+        && (credential::may_hold_credential(&bytes)
+            || (has("users") && (has("token") || has("client-key-data") || has("password"))));
     let encrypted = has("sops") && (has("mac") || has("ENC["));
     let structure = asked
         || encrypted
         || credentials
         || if class.yaml_like {
             // An escape, a tag or a patch can spell the word in another way.
-            has("Secret") || has("secretGenerator") || has("stringData") || has("\\") || has("!")
+            has("Secret")
+                || has("secretGenerator")
+                || has("stringData")
+                || has("\\")
+                || has("!")
+                || MANIFEST_IN_BASE64.iter().any(|needle| has(needle))
         } else {
             secrets && has("kind")
         };
-    Interest { structure, keys: private_key::may_hold_key(&bytes), secrets }
+    Interest { structure, keys: private_key::may_hold_key(&bytes), secrets, credentials }
 }
 
 /// UTF-16 as UTF-8, so that words can be searched; anything else as it is.

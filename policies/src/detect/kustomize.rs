@@ -26,33 +26,103 @@ pub fn is_kustomization_name(name: &[u8]) -> bool {
 /// Looks at a document. `folder` is where the file stands, with a trailing slash unless it is the root; what
 /// the document names is relative to it. Nothing for documents that are no kustomization.
 pub fn find(root: NodeRef<'_>, folder: &[u8]) -> Kustomization {
-    let mut found = Finder { folder, found: Kustomization::default() };
+    find_at(root, folder, true)
+}
+
+fn find_at(root: NodeRef<'_>, folder: &[u8], outer: bool) -> Kustomization {
+    let mut found = Finder { folder, outer, found: Kustomization::default() };
     if root.sort() != Sort::Mapping {
         return found.found;
     }
-    found.each(root, "secretGenerator", Finder::generator);
+    let root_path = KeyPath::root();
+    found.each(root, &root_path, "secretGenerator", Finder::generator);
     if root.says("kind", "SecretGenerator") {
-        found.generator(root, &KeyPath::root());
+        found.generator(root, &root_path);
     }
-    for name in ["patches", "patchesJson6902"] {
-        found.each(root, name, Finder::patch);
+    if root.values("kind").filter_map(NodeRef::text).any(|kind| kind.starts_with("Patch")) {
+        found.patch(root, &root_path);
     }
-    found.each(root, "patchesStrategicMerge", Finder::merge_patch);
+    for name in ["generators", "transformers"] {
+        found.each(root, &root_path, name, Finder::plugin);
+    }
+    found.patches(root, &root_path);
+    // Flux and Argo hand a part of a kustomization on to kustomize.
+    for keys in DELEGATED {
+        found.delegated(root, &root_path, keys);
+    }
     found.found
 }
 
+/// Where objects of Flux and Argo hold what would stand in a kustomization.
+const DELEGATED: [&[&str]; 7] = [
+    &["spec"],
+    &["spec", "postRenderers", "kustomize"],
+    &["spec", "source", "kustomize"],
+    &["spec", "sources", "kustomize"],
+    &["spec", "template", "spec", "source", "kustomize"],
+    &["spec", "template", "spec", "sources", "kustomize"],
+    &["items", "spec"],
+];
+
 struct Finder<'f> {
     folder: &'f [u8],
+    /// Not a configuration in a string of another.
+    outer: bool,
     found: Kustomization,
 }
 
 impl Finder<'_> {
-    /// Calls back for the items of a list below the root.
-    fn each(&mut self, root: NodeRef<'_>, name: &str, call: fn(&mut Self, NodeRef<'_>, &KeyPath)) {
-        for list in root.values(name) {
+    /// Calls back for the items of a list below a map.
+    fn each(
+        &mut self,
+        map: NodeRef<'_>,
+        path: &KeyPath,
+        name: &str,
+        call: fn(&mut Self, NodeRef<'_>, &KeyPath),
+    ) {
+        for list in map.values(name) {
             for (index, item) in list.items().enumerate() {
-                let path = KeyPath::of(&[name]).with(Step::Index(index), |path| path.clone());
+                let path = path.below(&[name]).with(Step::Index(index), |path| path.clone());
                 call(self, item, &path);
+            }
+        }
+    }
+
+    fn patches(&mut self, map: NodeRef<'_>, path: &KeyPath) {
+        for name in ["patches", "patchesJson6902"] {
+            self.each(map, path, name, Finder::patch);
+        }
+        self.each(map, path, "patchesStrategicMerge", Finder::merge_patch);
+    }
+
+    /// Patches of a kustomization that an object holds under these keys; lists on the way are gone through.
+    fn delegated(&mut self, node: NodeRef<'_>, path: &KeyPath, keys: &[&str]) {
+        for (index, item) in node.items().enumerate() {
+            let path = path.clone().with(Step::Index(index), |path| path.clone());
+            self.delegated(item, &path, keys);
+        }
+        match keys.split_first() {
+            Some((key, rest)) => {
+                node.values(key).for_each(|value| self.delegated(value, &path.below(&[key]), rest));
+            }
+            None => self.patches(node, path),
+        }
+    }
+
+    /// A generator or transformer: a file, or its configuration itself.
+    fn plugin(&mut self, item: NodeRef<'_>, path: &KeyPath) {
+        let text = item.text().unwrap_or_default();
+        if !text.contains('\n') && !text.trim_start().starts_with('{') {
+            return self.refer(&text, Role::File);
+        }
+        let source = Source::new(text.as_bytes());
+        for (_, stream) in readings(&source, Limits::DEFAULT).iter().filter(|_| self.outer) {
+            for (_, root) in stream.documents() {
+                let inner = find_at(root, self.folder, false);
+                let place = |(_, _): (KeyPath, Span)| (path.clone(), item.span());
+                self.found.literals.extend(inner.literals.into_iter().map(place).take(1));
+                self.found.patches.extend(inner.patches.into_iter().map(place).take(1));
+                self.found.references.extend(inner.references);
             }
         }
     }
@@ -89,8 +159,10 @@ impl Finder<'_> {
         for file in patch.values("path").filter_map(NodeRef::text) {
             self.refer(&file, if is_secret { Role::Patch } else { Role::File });
         }
-        for inline in patch.values("patch") {
-            self.inline(inline, is_secret, &path.below(&["patch"]));
+        for name in ["patch", "jsonOp", "patches"] {
+            for inline in patch.values(name).filter(|inline| inline.sort() == Sort::Scalar) {
+                self.inline(inline, is_secret, &path.below(&[name]));
+            }
         }
     }
 

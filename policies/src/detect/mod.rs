@@ -1,5 +1,8 @@
 //! What a file means: one file for each thing that must not be plain.
 
+pub mod carrier;
+pub mod comment;
+pub mod credential;
 pub mod kubeconfig;
 pub mod kustomize;
 pub mod literal;

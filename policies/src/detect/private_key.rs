@@ -15,6 +15,8 @@ pub enum KeyKind {
     Pgp,
     /// A private key in PEM.
     Pem,
+    /// One of the last two in base64.
+    ArmoredInBase64,
 }
 
 /// Bech32's characters, in capitals as age writes them.
@@ -23,36 +25,55 @@ const BECH32: &[u8] = b"QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L";
 /// How far around a needle base64 is decoded: several times an identity.
 const WINDOW: usize = 512;
 
-/// `AGE-SECRET-KEY-` in base64, at each of the three ways it can fall on groups of three bytes.
-const AGE_IN_BASE64: [&str; 3] = ["QUdFLVNFQ1JFVC1LRVkt", "FHRS1TRUNSRVQtS0VZL", "BR0UtU0VDUkVULUtFWS"];
+/// `AGE-SECR` and `RET-KEY-1` in base64, at each of the three ways they can fall on groups of three bytes. Where
+/// lines are wrapped, one of the two is whole.
+const AGE_IN_BASE64: [&str; 6] =
+    ["QUdFLVNFQ1", "FHRS1TRUNS", "BR0UtU0VDU", "UkVULUtFWS0x", "JFVC1LRVktM", "SRVQtS0VZLT"];
+
+/// `PRIVATE KEY` likewise.
+const PRIVATE_KEY_IN_BASE64: [&str; 3] = ["UFJJVkFURSBLRV", "BSSVZBVEUgS0VZ", "QUklWQVRFIEtFW"];
+
+/// How age writes the beginning of an identity, and how Bech32 may write it.
+const AGE: [&str; 2] = ["AGE-SECRET-KEY-", "age-secret-key-"];
 
 /// Whether there may be a key: a search for a few words.
 pub fn may_hold_key(bytes: &[u8]) -> bool {
-    bytes.contains_str("AGE-SECRET-KEY-")
-        || bytes.contains_str("PRIVATE KEY")
-        || AGE_IN_BASE64.iter().any(|needle| bytes.contains_str(needle))
+    let words = AGE.iter().chain(&["PRIVATE KEY"]).chain(&AGE_IN_BASE64).chain(&PRIVATE_KEY_IN_BASE64);
+    words.into_iter().any(|word| bytes.contains_str(word))
 }
 
 /// The keys in a text, with their place.
 pub fn find(text: &str) -> Vec<(KeyKind, Range<usize>)> {
     let mut found = Vec::new();
-    for (at, _) in text.match_indices("AGE-SECRET-KEY-") {
+    for at in AGE.iter().flat_map(|word| text.match_indices(word)).map(|(at, _)| at) {
         if let Some(length) = age_identity(&text[at..]) {
             found.push((KeyKind::Age, at..at + length));
         }
     }
-    for needle in AGE_IN_BASE64 {
-        for (at, _) in text.match_indices(needle) {
-            if let Some(range) = base64_identity(text, at) {
-                found.push((KeyKind::AgeInBase64, range));
-            }
-        }
+    let is_age = |text: &str| text.match_indices(AGE[0]).any(|(at, _)| age_identity(&text[at..]).is_some());
+    let is_armored =
+        |text: &str| text.match_indices("-----BEGIN ").any(|(at, _)| armored(text, at).is_some());
+    for (at, _) in AGE_IN_BASE64.iter().flat_map(|needle| text.match_indices(needle)) {
+        found.extend(in_base64(text, at, is_age).map(|range| (KeyKind::AgeInBase64, range)));
+    }
+    for (at, _) in PRIVATE_KEY_IN_BASE64.iter().flat_map(|needle| text.match_indices(needle)) {
+        found.extend(in_base64(text, at, is_armored).map(|range| (KeyKind::ArmoredInBase64, range)));
     }
     for (at, _) in text.match_indices("-----BEGIN ") {
         found.extend(armored(text, at));
     }
     found.sort_by_key(|(_, range)| range.start);
+    // In base64, the beginning and the end of a key tell of the same one.
+    found.dedup_by(|next, kept| {
+        next.0 == kept.0 && next.1.start < kept.1.end + WINDOW && next.0.is_in_base64()
+    });
     found
+}
+
+impl KeyKind {
+    fn is_in_base64(self) -> bool {
+        matches!(self, Self::AgeInBase64 | Self::ArmoredInBase64)
+    }
 }
 
 /// The length of an age identity at the start of the text.
@@ -60,29 +81,42 @@ pub fn find(text: &str) -> Vec<(KeyKind, Range<usize>)> {
 /// Its check sum is not asked for: what looks like a key and lacks one letter is a key to be guessed. A row of
 /// few different characters is a placeholder in a manual.
 fn age_identity(text: &str) -> Option<usize> {
-    let rest = text.strip_prefix("AGE-SECRET-KEY-")?;
-    let rest = rest.strip_prefix("PQ-").unwrap_or(rest).strip_prefix('1')?;
-    let data = rest.bytes().take_while(|b| BECH32.contains(b)).collect::<Vec<_>>();
+    let rest = AGE.iter().find_map(|word| text.strip_prefix(word))?;
+    let rest = rest.strip_prefix("PQ-").or(rest.strip_prefix("pq-")).unwrap_or(rest).strip_prefix('1')?;
+    let data = rest.bytes().take_while(|b| BECH32.contains(&b.to_ascii_uppercase())).collect::<Vec<_>>();
     let mut different = data.clone();
     different.sort_unstable();
     different.dedup();
     (data.len() >= 50 && different.len() >= 6).then(|| text.len() - rest.len() + data.len())
 }
 
-fn base64_identity(text: &str, at: usize) -> Option<Range<usize>> {
+/// The stretch of base64 around `at` that holds what is looked for: on its line, or on the lines from there on.
+fn in_base64(text: &str, at: usize, holds: impl Fn(&str) -> bool) -> Option<Range<usize>> {
     let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/=".contains(b);
-    let bytes = text.as_bytes();
-    let start = at - bytes.get(..at)?.iter().rev().take(WINDOW).take_while(|b| is_base64(b)).count();
-    let end = at + bytes.get(at..)?.iter().take(WINDOW).take_while(|b| is_base64(b)).count();
-    // The run may begin in the middle of a group of four.
-    (start..at.min(start + 3) + 1).find_map(|from| {
-        let decoded = crate::yaml::decode_base64(text.get(from..end)?.trim_end_matches('='))?;
-        let decoded = String::from_utf8_lossy(&decoded).into_owned();
-        decoded
-            .match_indices("AGE-SECRET-KEY-")
-            .any(|(at, _)| age_identity(&decoded[at..]).is_some())
-            .then_some(from..end)
-    })
+    let wrapped = |b: &u8| is_base64(b) || b.is_ascii_whitespace();
+    let (before, here) = (text.as_bytes().get(..at)?, text.as_bytes().get(at..)?);
+    let back =
+        |test: &dyn Fn(&u8) -> bool| at - before.iter().rev().take(WINDOW).take_while(|b| test(b)).count();
+    let ahead = |test: &dyn Fn(&u8) -> bool| at + here.iter().take(WINDOW).take_while(|b| test(b)).count();
+    let line = back(&is_base64)..ahead(&is_base64);
+    let runs = [line.clone(), line.start..ahead(&wrapped), back(&wrapped)..ahead(&wrapped)];
+    for run in runs {
+        let characters =
+            text.get(run)?.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b'=').collect::<Vec<_>>();
+        // The run may begin in the middle of a group of four, and be cut in the middle of one.
+        for from in 0..characters.len().min(4) {
+            let groups = &characters[from..];
+            let whole = &groups[..groups.len() - groups.len() % 4];
+            let decode = |run: &[u8]| crate::yaml::decode_base64(std::str::from_utf8(run).ok()?);
+            if decode(groups)
+                .or_else(|| decode(whole))
+                .is_some_and(|text| holds(&String::from_utf8_lossy(&text)))
+            {
+                return Some(line);
+            }
+        }
+    }
+    None
 }
 
 /// A private key between `-----BEGIN …-----` and its end, with a body that is one.
@@ -145,6 +179,11 @@ mod tests {
         }
         assert_eq!(kinds("AGE-SECRET-KEY-1XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"), []);
         assert_eq!(kinds("AGE-SECRET-KEY-1..."), []);
+        assert_eq!(kinds(&key.to_ascii_lowercase()), [KeyKind::Age]);
+        let file = format!("# created: 2026-11-21T06:00:00Z\n# public key: age1xyz\n{key}\n");
+        let wrapped = base64::engine::general_purpose::STANDARD.encode(file);
+        let wrapped = wrapped.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap());
+        assert_eq!(kinds(&wrapped.collect::<Vec<_>>().join("\n")), [KeyKind::AgeInBase64]);
     }
 
     #[test]
@@ -154,6 +193,14 @@ mod tests {
             let text = format!("  -----BEGIN {name}-----\n  {body}\n  -----END {name}-----\n");
             assert_eq!(kinds(&text), [KeyKind::Pem], "{name}");
             assert_eq!(kinds(&text.replace('\n', "\\n")), [KeyKind::Pem], "{name}");
+        }
+        let public = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
+        for lead in ["", "x", "xx"] {
+            let key = format!("{lead}-----BEGIN EC PRIVATE KEY-----\n{body}\n-----END EC PRIVATE KEY-----\n");
+            let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+            assert!(may_hold_key(encoded(&key).as_bytes()), "{lead}");
+            assert_eq!(kinds(&format!("key: {}\n", encoded(&key))), [KeyKind::ArmoredInBase64], "{lead}");
+            assert_eq!(kinds(&format!("key: {}\n", encoded(&public))), [], "{lead}");
         }
         assert_eq!(kinds(&format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{body}\n")), [KeyKind::Pgp]);
         assert_eq!(kinds("-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----"), []);

@@ -103,25 +103,30 @@ fn is_secret(node: NodeRef<'_>) -> bool {
     versions.peek().is_none() || versions.any(|version| version == "v1" || !is_literal(&version))
 }
 
-/// `data` and `stringData` of a Secret, with the keys that lead there. Where `data` of something without
-/// `metadata` holds a whole object body, as in a policy that generates Secrets, that body's own are meant.
+/// Where a Secret has values. Go's JSON does not tell upper from lower case in the names of fields, and
+/// `binaryData` is a ConfigMap's; what stands under either is as readable.
+fn section_name(key: &str) -> Option<&'static str> {
+    ["data", "stringData", "binaryData"].into_iter().find(|name| name.eq_ignore_ascii_case(key))
+}
+
+/// The values of a Secret, with the keys that lead there. Where `data` of something without `metadata` holds a
+/// whole object body, as in a policy that generates Secrets, that body's own are meant.
 fn sections(secret: NodeRef<'_>) -> Vec<(Vec<&'static str>, NodeRef<'_>)> {
-    const NAMES: [&str; 2] = ["data", "stringData"];
     let mut found = Vec::new();
-    for name in NAMES {
-        for section in secret.values(name) {
-            let body =
-                !secret.has("metadata") && section.get("metadata").is_some_and(|m| m.sort() == Sort::Mapping);
-            if !body {
-                found.push((vec![name], section));
-                continue;
-            }
-            for inner in NAMES {
-                found.extend(section.values(inner).map(|value| (vec![name, inner], value)));
-            }
+    for (name, section) in named_sections(secret) {
+        let body =
+            !secret.has("metadata") && section.get("metadata").is_some_and(|m| m.sort() == Sort::Mapping);
+        if body {
+            found.extend(named_sections(section).map(|(inner, value)| (vec![name, inner], value)));
+        } else {
+            found.push((vec![name], section));
         }
     }
     found
+}
+
+fn named_sections(node: NodeRef<'_>) -> impl Iterator<Item = (&'static str, NodeRef<'_>)> {
+    node.entries().into_iter().filter_map(|entry| Some((section_name(&entry.key.text()?)?, entry.value)))
 }
 
 fn find_at(root: NodeRef<'_>, context: Context, depth: u8) -> Vec<Hit> {
@@ -169,7 +174,7 @@ impl Finder {
         for entry in node.entries() {
             let key = entry.key.text().unwrap_or_default();
             // What is under `data` of a Secret is judged as a value; it need not be opened as well.
-            if secret && (key == "data" || key == "stringData") {
+            if secret && section_name(&key).is_some() {
                 continue;
             }
             path.with(Step::key(entry.key), |path| {
@@ -188,7 +193,7 @@ impl Finder {
     fn judge(&mut self, secret: NodeRef<'_>, path: &KeyPath) {
         let mut sealed = None;
         for (keys, section) in sections(secret) {
-            let base64 = keys.last() == Some(&"data");
+            let base64 = keys.last() != Some(&"stringData");
             let mut path = path.below(&keys);
             leaves(section, &mut path, &mut |path, node| match judge_value(node, base64) {
                 _ if is_directive(path, node) => {}
@@ -231,10 +236,12 @@ impl Finder {
     /// Looks for Secrets in a string.
     fn open(&mut self, node: NodeRef<'_>, path: &KeyPath) {
         let Some(text) = node.text() else { return };
-        if self.depth == 0 || !may_hold_secret(&text) || !self.opened.insert(node.range()) {
+        let decoded = base64_manifest(&text);
+        let text = decoded.as_deref().unwrap_or(&text);
+        if self.depth == 0 || !may_hold_secret(text) || !self.opened.insert(node.range()) {
             return;
         }
-        if embedded_plaintext(&text, self.depth - 1) {
+        if embedded_plaintext(text, self.depth - 1) {
             let what = if path.ends_with_key(LAST_APPLIED) { What::LastApplied } else { What::Embedded };
             self.hit(what, path, node);
         }
@@ -258,6 +265,20 @@ fn judge_value(node: NodeRef<'_>, base64: bool) -> Option<What> {
             (literal && !is_sealed(&text, base64)).then_some(What::Value)
         }
     }
+}
+
+/// "Secret" in base64, at each of the three ways it can fall on groups of three bytes.
+/// And the beginning of "apiVersion", for lines that are wrapped within the one or the other.
+pub(crate) const MANIFEST_IN_BASE64: [&str; 6] =
+    ["U2VjcmV0", "NlY3Jld", "TZWNyZX", "YXBpVmVyc2", "FwaVZlcnNp", "hcGlWZXJza"];
+
+/// The text of a manifest in base64, as `binaryData` and cloud-init hold it.
+fn base64_manifest(text: &str) -> Option<String> {
+    if text.len() < 40 || !MANIFEST_IN_BASE64.iter().any(|needle| text.contains(needle)) {
+        return None;
+    }
+    let text = text.replace('-', "+").replace('_', "/");
+    crate::yaml::decode_base64(&text).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 /// Whether a value is a file of SOPS itself, which Flux decrypts inside of a Secret.

@@ -50,6 +50,28 @@ impl<'a> Sink<'a> {
         self.findings.push(Finding { code, severity, place, message: message.into() });
     }
 
+    /// Adds a finding unless something as grave was found at the same place before: one fault, one finding.
+    pub(crate) fn add_unless_known(
+        &mut self,
+        code: Code,
+        severity: Severity,
+        at: (Option<u32>, String, Option<Span>),
+        message: impl Into<String>,
+    ) {
+        let start = at.2.as_ref().map(|span| span.bytes.start);
+        let known = self.findings.iter().any(|known| {
+            known.severity >= severity && known.place.span.as_ref().map(|span| span.bytes.start) == start
+        });
+        if !known {
+            self.add(code, severity, at, message);
+        }
+    }
+
+    /// Whether a finding of that kind was made in the document.
+    pub(crate) fn has(&self, code: Code, document: Option<u32>) -> bool {
+        self.findings.iter().any(|finding| finding.code == code && finding.place.document == document)
+    }
+
     pub(crate) fn refer(&mut self, reference: Reference) {
         if self.references.len() < MOST * 10 && !self.references.contains(&reference) {
             self.references.push(reference);

@@ -2,11 +2,13 @@
 
 pub mod goregex;
 mod problem;
+mod recipients;
 mod schema;
 
 use std::sync::Arc;
 
 pub use problem::{Problem, Problems, Weight};
+pub use recipients::{RecipientChange, RecipientChangeError, change_recipients};
 
 use crate::finding::Span;
 use crate::sops::file::Recipe;

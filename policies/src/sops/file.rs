@@ -13,7 +13,7 @@ mod seal;
 mod stamp;
 
 pub use amend::Amended;
-pub use conform::Deviation;
+pub use conform::{Covered, Deviation, of_metadata};
 pub use masked::Masked;
 pub use open::{Decrypted, MacCheck, Opened, Value};
 pub use seal::{Lock, Sealed, Sealing};

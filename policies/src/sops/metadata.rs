@@ -4,7 +4,8 @@ use super::block::{Block, Meta};
 use super::keys::WrappedKey;
 use super::recipient::{KeyGroup, Recipient};
 use super::selector::Selector;
-use super::value;
+use super::value::{self, ValueType};
+use super::wrapped::{self, Unwrappable};
 use crate::yaml::{NodeRef, Sort};
 
 /// The metadata of an encrypted file, from any store.
@@ -36,8 +37,8 @@ pub enum Incomplete {
     /// No or an empty `mac`.
     #[error("`mac` is missing")]
     MacMissing,
-    /// The `mac` is no encrypted text.
-    #[error("`mac` is not an encrypted value")]
+    /// The `mac` is no encrypted digest.
+    #[error("`mac` is not an encrypted digest")]
     MacMalformed,
     /// No `lastmodified`, or not a time.
     #[error("`lastmodified` is missing or not a time")]
@@ -45,10 +46,19 @@ pub enum Incomplete {
     /// No data key for anyone.
     #[error("no recipient can open it")]
     NoRecipients,
+    /// A recipient without a wrapped data key.
+    #[error("a recipient has no `enc`")]
+    NoWrappedKey,
+    /// A wrapped data key that its recipient could not open.
+    #[error(transparent)]
+    Wrapped(#[from] Unwrappable),
     /// More than one selector, or one that is no regular expression.
     #[error("its selector is not one that sops accepts")]
     Selector,
 }
+
+/// The length of the digest: SHA-512 in hexadecimal (`sops.go`, `Encrypt`).
+const MAC_BYTES: usize = 128;
 
 /// sops's own fields: see [`tells`].
 const TELLING: [&str; 12] = [
@@ -160,12 +170,21 @@ impl Metadata {
     /// The first thing that is missing.
     pub fn whole(&self) -> Result<(), Incomplete> {
         let mac = self.mac.as_deref().ok_or(Incomplete::MacMissing)?;
-        value::parse(mac).map_err(|_| Incomplete::MacMalformed)?;
+        let mac = value::parse(mac).map_err(|_| Incomplete::MacMalformed)?;
+        if mac.kind != ValueType::Str || mac.data.len() != MAC_BYTES {
+            return Err(Incomplete::MacMalformed);
+        }
         if !self.last_modified.as_deref().is_some_and(looks_like_a_time) {
             return Err(Incomplete::LastModified);
         }
         if self.wrapped.iter().all(Vec::is_empty) {
             return Err(Incomplete::NoRecipients);
+        }
+        if self.groups.iter().zip(&self.wrapped).any(|(group, keys)| group.recipients.len() != keys.len()) {
+            return Err(Incomplete::NoWrappedKey);
+        }
+        for key in self.wrapped.iter().flatten() {
+            wrapped::check(key, self.groups.len() > 1)?;
         }
         if self.selector_problem { Err(Incomplete::Selector) } else { Ok(()) }
     }
@@ -209,8 +228,46 @@ fn recipient(kind: &str, key: &Block) -> Option<Recipient> {
     })
 }
 
-/// RFC 3339, loosely: sops parses it strictly; here it only has to be no placeholder.
+/// RFC 3339 with a year in which sops may have written it: nothing here knows what time it is.
 fn looks_like_a_time(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() >= 20 && bytes.get(4) == Some(&b'-') && matches!(bytes.get(10), Some(b'T' | b't' | b' '))
+    let digits = |range: std::ops::Range<usize>| {
+        text.get(range).filter(|part| part.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok()
+    };
+    let marks = [(4, "-"), (7, "-"), (13, ":"), (16, ":")];
+    let within =
+        |range, from: u32, to: u32| digits(range).is_some_and(|number| (from..=to).contains(&number));
+    let zone = text.get(19..).map(|rest| rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit()));
+    let has_zone = zone.is_some_and(|zone| matches!(zone, "Z" | "z") || zone.trim().starts_with(['+', '-']));
+    has_zone
+        && marks.iter().all(|(at, mark)| text.get(*at..at + 1) == Some(mark))
+        && matches!(text.get(10..11), Some("T" | "t" | " "))
+        && within(0..4, 2015, 2199)
+        && within(5..7, 1, 12)
+        && within(8..10, 1, 31)
+        && within(11..13, 0, 23)
+        && within(14..16, 0, 59)
+        && within(17..19, 0, 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_from_placeholders() {
+        for text in ["2026-11-21T06:00:00Z", "2019-08-31T12:59:59.123Z", "2026-01-01 00:00:00 +0000 UTC"] {
+            assert!(looks_like_a_time(text), "{text}");
+        }
+        for text in [
+            "",
+            "now",
+            "2026-11-21",
+            "9999-12-31T00:00:00Z",
+            "1970-01-01T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-11-21T06:00:00",
+        ] {
+            assert!(!looks_like_a_time(text), "{text}");
+        }
+    }
 }

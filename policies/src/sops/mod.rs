@@ -1,7 +1,7 @@
 //! The SOPS file format, and the keys that open it.
 //!
 //! What can be told without a key: [`value`] is one `ENC[…]`; [`block`] the metadata as data and [`metadata`]
-//! what it means; [`selector`] which leaves are encrypted; [`recipient`] who can open; [`state`] whether a
+//! what it means; [`selector`] which leaves are encrypted; [`recipient`] who can open, and [`wrapped`] what for; [`state`] whether a
 //! document is encrypted as SOPS would write it.
 //!
 //! With a key: [`keys`], [`age`] and [`shamir`] wrap and unwrap data keys; [`store`] reads a file into a
@@ -30,3 +30,4 @@ pub mod state;
 pub mod store;
 pub mod tree;
 pub mod value;
+pub mod wrapped;

@@ -76,6 +76,25 @@ impl Recipient {
         }
     }
 
+    /// Whether both name the same key: a rule may name it by less than the file does, which has the version of an
+    /// Azure key, or the whole fingerprint of an OpenPGP key.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self.identity(), other.identity()) {
+            (
+                Self::AzureKeyVault { vault, name, version },
+                Self::AzureKeyVault { vault: other_vault, name: other_name, version: other_version },
+            ) => {
+                let versions = version == other_version || version.is_empty() || other_version.is_empty();
+                vault == other_vault && name == other_name && versions
+            }
+            (Self::Pgp(one), Self::Pgp(other)) => {
+                let long = one.len() >= 16 && other.len() >= 16;
+                one == other || (long && (one.ends_with(&other) || other.ends_with(&one)))
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// Reads `arn` or `arn+role`, as sops accepts it in lists of KMS keys.
     pub fn from_kms_arn(text: &str, profile: Option<&str>) -> Self {
         let text = text.trim();

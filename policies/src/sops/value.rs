@@ -87,8 +87,8 @@ pub enum Malformed {
     /// The type is unknown.
     #[error("its `type` is unknown")]
     Type,
-    /// The data is text: nothing that came out of a cipher.
-    #[error("its `data` is readable text, which ciphertext is not")]
+    /// A part is text: nothing that came out of a cipher or a random source.
+    #[error("it is readable text in base64, which ciphertext is not")]
     Forged,
 }
 
@@ -147,12 +147,31 @@ fn decode(name: &'static str, text: &str) -> Result<Vec<u8>, Malformed> {
 }
 
 impl EncryptedValue {
-    /// Whether the data is printable text of 20 bytes or more: by chance once in 10⁸ values of that length.
+    /// Whether a part is printable text of 20 bytes or more: by chance once in 10⁷ values of that length. A tag is
+    /// shorter, and says so only together with the data.
     fn is_readable(&self) -> bool {
-        self.data.len() >= 20
-            && std::str::from_utf8(&self.data).is_ok()
-            && self.data.iter().all(|b| (0x20..0x7f).contains(b) || b"\t\n\r".contains(b))
+        is_readable(&self.data)
+            || is_readable(&self.iv)
+            || is_readable(&[self.data.as_slice(), &self.tag].concat())
     }
+}
+
+/// Printable text in UTF-8 or UTF-16, long enough not to be chance.
+fn is_readable(bytes: &[u8]) -> bool {
+    if bytes.len() < 20 {
+        return false;
+    }
+    let printable = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+    if std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(printable)) {
+        return true;
+    }
+    let pairs = bytes.as_chunks::<2>().0;
+    let narrow = |zero: usize| {
+        pairs
+            .iter()
+            .all(|pair| pair[zero] == 0 && printable(char::from(pair[1 - zero])) && pair[1 - zero].is_ascii())
+    };
+    narrow(0) || narrow(1)
 }
 
 #[cfg(test)]
@@ -169,6 +188,12 @@ mod tests {
         )
     }
 
+    /// A value with readable text elsewhere than in its data: in the nonce, or in data and tag together.
+    fn hidden_in(start: &str, nonce: &str) -> String {
+        let nonce = if nonce.is_empty() { STANDARD.encode([1; 32]) } else { nonce.to_owned() };
+        format!("ENC[AES256_GCM,{start}{nonce},tag:{},type:str]", STANDARD.encode(b"sixteen letters!"))
+    }
+
     #[test]
     fn the_grammar_is_strict() {
         assert!(parse(&value(b"\x01\xff", 32, 16, "str")).is_ok());
@@ -183,6 +208,10 @@ mod tests {
             ("ENC[not really]".to_owned(), Malformed::Form),
             ("ENC[AES256_GCM,data:hunter2!,iv:eA==,tag:eA==,type:str]".to_owned(), Malformed::Base64("data")),
             (value(b"this is readable by anyone", 32, 16, "str"), Malformed::Forged),
+            (value("für niemanden lesbar, оder?".as_bytes(), 32, 16, "str"), Malformed::Forged),
+            (value(b"w\0i\0d\0e\0 \0t\0e\0x\0t\0 \0w\0i\0d\0e\0", 32, 16, "str"), Malformed::Forged),
+            (hidden_in("data:AQ==,iv:", "c2V2ZW4gd29yZHMgaGlkZGVuIGluIGEgbm9uY2UgIQo="), Malformed::Forged),
+            (hidden_in("data:aHVudGVyMg==,iv:", ""), Malformed::Forged),
             (value(b"\x01", 32, 16, "str").replace(",type", ",more:x,type"), Malformed::Form),
         ];
         for (text, wanted) in table {

@@ -1,10 +1,13 @@
 //! Whether an encrypted file is as its rule says: without a key.
 
 use super::{File, Recipe};
-use crate::sops::metadata::Incomplete;
+use crate::finding::Severity;
+use crate::sops::metadata::{Incomplete, Metadata};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::recipient::{KeyGroup, Recipient};
+use crate::sops::selector::Selector;
+use crate::sops::store::Format;
 use crate::sops::tree::{Stop, walk};
 use crate::sops::value;
 
@@ -16,21 +19,75 @@ pub enum Deviation {
     /// Its metadata is not whole.
     Metadata(Incomplete),
     /// A value that the rule's selector covers is not encrypted, or only looks so.
-    Value(Problem),
+    Value(Covered),
     /// The rule names a recipient that cannot open the file.
     Missing(Recipient),
     /// The file names a recipient that the rule does not.
     Extra(Recipient),
-    /// Recipients are the same, but grouped in another way, or another number of groups is needed.
+    /// Recipients are the same, but grouped in another way.
     Groups,
-    /// Another selector; the file's, as `name: pattern`.
+    /// Another number of groups is needed to open the file than the rule asks for.
+    Threshold {
+        /// Fewer of them.
+        fewer: bool,
+    },
+    /// Another selector, which leaves out values that the rule's covers; the file's, as `name: pattern`.
     Selector(String),
-    /// `mac_only_encrypted` differs.
+    /// Encrypted values are all that is authenticated, and the rule wants the others to be, too.
     MacOnlyEncrypted,
+    /// The file is encrypted more strongly than its rule asks; in which way.
+    Stronger(&'static str),
+}
+
+/// A value or comment that a selector covers and that is not encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// The number of the document, from 0; 0 for formats without documents.
+    pub document: u32,
+    /// What is wrong, and where.
+    pub problem: Problem,
+}
+
+impl Deviation {
+    /// How much it weighs: an error where the file is weaker than its rule, or for others than those of the rule.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Stronger(_) | Self::Threshold { fewer: false } => Severity::Note,
+            Self::MacOnlyEncrypted => Severity::Warning,
+            Self::Value(covered) if covered.problem.kind == ProblemKind::PlainComment => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+}
+
+/// In half a sentence about the file.
+impl std::fmt::Display for Deviation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotEncrypted => f.write_str("it is not encrypted"),
+            Self::Metadata(incomplete) => write!(f, "its metadata is not whole: {incomplete}"),
+            Self::Value(covered) => covered.problem.fmt(f),
+            Self::Missing(recipient) => write!(f, "{recipient} cannot read it, and the rule says so"),
+            Self::Extra(recipient) => write!(f, "{recipient} can read it, and the rule does not say so"),
+            Self::Groups => f.write_str("its key groups are not those of the rule"),
+            Self::Threshold { fewer: true } => f.write_str("fewer key groups open it than the rule asks for"),
+            Self::Threshold { fewer: false } => {
+                f.write_str("it needs more key groups than the rule asks for")
+            }
+            Self::Selector(selector) => {
+                write!(f, "its selector ({selector}) leaves out what its rule's covers")
+            }
+            Self::MacOnlyEncrypted => f.write_str(
+                "`mac_only_encrypted`: its plain values are not authenticated, and the rule wants them to be",
+            ),
+            Self::Stronger(what) => write!(f, "it is encrypted more strongly than its rule asks: {what}"),
+        }
+    }
 }
 
 impl File<'_> {
-    /// How the file differs from what its rule asks; nothing where it conforms.
+    /// How the file differs from what its rule asks; nothing where it conforms. See [`Deviation::severity`] for
+    /// those that only say that it is encrypted in another way.
     ///
     /// Whether the wrapped keys are what they say, and the message authentication code, needs a key:
     /// see [`File::open`].
@@ -38,55 +95,71 @@ impl File<'_> {
         let Some(metadata) = self.metadata() else { return vec![Deviation::NotEncrypted] };
         let mut found = Vec::new();
         found.extend(metadata.whole().err().map(Deviation::Metadata));
-        self.plain_values(recipe, &mut found);
-        recipients(&metadata.groups, &recipe.groups, &mut found);
-        let threshold = |given: Option<u32>, groups: usize| match groups {
-            0 | 1 => 1,
-            count => given.filter(|count| *count > 0).unwrap_or(u32::try_from(count).unwrap_or(u32::MAX)),
-        };
-        let same_threshold = threshold(metadata.shamir_threshold, metadata.groups.len())
-            == threshold(recipe.shamir_threshold, recipe.groups.len());
-        if !same_threshold && !found.contains(&Deviation::Groups) {
-            found.push(Deviation::Groups);
-        }
-        let selector = metadata.effective_selector();
-        if self.format != crate::sops::store::Format::Binary && selector != recipe.selector_for(self.format) {
-            found.push(Deviation::Selector(format!("{}: {}", selector.name(), selector.pattern())));
-        }
-        if metadata.mac_only_encrypted != recipe.mac_only_encrypted {
-            found.push(Deviation::MacOnlyEncrypted);
-        }
+        found.extend(self.uncovered_values(recipe).into_iter().map(Deviation::Value));
+        found.extend(of_metadata(metadata, recipe));
+        found.extend(self.selector_deviation(recipe));
         found
     }
 
-    /// Covered values that are not encrypted.
-    fn plain_values(&self, recipe: &Recipe, found: &mut Vec<Deviation>) {
+    /// Whether the file's selector is another one than the recipe's, and leaves out what that one covers.
+    pub fn selector_deviation(&self, recipe: &Recipe) -> Option<Deviation> {
+        let selector = self.metadata()?.effective_selector();
+        let asked = recipe.selector_for(self.format);
+        if self.format == Format::Binary || selector == asked {
+            return None;
+        }
+        let (covered, wanted) = (self.coverage(&selector), self.coverage(&asked));
+        let all = wanted.iter().zip(&covered).all(|(wanted, covered)| *covered || !wanted);
+        Some(match all {
+            true => Deviation::Stronger("its selector covers at least as much"),
+            false => Deviation::Selector(format!("{}: {}", selector.name(), selector.pattern())),
+        })
+    }
+
+    /// For every value and comment that is not empty, whether the selector covers it.
+    fn coverage(&self, selector: &Selector) -> Vec<bool> {
+        let mut coverage = Vec::new();
         for document in &self.parsed.documents {
-            walk(document, &recipe.selector_for(self.format), &mut |visit| {
-                let (plain, site) = match visit.stop {
-                    Stop::Leaf(plain, site) => (plain, site),
-                    Stop::Comment(comment) => {
-                        let text = comment.text.trim();
-                        if visit.covered && !text.is_empty() && value::parse(text).is_err() {
-                            let span = self.parsed.layout.span(comment.site);
-                            let problem = Problem::at(ProblemKind::PlainComment, span);
-                            found.push(Deviation::Value(problem.key(visit.key_path())));
-                        }
-                        return;
-                    }
+            walk(document, selector, &mut |visit| {
+                let empty = match visit.stop {
+                    Stop::Leaf(plain, _) => plain.is_empty(),
+                    Stop::Comment(comment) => comment.text.trim().is_empty(),
                 };
-                if !visit.covered || plain.is_empty() {
-                    return;
-                }
-                let kind = match plain.as_text().filter(|text| value::claims(text)).map(value::parse) {
-                    Some(Ok(_)) => return,
-                    Some(Err(malformed)) => ProblemKind::Malformed(malformed),
-                    None => ProblemKind::Plain,
-                };
-                let key_path = visit.key_path();
-                found.push(Deviation::Value(Problem::at(kind, self.parsed.layout.span(site)).key(key_path)));
+                coverage.push(visit.covered && !empty);
             });
         }
+        coverage
+    }
+
+    /// Values and comments that the recipe's selector covers and that are not encrypted.
+    pub fn uncovered_values(&self, recipe: &Recipe) -> Vec<Covered> {
+        let mut found = Vec::new();
+        for (document, branch) in (0u32..).zip(&self.parsed.documents) {
+            walk(branch, &recipe.selector_for(self.format), &mut |visit| {
+                if !visit.covered {
+                    return;
+                }
+                let (kind, site) = match visit.stop {
+                    Stop::Leaf(plain, site) if !plain.is_empty() => {
+                        match plain.as_text().filter(|text| value::claims(text)).map(value::parse) {
+                            Some(Ok(_)) => return,
+                            Some(Err(malformed)) => (ProblemKind::Malformed(malformed), site),
+                            None => (ProblemKind::Plain, site),
+                        }
+                    }
+                    Stop::Comment(comment) if !comment.text.trim().is_empty() => {
+                        if value::parse(comment.text.trim()).is_ok() {
+                            return;
+                        }
+                        (ProblemKind::PlainComment, comment.site)
+                    }
+                    _ => return,
+                };
+                let problem = Problem::at(kind, self.parsed.layout.span(site)).key(visit.key_path());
+                found.push(Covered { document, problem });
+            });
+        }
+        found
     }
 
     /// Values that the recipe's selector leaves plain, empty ones aside, in a plain file.
@@ -135,6 +208,30 @@ impl File<'_> {
     }
 }
 
+/// What the metadata alone says: recipients, groups, threshold, and what is authenticated. A recipe without any
+/// recipient, as a rule is whose keys come from elsewhere, says nothing about them.
+pub fn of_metadata(metadata: &Metadata, recipe: &Recipe) -> Vec<Deviation> {
+    let mut found = Vec::new();
+    if recipe.groups.iter().any(|group| !group.recipients.is_empty()) {
+        recipients(&metadata.groups, &recipe.groups, &mut found);
+        let needed = |given: Option<u32>, groups: usize| match groups {
+            0 | 1 => 1,
+            count => given.filter(|count| *count > 0).unwrap_or(u32::try_from(count).unwrap_or(u32::MAX)),
+        };
+        let in_file = needed(metadata.shamir_threshold, metadata.groups.len());
+        let asked = needed(recipe.shamir_threshold, recipe.groups.len());
+        if in_file != asked && !found.contains(&Deviation::Groups) {
+            found.push(Deviation::Threshold { fewer: in_file < asked });
+        }
+    }
+    match (metadata.mac_only_encrypted, recipe.mac_only_encrypted) {
+        (true, false) => found.push(Deviation::MacOnlyEncrypted),
+        (false, true) => found.push(Deviation::Stronger("its plain values are authenticated, too")),
+        _ => {}
+    }
+    found
+}
+
 fn recipients(file: &[KeyGroup], rule: &[KeyGroup], found: &mut Vec<Deviation>) {
     let all = |groups: &[KeyGroup]| {
         groups.iter().flat_map(|group| group.recipients.iter().map(Recipient::identity)).collect::<Vec<_>>()
@@ -143,23 +240,22 @@ fn recipients(file: &[KeyGroup], rule: &[KeyGroup], found: &mut Vec<Deviation>) 
     let before = found.len();
     found.extend(missing(&in_rule, &in_file).map(Deviation::Missing));
     found.extend(missing(&in_file, &in_rule).map(Deviation::Extra));
-    let sets = |groups: &[KeyGroup]| {
-        let sorted = |group: &KeyGroup| {
-            let mut group = group.recipients.iter().map(Recipient::identity).collect::<Vec<_>>();
-            group.sort();
-            group.dedup();
-            group
-        };
-        groups.iter().map(sorted).filter(|group| !group.is_empty()).collect::<Vec<_>>()
+    let within = |groups: &[KeyGroup], others: &[KeyGroup]| {
+        let filled = |group: &&KeyGroup| !group.recipients.is_empty();
+        let same_number = groups.iter().filter(filled).count() == others.iter().filter(filled).count();
+        same_number
+            && groups.iter().filter(filled).zip(others.iter().filter(filled)).all(|(group, other)| {
+                group.recipients.iter().all(|one| other.recipients.iter().any(|another| one.is(another)))
+            })
     };
-    if found.len() == before && sets(file) != sets(rule) {
+    if found.len() == before && !(within(file, rule) && within(rule, file)) {
         found.push(Deviation::Groups);
     }
 }
 
 fn missing(wanted: &[Recipient], there: &[Recipient]) -> impl Iterator<Item = Recipient> {
-    let mut missing =
-        wanted.iter().filter(|recipient| !there.contains(recipient)).cloned().collect::<Vec<_>>();
+    let is_there = |recipient: &Recipient| there.iter().any(|other| other.is(recipient));
+    let mut missing = wanted.iter().filter(|recipient| !is_there(recipient)).cloned().collect::<Vec<_>>();
     missing.sort();
     missing.dedup();
     missing.into_iter()

@@ -103,13 +103,13 @@ fn open(read: Read, bytes: &[u8]) -> Vec<u8> {
     for branch in &parsed.documents {
         walk(branch, &everything(), &mut |visit| match visit.stop {
             Stop::Leaf(plain, site) if !plain.is_empty() => {
-                let sealed = value::parse(plain.as_text().unwrap()).unwrap();
+                let sealed = value::parse_any(plain.as_text().unwrap()).unwrap();
                 let opened = cipher().open(&sealed, &visit.aad()).unwrap();
                 let plain = Plain::from_canonical(sealed.kind, opened).unwrap();
                 edits.extend(parsed.layout.open(site, &plain).unwrap());
             }
             Stop::Comment(comment) if !comment.text.is_empty() => {
-                let sealed = value::parse(&comment.text).unwrap();
+                let sealed = value::parse_any(&comment.text).unwrap();
                 let opened = cipher().open(&sealed, &visit.aad()).unwrap();
                 let text = String::from_utf8(opened.to_vec()).unwrap();
                 edits.extend(parsed.layout.comment(comment.site, &text).unwrap());

@@ -1,0 +1,299 @@
+//! `rotate-key`: new keys for the files of a repository.
+
+use super::formats::{FileArgs, OutputArgs, gathered};
+use crate::cluster::ConnectionArgs;
+use crate::files::{Batch, Staged};
+use crate::keys::{KeyArgs, KeyRing, KeySource};
+use crate::rotation::{DataKeys, Foreign, NewIdentity, Renewal, Scope, Store, renew, rule_changes};
+use crate::secrets::{Configs, file_failure, shown, top_around};
+use clap::{Args, ValueEnum};
+use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
+use kubiya_policies::rules::RecipientChange;
+use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  # A new age key in place of the one at hand, in all rules and files
+  kubectl kubiya rotate-key --no-cluster --store-key new.agekey
+
+  # First both keys; later the old one goes
+  kubectl kubiya rotate-key --no-cluster --store-key new.agekey --stage overlap
+  kubectl kubiya rotate-key --no-cluster --new-age-key-file new.agekey --old-recipient age1…
+
+  # Somebody comes, somebody leaves
+  kubectl kubiya rotate-key --no-cluster --add-recipient age1…
+  kubectl kubiya rotate-key --no-cluster --remove-recipient age1…";
+
+/// Give rules and files a new age key, and the files new data keys
+///
+/// Every file that the old key can read is opened, checked, and encrypted with a new data key for the new
+/// key in the old one's place; other recipients stay. Every .sops.yaml that names the old key is changed,
+/// comments and layout kept. Each file is proven to open with the new key alone before anything is written,
+/// and if one cannot be done, none is.
+///
+/// This version rotates files (--no-cluster). Give Flux the new key before they reach the branch that it
+/// reads: an entry of its own, whose name ends in .agekey, beside the old one in the Secret sops-age.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct RotateKeyArgs {
+    /// Files and folders; without any, all of the repository
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Change files alone, and no cluster
+    #[arg(long)]
+    no_cluster: bool,
+    /// The public key that goes, or beside which another one comes; that of the key at hand, if it is clear
+    #[arg(long, value_name = "RECIPIENT")]
+    old_recipient: Option<String>,
+    /// The new key, if there is one already: a file, or `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "store_key")]
+    new_age_key_file: Option<String>,
+    /// Make a new key and store it in this file, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    store_key: Option<PathBuf>,
+    /// How far to go
+    #[arg(long, value_name = "STAGE", default_value = "all")]
+    stage: Stage,
+    /// New data keys for the same recipients
+    #[arg(long, group = "mode")]
+    only_data_keys: bool,
+    /// Make somebody a recipient wherever the old recipient is one; values keep their ciphertext
+    #[arg(long, value_name = "RECIPIENT", group = "mode")]
+    add_recipient: Option<String>,
+    /// Take a recipient out of rules and files, which get new data keys
+    #[arg(long, value_name = "RECIPIENT", group = "mode")]
+    remove_recipient: Option<String>,
+    /// What becomes of files that are also for keys of other kinds, such as KMS or PGP
+    #[arg(long, value_name = "CHOICE", default_value = "stop")]
+    foreign: Foreign,
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// Both keys open everything
+    Overlap,
+    /// The old key opens nothing any more
+    All,
+}
+
+/// What was done, as data.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    /// The public key that comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_recipient: Option<String>,
+    /// The public key that goes, or beside which one came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_recipient: Option<String>,
+    /// Rules that were changed.
+    rules: Vec<String>,
+    files: Vec<Line>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    path: String,
+    /// `renewed`, or `skipped` because of other kinds of keys.
+    result: &'static str,
+    new_data_key: bool,
+}
+
+/// What is asked for, made clear.
+struct Plan {
+    old: Option<String>,
+    new: Option<String>,
+    identity: Option<NewIdentity>,
+    data_keys: DataKeys,
+    stage: Stage,
+}
+
+impl Plan {
+    fn change(&self) -> Option<RecipientChange<'_>> {
+        match (self.old.as_deref(), self.new.as_deref()) {
+            (Some(old), Some(new)) if self.stage == Stage::Overlap => Some(RecipientChange::Add(old, new)),
+            (Some(old), Some(new)) => Some(RecipientChange::Replace(old, new)),
+            (Some(old), None) => Some(RecipientChange::Remove(old)),
+            (None, _) => None,
+        }
+    }
+}
+
+pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
+    if !args.no_cluster {
+        return Err(Failure::usage("this version rotates the keys of files, not yet those of a cluster")
+            .hint("kubectl kubiya rotate-key --no-cluster …   # and give Flux the new key before you push"));
+    }
+    let top = top_around(&args.paths).ok_or_else(|| Failure::usage("not in a Git repository"))?;
+    let configs = Configs::new(args.files.config.clone(), Some(top.clone()));
+    let keys = gathered(&args.keys, connection)?;
+    let scope = Scope::of(&args.paths, &top, &configs)?;
+    let plan = plan(args, &scope, &keys)?;
+    let paths = match &plan.old {
+        Some(old) => scope.readable_by(old).map(Path::to_owned).collect::<Vec<_>>(),
+        None => scope.files.iter().map(|(path, _)| path.clone()).collect(),
+    };
+    let proof = plan.identity.as_ref().map(NewIdentity::keys);
+    let mut work = made(args, &plan, &paths, &keys, proof.as_ref(), &configs)?;
+    let rules = match plan.change() {
+        Some(change) if args.paths.is_empty() => rule_changes(&scope.configs, change)?,
+        _ => Vec::new(),
+    };
+    let report = Report {
+        new_recipient: plan.new.clone(),
+        old_recipient: plan.old.clone(),
+        rules: rules.iter().map(|(path, _)| shown(path)).collect(),
+        files: work.lines,
+    };
+    if !args.dry_run {
+        // Whatever happens next, the new key is not lost.
+        plan.identity.as_ref().map_or(Ok(()), NewIdentity::store)?;
+        rules.into_iter().for_each(|(_, staged)| work.batch.add(staged));
+        put_in_place(work.batch)?;
+    }
+    if !args.output.print(console, &report)? {
+        say(args, &report, console);
+    }
+    Ok(0)
+}
+
+/// Makes clear who comes and who goes.
+fn plan(args: &RotateKeyArgs, scope: &Scope, keys: &KeyRing) -> Result<Plan, Failure> {
+    let bare = |data_keys, stage| Plan { old: None, new: None, identity: None, data_keys, stage };
+    if args.only_data_keys {
+        return Ok(bare(DataKeys::New, Stage::All));
+    }
+    if let Some(gone) = &args.remove_recipient {
+        return Ok(Plan { old: Some(gone.clone()), ..bare(DataKeys::New, Stage::All) });
+    }
+    if let Some(new) = &args.add_recipient {
+        if RecipientKind::of(new).is_none() {
+            return Err(Failure::usage("the recipient to add is no age or ssh public key").at(new.clone()));
+        }
+        let old = Some(old(args, scope, keys, Some(new))?);
+        return Ok(Plan { old, new: Some(new.clone()), ..bare(DataKeys::Kept, Stage::Overlap) });
+    }
+    let identity = match (&args.new_age_key_file, &args.store_key) {
+        (Some(file), _) => NewIdentity::given(&KeySource::from_flag(file))?,
+        (None, Some(file)) => NewIdentity::generated(Store::File(file.clone()))?,
+        (None, None) => {
+            return Err(Failure::usage("where the new key is, or is to be stored, is not said")
+                .hint("--store-key FILE          # makes one")
+                .hint("--new-age-key-file FILE   # takes one that is there"));
+        }
+    };
+    let new = identity.recipient().to_owned();
+    let old = Some(old(args, scope, keys, Some(&new))?);
+    Ok(Plan { old, new: Some(new), identity: Some(identity), ..bare(DataKeys::New, args.stage) })
+}
+
+/// The recipient that is named, or the one of the files whose identity is at hand.
+fn old(args: &RotateKeyArgs, scope: &Scope, keys: &KeyRing, new: Option<&str>) -> Result<String, Failure> {
+    if let Some(old) = &args.old_recipient {
+        return Ok(old.clone());
+    }
+    let known = scope.files.iter().flat_map(|(_, recipients)| recipients).collect::<BTreeSet<_>>();
+    let mine = keys.undisturbed();
+    let mine = mine.identities().iter().filter_map(Identity::recipient);
+    let mut mine =
+        mine.filter(|mine| known.contains(mine) && Some(mine.as_str()) != new).collect::<BTreeSet<_>>();
+    match (mine.pop_first(), mine.len()) {
+        (Some(only), 0) => Ok(only),
+        (None, _) => Err(Failure::usage("no key at hand reads any of the files")
+            .hint("--age-key-file FILE       # the key that goes")
+            .hint("--old-recipient age1…     # its public key")),
+        (Some(first), more) => Err(Failure::usage(format!("{} keys at hand read files", more + 1))
+            .hint(format!("--old-recipient {first}"))),
+    }
+}
+
+struct Work {
+    lines: Vec<Line>,
+    batch: Batch,
+}
+
+/// Makes and stages the new version of every file.
+fn made(
+    args: &RotateKeyArgs,
+    plan: &Plan,
+    paths: &[PathBuf],
+    keys: &KeyRing,
+    proof: Option<&AgeKeys>,
+    configs: &Configs,
+) -> Result<Work, Failure> {
+    let renewal =
+        Renewal { change: plan.change(), data_keys: plan.data_keys, foreign: args.foreign, keys, proof };
+    let one = |path: &PathBuf| -> Result<(Line, Option<Staged>), Failure> {
+        let Some(renewed) = renew(path, &renewal, configs)? else {
+            return Ok((Line { path: shown(path), result: "skipped", new_data_key: false }, None));
+        };
+        let line = Line { path: shown(path), result: "renewed", new_data_key: renewed.new_data_key };
+        if args.dry_run {
+            return Ok((line, None));
+        }
+        let staged = Staged::replacing(&renewed.version, &renewed.bytes);
+        Ok((line, Some(staged.map_err(|error| file_failure(path, &error))?)))
+    };
+    let mut work = Work { lines: Vec::new(), batch: Batch::default() };
+    let mut problems = Vec::new();
+    for result in paths.par_iter().map(one).collect::<Vec<_>>() {
+        match result {
+            Ok((line, staged)) => {
+                work.lines.push(line);
+                work.batch.add_some(staged);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(work);
+    }
+    let what = format!("{} files cannot be renewed, so nothing was changed", problems.len());
+    Err(Failure::all(what, problems))
+}
+
+fn put_in_place(batch: Batch) -> Result<(), Failure> {
+    let failed = batch.put_in_place();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let problems = failed.iter().map(|(path, error)| file_failure(path, error)).collect::<Vec<_>>();
+    let what = format!("{} files could not be replaced; the others are: run the same again", problems.len());
+    Err(Failure::all(what, problems).of_kind(Kind::Partial))
+}
+
+fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {
+    let would = if args.dry_run { "would be " } else { "" };
+    let mut line = |word: &str, text: &str| {
+        let _ = console.err.line(&format!("{:>11} {text}", format!("{would}{word}")));
+    };
+    if let (Some(file), Some(new)) = (&args.store_key, &report.new_recipient) {
+        line("stored", &format!("{} ({new})", file.display()));
+    }
+    report.rules.iter().for_each(|path| line("updated", path));
+    for file in &report.files {
+        let what = if file.new_data_key { " (new data key)" } else { "" };
+        line(file.result, &format!("{}{what}", file.path));
+    }
+    if report.files.is_empty() && report.rules.is_empty() {
+        let _ = console.err.line("nothing to renew");
+    } else if report.files.iter().any(|file| file.new_data_key) {
+        console.warn(
+            "what is in Git's history stays readable with the old keys: values that leaked need new ones",
+        );
+    }
+}

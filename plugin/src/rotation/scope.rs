@@ -1,0 +1,110 @@
+//! Which files a change of recipients is about.
+
+use crate::files::{FileError, Staged, Version};
+use crate::secrets::{self, Configs, choose, file_failure, shown};
+use kubiya_hook::edge::Failure;
+use kubiya_policies::rules::{FILE_NAME, RecipientChange, change_recipients};
+use kubiya_policies::sops::recipient::Recipient;
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// The encrypted files of a repository, and its rules.
+#[derive(Debug)]
+pub struct Scope {
+    /// Encrypted files with their age recipients, sorted by path.
+    pub files: Vec<(PathBuf, BTreeSet<String>)>,
+    /// Every `.sops.yaml`, sorted by path.
+    pub configs: Vec<PathBuf>,
+}
+
+impl Scope {
+    /// Looks through paths; without any, through the repository.
+    ///
+    /// # Errors
+    /// All files that cannot be read.
+    pub fn of(paths: &[PathBuf], top: &Path, configs: &Configs) -> Result<Self, Failure> {
+        let chosen = choose(paths, Some(top), configs)?;
+        let encrypted = chosen.candidates.into_iter().filter(|candidate| candidate.encrypted);
+        let encrypted = encrypted.map(|candidate| candidate.path).collect::<Vec<_>>();
+        let read = encrypted.into_par_iter().map(|path| {
+            let recipients = recipients(&path)?;
+            Ok((path, recipients))
+        });
+        let mut problems = chosen.failures;
+        let mut files = Vec::new();
+        for file in read.collect::<Vec<Result<_, Failure>>>() {
+            match file {
+                Ok(file) => files.push(file),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            let what = format!("{} files cannot be read, so nothing was changed", problems.len());
+            return Err(Failure::all(what, problems));
+        }
+        Ok(Self { files, configs: configs_below(top) })
+    }
+
+    /// The files that an age recipient can read.
+    pub fn readable_by<'s>(&'s self, recipient: &'s str) -> impl Iterator<Item = &'s Path> {
+        let readable = move |(path, of): &'s (PathBuf, BTreeSet<String>)| {
+            of.contains(recipient).then_some(path.as_path())
+        };
+        self.files.iter().filter_map(readable)
+    }
+}
+
+/// The age recipients of an encrypted file.
+fn recipients(path: &Path) -> Result<BTreeSet<String>, Failure> {
+    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let secret = secrets::read(path, version.bytes(), None, None)?;
+    let keys = secret.metadata().into_iter().flat_map(|metadata| metadata.wrapped.iter().flatten());
+    let age = keys.filter_map(|key| match &key.recipient {
+        Recipient::Age(recipient) => Some(recipient.trim().to_owned()),
+        _ => None,
+    });
+    Ok(age.collect())
+}
+
+/// Every `.sops.yaml` of the repository, other repositories in it left out.
+fn configs_below(top: &Path) -> Vec<PathBuf> {
+    let mut configs = secrets::files_below(&[top.to_owned()]);
+    configs.retain(|path| path.file_name().is_some_and(|name| name.as_bytes() == FILE_NAME.as_bytes()));
+    configs
+}
+
+/// The new versions of the rules that name the recipient, with the paths.
+///
+/// # Errors
+/// All rules that cannot be changed.
+pub fn rule_changes(
+    configs: &[PathBuf],
+    change: RecipientChange<'_>,
+) -> Result<Vec<(PathBuf, Staged)>, Failure> {
+    let mut problems = Vec::new();
+    let mut staged = Vec::new();
+    for path in configs {
+        let failed = |error: &FileError| file_failure(path, error);
+        let changed = Version::read(path, None).map_err(|error| failed(&error)).and_then(|version| {
+            let after = change_recipients(version.bytes(), change).map_err(|error| {
+                Failure::usage("the recipients of the rules cannot be changed")
+                    .at(shown(path))
+                    .because(&error)
+            })?;
+            let stage = |bytes: Vec<u8>| Staged::replacing(&version, &bytes).map_err(|error| failed(&error));
+            after.map(stage).transpose()
+        });
+        match changed {
+            Ok(Some(version)) => staged.push((path.clone(), version)),
+            Ok(None) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        Ok(staged)
+    } else {
+        Err(Failure::all("rules cannot be changed, so nothing was changed", problems))
+    }
+}

@@ -1,0 +1,208 @@
+//! `rotate-key --no-cluster`: who reads afterwards, and who no longer does; the real sops is the judge.
+
+use crate::repository::{Repository, SECRET};
+use insta::assert_snapshot;
+use kubiya_testdata::env::TestEnv;
+use std::process::Output;
+
+const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n";
+
+/// A repository with two encrypted files under a rule with a comment.
+fn encrypted(env: &TestEnv) -> Repository<'_> {
+    let repository = Repository::new(env);
+    repository.git.write(".gitignore", "*.agekey\n");
+    let rules = repository.read(".sops.yaml").replace("    age:", "    # the hub\n    age:");
+    repository.rules(&rules);
+    repository.git.write("apps/db.yaml", SECRET);
+    repository.git.write("env/web.env", "PASSWORD=CANARY-one-1f2e\n");
+    repository.git.write("apps/config.yaml", CONFIG);
+    let rest = "  - path_regex: \\.env$\n    age: RECIPIENT\n";
+    repository.rules(&(rules + &rest.replace("RECIPIENT", &repository.recipient())));
+    repository.run(&["encrypt", "apps/db.yaml", "env/web.env"]);
+    repository.git.commit_all("encrypted");
+    repository
+}
+
+fn sops(repository: &Repository<'_>, key: &str, path: &str) -> Output {
+    let mut command = repository.git.command("sops");
+    command.args(["decrypt", path]).env("SOPS_AGE_KEY_FILE", key).env("SOPS_DISABLE_VERSION_CHECK", "1");
+    command.output().expect("sops is on PATH; scripts/test puts it there")
+}
+
+fn opens(repository: &Repository<'_>, key: &str, path: &str) -> bool {
+    sops(repository, key, path).status.success()
+}
+
+fn public(repository: &Repository<'_>, key: &str) -> String {
+    let mut command = repository.git.command("age-keygen");
+    let output = command.args(["-y", key]).output().expect("age-keygen is on PATH");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The output with the new public key masked.
+fn run(repository: &Repository<'_>, words: &[&str]) -> String {
+    let shown = repository.run(&[&["rotate-key", "--no-cluster"], words].concat());
+    let new = public(repository, "new.agekey");
+    if new.is_empty() { shown } else { shown.replace(&new, "[NEW]") }
+}
+
+#[test]
+fn a_new_key_takes_the_place_of_the_old_one_everywhere() {
+    let env = TestEnv::new();
+    let repository = encrypted(&env);
+    let before = ["apps/db.yaml", "env/web.env"].map(|path| sops(&repository, "age.agekey", path).stdout);
+    assert_snapshot!(run(&repository, &["--store-key", "new.agekey"]), @"
+    ------- stderr -------
+         stored new.agekey ([NEW])
+        updated .sops.yaml
+        renewed apps/db.yaml (new data key)
+        renewed env/web.env (new data key)
+    warning: what is in Git's history stays readable with the old keys: values that leaked need new ones
+    ");
+    let rules = repository.read(".sops.yaml");
+    assert!(rules.contains("# the hub") && !rules.contains(&repository.recipient()), "{rules}");
+    for (path, before) in ["apps/db.yaml", "env/web.env"].iter().zip(before) {
+        assert_eq!(sops(&repository, "new.agekey", path).stdout, before, "{path}");
+        assert!(!opens(&repository, "age.agekey", path), "{path}: the old key opens it");
+    }
+    assert_eq!(repository.read("apps/config.yaml"), CONFIG);
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!(repository.path("new.agekey").metadata().unwrap().mode() & 0o777, 0o600);
+    // The comment of the Secret, and everything else that is no value, is as it was.
+    let diff = repository.git.ok(["diff", "--unified=0", "--", "apps/db.yaml"]);
+    assert!(!diff.contains("The database of the shop") && !diff.contains("used by shop"), "{diff}");
+    assert_snapshot!(repository.run(&["check", "--decrypt", "--age-key-file", "new.agekey"]), @"
+    ------- stderr -------
+    5 files looked at, 2 of them secrets, opened and verified: 2 as they should be, 0 not
+    ");
+    let again = run(&repository, &["--new-age-key-file", "new.agekey", "--age-key-file", "age.agekey"]);
+    assert!(again.contains("no key at hand reads any of the files"), "{again}");
+}
+
+#[test]
+fn first_both_keys_open_then_only_the_new_one() {
+    let env = TestEnv::new();
+    let repository = encrypted(&env);
+    let rules = repository.read(".sops.yaml");
+    assert_snapshot!(run(&repository, &["--store-key", "new.agekey", "--stage", "overlap"]), @"
+    ------- stderr -------
+         stored new.agekey ([NEW])
+        updated .sops.yaml
+        renewed apps/db.yaml (new data key)
+        renewed env/web.env (new data key)
+    warning: what is in Git's history stays readable with the old keys: values that leaked need new ones
+    ");
+    for key in ["age.agekey", "new.agekey"] {
+        assert!(opens(&repository, key, "apps/db.yaml") && opens(&repository, key, "env/web.env"), "{key}");
+    }
+    let both = repository.read("apps/db.yaml");
+    assert_snapshot!(run(&repository, &["--new-age-key-file", "new.agekey", "--age-key-file", "age.agekey"]), @"
+    ------- stderr -------
+        updated .sops.yaml
+        renewed apps/db.yaml (new data key)
+        renewed env/web.env (new data key)
+    warning: what is in Git's history stays readable with the old keys: values that leaked need new ones
+    ");
+    assert!(
+        !opens(&repository, "age.agekey", "apps/db.yaml") && opens(&repository, "new.agekey", "apps/db.yaml")
+    );
+    let new = public(&repository, "new.agekey");
+    assert_eq!(repository.read(".sops.yaml"), rules.replace(&repository.recipient(), &new));
+    // Who kept the data key of the overlap reads nothing: every value is another ciphertext.
+    let ciphertexts = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.contains("ENC[")).map(str::to_owned).collect()
+    };
+    let after = ciphertexts(&repository.read("apps/db.yaml"));
+    assert!(ciphertexts(&both).iter().all(|line| !after.contains(line)));
+}
+
+#[test]
+fn somebody_comes_and_leaves() {
+    let env = TestEnv::new();
+    let repository = encrypted(&env);
+    let mut keygen = repository.git.command("age-keygen");
+    assert!(keygen.args(["-o", "new.agekey"]).output().unwrap().status.success());
+    let mate = public(&repository, "new.agekey");
+    let before = repository.read("apps/db.yaml");
+    assert_snapshot!(run(&repository, &["--add-recipient", &mate]), @"
+    ------- stderr -------
+        updated .sops.yaml
+        renewed apps/db.yaml
+        renewed env/web.env
+    ");
+    assert!(opens(&repository, "new.agekey", "apps/db.yaml"));
+    let value = |text: &str| text.lines().find(|line| line.contains("password:")).map(str::to_owned);
+    assert_eq!(value(&repository.read("apps/db.yaml")), value(&before), "values keep their ciphertext");
+    assert_snapshot!(run(&repository, &["--remove-recipient", &mate]), @"
+    ------- stderr -------
+        updated .sops.yaml
+        renewed apps/db.yaml (new data key)
+        renewed env/web.env (new data key)
+    warning: what is in Git's history stays readable with the old keys: values that leaked need new ones
+    ");
+    assert!(
+        !opens(&repository, "new.agekey", "apps/db.yaml") && opens(&repository, "age.agekey", "apps/db.yaml")
+    );
+    assert_ne!(value(&repository.read("apps/db.yaml")), value(&before), "a new data key");
+    assert_snapshot!(run(&repository, &["--remove-recipient", &repository.recipient()]), @"
+    ------- stderr -------
+    error: 2 files cannot be renewed, so nothing was changed
+    problem: apps/db.yaml: nobody would be left who can read it
+    problem: env/web.env: nobody would be left who can read it
+    [exit status: 2]
+    ");
+    assert_snapshot!(run(&repository, &["--only-data-keys", "env/web.env"]), @"
+    ------- stderr -------
+        renewed env/web.env (new data key)
+    warning: what is in Git's history stays readable with the old keys: values that leaked need new ones
+    ");
+}
+
+#[test]
+fn what_cannot_be_renewed_keeps_all_as_it_is() {
+    let env = TestEnv::new();
+    let repository = encrypted(&env);
+    let damaged = repository.read("env/web.env").replacen("data:", "data:AAAA", 1);
+    repository.git.write("env/web.env", &damaged);
+    let before = repository.read("apps/db.yaml");
+    assert_snapshot!(run(&repository, &["--store-key", "new.agekey"]), @"
+    ------- stderr -------
+    error: env/web.env:1:10: PASSWORD: it does not open with the file's data key at this place: it was moved, renamed or damaged
+    [exit status: 3]
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), before);
+    assert!(!repository.path("new.agekey").exists(), "no key is left behind that nothing depends on");
+    repository.git.ok(["checkout", "--", "env/web.env"]);
+    repository.git.write("there.agekey", "something");
+    assert_snapshot!(run(&repository, &["--store-key", "there.agekey"]), @"
+    ------- stderr -------
+    error: there.agekey: it is there already
+
+    hint: --new-age-key-file FILE   # if this is the new key already
+    [exit status: 2]
+    ");
+    assert_snapshot!(run(&repository, &[]), @"
+    ------- stderr -------
+    error: where the new key is, or is to be stored, is not said
+
+    hint: --store-key FILE          # makes one
+    hint: --new-age-key-file FILE   # takes one that is there
+    [exit status: 2]
+    ");
+    let planned = run(&repository, &["--store-key", "new.agekey", "--dry-run", "-o", "yaml"]);
+    let planned = planned.split_once('\n').map(|(_, rest)| rest).unwrap_or_default();
+    assert_snapshot!(planned, @"
+    oldRecipient: [RECIPIENT]
+    rules:
+    - .sops.yaml
+    files:
+    - path: apps/db.yaml
+      result: renewed
+      newDataKey: true
+    - path: env/web.env
+      result: renewed
+      newDataKey: true
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), before);
+    assert!(!repository.path("new.agekey").exists());
+}

@@ -1,0 +1,195 @@
+//! Encrypted files: held to their rule, and looked through for what stayed readable in them.
+
+use std::collections::BTreeSet;
+
+use super::Judge;
+use crate::builtin as codes;
+use crate::detect::Sink;
+use crate::detect::comment;
+use crate::finding::{Severity, Span};
+use crate::sops::file::{Covered, Deviation, File, Recipe, of_metadata};
+use crate::sops::metadata::Metadata;
+use crate::sops::problem::ProblemKind;
+use crate::sops::recipient::{Recipient, age_recipient_problem};
+use crate::sops::state::{Leaf, leaf};
+use crate::sops::store::{Flat, Format};
+use crate::sops::value;
+use crate::yaml::{KeyPath, NodeRef, Source, Stream, leaves};
+
+/// What is known of a file that has metadata.
+#[derive(Default)]
+pub(super) struct Encrypted {
+    /// The metadata of each document that has its own, and where it stands.
+    blocks: Vec<(Option<u32>, Metadata, Span)>,
+    /// Keys of encrypted values.
+    keys: BTreeSet<String>,
+}
+
+impl Encrypted {
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Takes in a document. The same metadata in every document of a stream, as sops writes it, counts once.
+    pub(super) fn add(&mut self, number: Option<u32>, root: NodeRef<'_>, metadata: &Metadata) {
+        let block =
+            root.entries().into_iter().find(|entry| entry.key.text().is_some_and(|key| key == "sops"));
+        let span = block.map_or_else(|| root.span(), |entry| entry.key.span());
+        if !self.blocks.iter().any(|(_, known, _)| known == metadata) {
+            self.blocks.push((number, metadata.clone(), span));
+        }
+        leaves(root, &mut KeyPath::root(), &mut |path, node| {
+            if leaf(node) == Leaf::Sealed
+                && let Some(key) = path.keys().last()
+            {
+                self.keys.insert((*key).to_owned());
+            }
+        });
+    }
+
+    pub(super) fn of_flat(flat: &Flat, metadata: &Metadata, source: &Source<'_>) -> Self {
+        let sealed = flat.entries.iter().filter(|entry| value::parse(&entry.value).is_ok());
+        let keys = sealed.map(|entry| entry.key.clone()).collect();
+        Self { blocks: vec![(None, metadata.clone(), source.span(&(0..0)))], keys }
+    }
+}
+
+impl Judge<'_> {
+    /// Whether the file is encrypted as its rule asks, for those that the rule names.
+    pub(super) fn by_rule(&self, encrypted: &Encrypted, sink: &mut Sink<'_>) {
+        let rule = self.class.recipe.and_then(|number| self.input.rules?.rules().get(number));
+        let recipe = rule.map(crate::rules::Rule::recipe);
+        if let Some(recipe) = &recipe {
+            for (number, metadata, span) in &encrypted.blocks {
+                for deviation in of_metadata(metadata, recipe) {
+                    add_deviation(&deviation, (*number, "sops".to_owned(), Some(span.clone())), sink);
+                }
+            }
+        }
+        let settings = self.input.rules.map(crate::rules::Rules::stores).unwrap_or_default();
+        let formats = [self.class.format, Format::Yaml, Format::Dotenv, Format::Ini];
+        let read = formats.iter().find_map(|format| {
+            File::read(self.input.bytes, *format, settings).ok().filter(|file| file.metadata().is_some())
+        });
+        let (Some(file), Some((number, metadata, span))) = (read, encrypted.blocks.first()) else { return };
+        if let Some(deviation) = recipe.as_ref().and_then(|recipe| file.selector_deviation(recipe)) {
+            add_deviation(&deviation, (*number, "sops".to_owned(), Some(span.clone())), sink);
+        }
+        let own = Recipe::of(metadata);
+        for recipe in std::iter::once(&own).chain(&recipe) {
+            for covered in file.uncovered_values(recipe) {
+                add_covered(&covered, number.is_some(), sink);
+            }
+        }
+    }
+
+    /// Comments of a stream in which something is encrypted.
+    pub(super) fn comments(&self, stream: &Stream<'_>, encrypted: &Encrypted, sink: &mut Sink<'_>) {
+        let text = self.source.text();
+        let comments = stream.comments().iter().map(|comment| comment.range.clone());
+        self.told_in_comments(
+            comments.filter_map(|range| Some((range.clone(), text.get(range)?))),
+            encrypted,
+            sink,
+        );
+    }
+
+    /// Lines of a dotenv or INI file that are comments.
+    pub(super) fn flat_comments(&self, encrypted: &Encrypted, sink: &mut Sink<'_>) {
+        let mut at = 0;
+        let lines = self.source.text().split_inclusive('\n').map(|line| {
+            let start = at;
+            at += line.len();
+            (start..at, line)
+        });
+        let comments = lines.filter(|(_, line)| line.trim_start().starts_with(['#', ';']));
+        self.told_in_comments(comments, encrypted, sink);
+    }
+
+    fn told_in_comments<'t>(
+        &self,
+        comments: impl Iterator<Item = (std::ops::Range<usize>, &'t str)>,
+        encrypted: &Encrypted,
+        sink: &mut Sink<'_>,
+    ) {
+        for range in comment::credentials(comments, &encrypted.keys) {
+            let at = (None, String::new(), Some(self.source.span(&range)));
+            sink.add_unless_known(
+                codes::PLAIN_PART,
+                Severity::Error,
+                at,
+                "a comment in an encrypted file holds a credential",
+            );
+        }
+    }
+}
+
+/// A Kubernetes object whose `kind` is encrypted: Flux cannot apply it.
+pub(super) fn hidden_kind(number: Option<u32>, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+    if !root.has("apiVersion") || !(root.has("metadata") || root.has("data") || root.has("spec")) {
+        return;
+    }
+    for kind in root.values("kind").filter(|kind| leaf(*kind) == Leaf::Sealed) {
+        let at = (number, "kind".to_owned(), Some(kind.span()));
+        sink.add(
+            codes::HIDDEN_KIND,
+            Severity::Warning,
+            at,
+            "the kind is encrypted, so Flux cannot apply the object",
+        );
+    }
+}
+
+fn add_covered(covered: &Covered, has_documents: bool, sink: &mut Sink<'_>) {
+    let Some(span) = covered.problem.span.clone() else { return };
+    let document = has_documents.then_some(covered.document);
+    let at = (document, covered.problem.key_path.clone(), Some(span));
+    let (code, severity, message) = match &covered.problem.kind {
+        ProblemKind::PlainComment => (
+            codes::PLAIN_PART,
+            Severity::Warning,
+            "a comment that sops would have encrypted is plain".to_owned(),
+        ),
+        ProblemKind::Malformed(why) => {
+            (codes::MALFORMED_VALUE, Severity::Error, format!("a value only looks encrypted: {why}"))
+        }
+        _ => {
+            (codes::PARTLY_ENCRYPTED, Severity::Error, "a value of an encrypted file is plaintext".to_owned())
+        }
+    };
+    sink.add_unless_known(code, severity, at, message);
+}
+
+fn add_deviation(deviation: &Deviation, at: (Option<u32>, String, Option<Span>), sink: &mut Sink<'_>) {
+    let (code, message) = match deviation {
+        // Judged by the file's own words before.
+        Deviation::NotEncrypted | Deviation::Metadata(_) | Deviation::Value(_) => return,
+        Deviation::Missing(recipient) => {
+            (codes::RECIPIENTS, format!("{} cannot read it, and the rule says so", nameable(recipient)))
+        }
+        Deviation::Extra(recipient) => {
+            (codes::RECIPIENTS, format!("{} can read it, and the rule does not say so", nameable(recipient)))
+        }
+        Deviation::Groups | Deviation::Threshold { .. } => (codes::RECIPIENTS, deviation.to_string()),
+        // A pattern is the file's own text.
+        Deviation::Selector(_) => {
+            (codes::SELECTOR, "its selector leaves out what its rule's covers".to_owned())
+        }
+        Deviation::MacOnlyEncrypted | Deviation::Stronger(_) => (codes::SELECTOR, deviation.to_string()),
+    };
+    sink.add(code, deviation.severity(), at, message);
+}
+
+/// A recipient as it may be shown: what only stands in the place of a public key is no part of a message.
+fn nameable(recipient: &Recipient) -> String {
+    let well_formed = match recipient {
+        Recipient::Age(age) => age.starts_with("age1") && age_recipient_problem(age).is_none(),
+        Recipient::Pgp(fingerprint) => fingerprint.chars().all(|c| c.is_ascii_hexdigit()),
+        _ => true,
+    };
+    match recipient {
+        _ if well_formed => recipient.to_string(),
+        Recipient::Age(age) if age.starts_with("ssh-") => "an ssh key".to_owned(),
+        other => format!("a recipient ({})", other.kind()),
+    }
+}
