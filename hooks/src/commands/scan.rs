@@ -99,7 +99,7 @@ fn judge(
     for selection in work_tree::merged(selections) {
         count += selection.files.len();
         let (tree, files) = (selection.tree, selection.files);
-        let mut verdict = judge.judge(&tree, files.iter().cloned());
+        let mut verdict = judge.judge_apart(&tree, files.clone());
         verdict.unverified.extend(selection.unreadable.into_iter().map(Into::into));
         let name = tree.name();
         Ruling::new(&config, &name, || is_for_gitops(&tree, &files)).weigh(&mut verdict);

@@ -28,7 +28,7 @@ pub use introduced::{Introduced, introduced};
 pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
 pub use repository::{Peeled, Repository};
-pub use signature::{commit_named, verified_signer};
+pub use signature::verified_signer;
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
 pub use staged::staged;
 pub use tree::{Tree, TreeEntry};

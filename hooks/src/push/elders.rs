@@ -1,6 +1,6 @@
 //! What was there before a push: whose rules count beside those that it brings, and which values are no news.
 
-use crate::git::{GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, TreeSnapshot, commit_named};
+use crate::git::{GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, TreeSnapshot};
 use std::collections::HashSet;
 
 /// The folders of what was there before. What a push brings by one ref may be what it brings by another, so that
@@ -39,10 +39,13 @@ impl Elders {
         let commit = match trusted {
             None | Some("HEAD") => match repository.head()? {
                 // HEAD of a bare repository may name a branch that nobody uses.
-                None => ["refs/heads/main", "refs/heads/master"].into_iter().find_map(commit_named),
+                None => match repository.reference("refs/heads/main")? {
+                    None => repository.reference("refs/heads/master")?,
+                    main => main,
+                },
                 head => head,
             },
-            Some(name) => commit_named(name),
+            Some(name) => repository.reference(name)?,
         };
         let trusted = commit.map(|commit| folder(repository, commit)).transpose()?.flatten();
         let old = |update: &RefUpdate| folder(repository, update.old?).ok().flatten();
