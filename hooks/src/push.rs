@@ -2,6 +2,7 @@
 
 mod elders;
 mod lot;
+mod seen;
 mod terms;
 mod weighing;
 
@@ -15,7 +16,8 @@ use crate::trust::{KeyIndex, Ruling, is_for_gitops};
 use elders::Elders;
 use kubiya_policies::finding::Severity;
 use lot::{Content, Judging, Lot, Origin};
-use std::collections::{HashMap, HashSet};
+use seen::Seen;
+use std::collections::HashMap;
 use weighing::{Brought, Weighing};
 
 /// Through what the content came.
@@ -96,7 +98,8 @@ pub fn judge_push(
     let limit = terms.config.limits.new_commits;
     let mut brought = Brought::default();
     let judged = spread(&Judging { judge, elders: &elders }, repository, |give| {
-        let listing = Listing { repository, give, seen: HashSet::new(), number: 0 };
+        let seen = Seen::new(repository.brought()?);
+        let listing = Listing { repository, give, seen, number: 0 };
         listing.push(updates, terms, &mut brought)
     })?;
     let Brought { tips, commits } = brought;
@@ -134,8 +137,7 @@ pub fn judge_push(
 struct Listing<'p, 'g> {
     repository: &'p Repository,
     give: &'p mut Give<'g, Judging<'p>>,
-    /// The contents that were given away.
-    seen: HashSet<ObjectId>,
+    seen: Seen,
     number: usize,
 }
 
@@ -153,6 +155,7 @@ impl Listing<'_, '_> {
         }
         for commit in &brought.commits {
             let is_tip = brought.tips.iter().any(|tip| tip.commit == commit.id);
+            self.seen.mark(commit.id);
             let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
             self.tree(commit.tree, &commit.parent_trees, carrier, commit.update)?;
             let origin = self.origin(carrier, Some(commit.update));
@@ -189,8 +192,7 @@ impl Listing<'_, '_> {
         update: usize,
     ) -> Result<(), GitError> {
         let origin = self.origin(carrier, Some(update));
-        let files = introduced(self.repository, tree, parents)?;
-        self.seen.extend(files.iter().map(|file| file.id));
+        let files = introduced(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
         let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
             let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
@@ -201,7 +203,7 @@ impl Listing<'_, '_> {
     }
 
     fn pathless(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
-        if !self.seen.insert(id) {
+        if !self.seen.first(id) {
             return Ok(());
         }
         let origin = self.origin(carrier, update);
@@ -211,12 +213,9 @@ impl Listing<'_, '_> {
     /// The blobs that came along although nothing of the push leads to them: they are stored, and some servers
     /// hand out any object that is asked for by name.
     fn loose(&mut self) -> Result<(), GitError> {
-        for id in self.repository.brought()? {
+        for id in self.seen.rest() {
             // `index-pack` completes thin packs with objects that were there before.
-            if !self.seen.contains(&id)
-                && self.repository.kind(id)? == Some(Kind::Blob)
-                && !(self.repository.was_there(id)?)
-            {
+            if self.repository.kind(id)? == Some(Kind::Blob) && !(self.repository.was_there(id)?) {
                 self.pathless(id, Carrier::Loose(id), None)?;
             }
         }

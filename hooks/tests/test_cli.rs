@@ -26,12 +26,12 @@ fn help_has_examples_and_exit_codes() {
       pre-applypatch    Judge a patch that `git am` has applied, before it is committed
       commit-msg        Judge the message of a commit, as the hook of a clone
       pre-push          Judge the commits that a push would send, as the hook of a clone
-      scan              Judge files and folders of a work tree
+      scan              Judge files, an index, a revision, a history, an archive or a stream
       install           Install the hooks of a clone or a server
       uninstall         Take the hooks of a clone or a server away
       doctor            Prove that the hooks of a clone or a server refuse
       config            Look at the configuration of a server
-      explain           Say what a finding means and what to do about it
+      explain           Say what a finding means and what to do, or which rule governs a path
       completion        Print a completion script
       man               Write the manual pages into a folder
       help              Print this message or the help of the given subcommand(s)
@@ -123,4 +123,26 @@ fn shells_and_man_get_their_files() {
     let page = std::fs::read_to_string(env.root().join("man1/kubiya-hook-scan.1")).unwrap();
     assert!(page.contains("kubiya-hook-scan"));
     assert_eq!(run(&env, ["man", "no/such/folder"]).code(), Some(2));
+}
+
+#[test]
+fn the_rule_for_a_path_is_explained() {
+    let env = TestEnv::new();
+    let repo = kubiya_testdata::git::GitRepo::init(&env, "repo");
+    repo.write("apps/.sops.yaml", "creation_rules:\n  - path_regex: ^vault/\n  - path_regex: \\.enc\\.yaml$\n    encrypted_regex: ^(data|stringData)$\n    age: age1kuzm8ju3f0rt07crvvefcjf6sa4vy32wcvk7xkqr8xkfwrx3qapstx0p77\n");
+    repo.write(".sops.yaml", "creation_rules:\n  - encrypted_suffix: _secret\n");
+    let explain = |path: &str| env.run(repo.command(hook()).args(["explain", path]));
+    assert_snapshot!(explain("apps/deep/db.enc.yaml"), @"
+           file  apps/deep/db.enc.yaml
+          rules  $ROOT/repo/apps/.sops.yaml
+     matched as  deep/db.enc.yaml
+         rule 1  does not match: ^vault/ (line 2)
+         rule 2  is for it: \\.enc\\.yaml$ (line 3)
+        readers  age1kuzm8ju3f0rt07crvvefcjf6sa4vy32wcvk7xkqr8xkfwrx3qapstx0p77
+       encrypts  encrypted_regex: ^(data|stringData)$
+    ");
+    let all = explain("values.yaml").to_string();
+    assert!(all.contains("is for it: (every file)") && all.contains("not that this file must be"), "{all}");
+    let none = env.run(env.command(hook()).args(["explain", "/nowhere/at/all.yaml"]));
+    assert!(none.to_string().contains("no .sops.yaml at or above it"), "{none}");
 }

@@ -205,3 +205,26 @@ fn a_run_of_ci_judges_what_it_was_started_for() {
     assert_eq!(places(&shallow), ["debt.yaml:6:13", "leak.yaml:6:13"]);
     assert_eq!(lines_with(&shallow, "so the whole tree is judged").len(), 1, "{shallow}");
 }
+
+#[test]
+fn rules_of_before_count_beside_those_of_a_range() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let rules = "creation_rules:\n  - path_regex: ^vault/\n    age: age1kuzm8ju3f0rt07crvvefcjf6sa4vy32wcvk7xkqr8xkfwrx3qapstx0p77\n";
+    world.clone.commit_file(".sops.yaml", rules);
+    let _ = world.push(["main"]).success();
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "topic"]);
+    // The rule goes first, and the plain file comes when it is gone.
+    let _ = world.clone.ok(["rm", "--quiet", ".sops.yaml"]);
+    let weakened = world.clone.commit_all("no rules");
+    let tip = world.clone.commit_file("vault/app.yaml", "password: abc\n");
+    let last = format!("{weakened}..{tip}");
+    let by_rule = |arguments: [&str; 4]| {
+        let scanned = scan(&world.clone, arguments);
+        (scanned.code(), String::from_utf8_lossy(scanned.stdout()).matches("error[KBY003]").count())
+    };
+    assert_eq!(by_rule(["--format", "text", "--rev", &last]), (Some(1), 1), "where the branch left main");
+    assert_eq!(by_rule(["--rev", &last, "--policy-rev", &weakened]), (Some(0), 0));
+    assert_eq!(by_rule(["--format", "text", "--rev", &tip]), (Some(1), 1), "also in a whole tree");
+    assert_eq!(scan(&world.clone, ["--rev", &last, "--policy-rev", "nothing"]).code(), Some(2));
+}

@@ -137,6 +137,12 @@ impl Backend for CommandLine {
         Ok(ids(&line).first().copied())
     }
 
+    fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        // A name that is none fails as one that is not there.
+        let line = self.run(&["show-ref", "--verify", "--hash", "--", name]).unwrap_or_default();
+        Ok(ids(&line).first().copied())
+    }
+
     fn was_there(&self, id: ObjectId) -> Result<bool, GitError> {
         if !self.folders.quarantined {
             return Ok(true);

@@ -169,6 +169,18 @@ impl Backend for Library {
         }
     }
 
+    fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        match self.repository.find_reference(name).and_then(|reference| reference.resolve()) {
+            Ok(reference) => Ok(reference.target().and_then(ours)),
+            Err(error)
+                if matches!(error.code(), git2::ErrorCode::InvalidSpec | git2::ErrorCode::NotFound) =>
+            {
+                Ok(None)
+            }
+            Err(source) => Err(GitError::Refs(source)),
+        }
+    }
+
     fn was_there(&self, id: ObjectId) -> Result<bool, GitError> {
         let Some(before) = &self.before else { return Ok(true) };
         Ok(before.exists_ext(theirs(id)?, OdbLookupFlags::NO_REFRESH))

@@ -30,7 +30,7 @@ pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
 pub(crate) use process::{output, output_within};
 pub use repository::{Peeled, Repository};
-pub use signature::{commit_named, verified_signer};
+pub use signature::verified_signer;
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
 pub use staged::staged;
 pub use tree::{Tree, TreeEntry};

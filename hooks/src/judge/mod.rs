@@ -3,6 +3,7 @@
 //! The one judge is [`kubiya_policies::check`]. This module feeds it: from a commit, from the index or from
 //! a work tree, each behind [`Snapshot`]. Nothing here knows how any of them is stored.
 
+mod apart;
 pub mod debt;
 mod message;
 mod policy;

@@ -69,17 +69,15 @@ impl Terms {
     pub(super) fn trusted(&self, repository: &Repository) -> Result<Option<ObjectId>, GitError> {
         match (self.trusted, self.config.trusted_ref.as_deref()) {
             (Trusted::Commit(commit), _) => Ok(commit),
-            (Trusted::Configured, None | Some("HEAD")) => Ok(match repository.head()? {
-                // HEAD of a bare repository may name a branch that nobody uses. Git is asked about the repository
-                // that its variables name, which is another one where this one was opened by its path.
-                None => {
-                    let there = |id: &ObjectId| matches!(repository.kind(*id), Ok(Some(_)));
-                    let named = ["refs/heads/main", "refs/heads/master"].into_iter();
-                    named.filter_map(git::commit_named).find(there)
-                }
-                head => head,
-            }),
-            (Trusted::Configured, Some(name)) => Ok(git::commit_named(name)),
+            (Trusted::Configured, None | Some("HEAD")) => match repository.head()? {
+                // HEAD of a bare repository may name a branch that nobody uses.
+                None => match repository.reference("refs/heads/main")? {
+                    None => repository.reference("refs/heads/master"),
+                    main => Ok(main),
+                },
+                head => Ok(head),
+            },
+            (Trusted::Configured, Some(name)) => repository.reference(name),
         }
     }
 

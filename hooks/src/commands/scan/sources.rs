@@ -94,7 +94,7 @@ impl Scan<'_> {
         let verdict = match &self.args.stdin_filename {
             Some(name) => {
                 let snapshot = WithFile::new(name, bytes)?;
-                let mut verdict = self.snapshot(&snapshot, &snapshot.name(), vec![snapshot.file()]);
+                let mut verdict = self.snapshot(&snapshot, &snapshot.name(), &[snapshot.file()]);
                 verdict.rename(|_| name.as_os_str().as_bytes().to_owned());
                 verdict
             }
@@ -120,13 +120,13 @@ impl Scan<'_> {
             .map_err(|error| Failure::unverified("cannot judge the archive").at(&name).because(&error))?;
         let files: Vec<_> = archive.files().collect();
         let count = files.len();
-        Ok((self.snapshot(&archive, &name, files), count))
+        Ok((self.snapshot(&archive, &name, &files), count))
     }
 
     /// Judges files of a state that no other came before.
-    fn snapshot<S: Snapshot>(&self, snapshot: &S, name: &str, files: Vec<File>) -> Verdict {
-        let mut verdict = self.judge.judge(snapshot, files.iter().cloned());
-        Ruling::new(&self.config, name, || is_for_gitops(snapshot, &files)).weigh(&mut verdict);
+    fn snapshot<S: Snapshot + Sync>(&self, snapshot: &S, name: &str, files: &[File]) -> Verdict {
+        let mut verdict = self.judge.judge_apart(snapshot, files.to_vec());
+        Ruling::new(&self.config, name, || is_for_gitops(snapshot, files)).weigh(&mut verdict);
         verdict
     }
 
@@ -135,7 +135,7 @@ impl Scan<'_> {
         let mut count = 0;
         for selection in work_tree::merged(selections) {
             count += selection.files.len();
-            let mut verdict = self.snapshot(&selection.tree, &selection.tree.name(), selection.files);
+            let mut verdict = self.snapshot(&selection.tree, &selection.tree.name(), &selection.files);
             verdict.unverified.extend(selection.unreadable.into_iter().map(Into::into));
             judged.push((verdict, Some(selection.tree)));
         }
@@ -279,7 +279,7 @@ impl Scan<'_> {
             Ok::<_, GitError>(repository.commit(commit)?.ok_or(GitError::Missing(commit))?.tree)
         };
         let (tree, policy) = (tree(tip)?, policy.map(tree).transpose()?);
-        let files = introduced(&repository, tree, &[])?;
+        let files = introduced(&repository, tree, &[], &mut |_| ())?;
         let count = files.len();
         let file = |file: Introduced| {
             let entry = Entry { kind: file.kind, id: Some(file.id) };
