@@ -9,7 +9,7 @@ mod weighing;
 pub use terms::{PushError, Terms, Trusted};
 
 use crate::edge::Kind as Refusal;
-use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced};
+use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced_well_formed};
 use crate::judge::{Found, Judge, Unverified, Verdict, refusal};
 use crate::spread::{Give, spread};
 use crate::trust::{KeyIndex, Ruling, is_for_gitops};
@@ -192,7 +192,7 @@ impl Listing<'_, '_> {
         update: usize,
     ) -> Result<(), GitError> {
         let origin = self.origin(carrier, Some(update));
-        let files = introduced(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
+        let files = introduced_well_formed(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
         let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
             let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
@@ -210,12 +210,13 @@ impl Listing<'_, '_> {
         (self.give)(Lot { origin, content: Content::Pathless(id) }, 1)
     }
 
-    /// The blobs that came along although nothing of the push leads to them: they are stored, and some servers
-    /// hand out any object that is asked for by name.
+    /// The blobs that came along although nothing of the push leads to them, and the messages of such tags and
+    /// commits: they are stored, and some servers hand out any object that is asked for by name.
     fn loose(&mut self) -> Result<(), GitError> {
         for id in self.seen.rest() {
             // `index-pack` completes thin packs with objects that were there before.
-            if self.repository.kind(id)? == Some(Kind::Blob) && !(self.repository.was_there(id)?) {
+            let folder = self.repository.kind(id)?.is_none_or(|kind| kind == Kind::Tree);
+            if !folder && !self.repository.was_there(id)? {
                 self.pathless(id, Carrier::Loose(id), None)?;
             }
         }

@@ -29,7 +29,32 @@ pub fn introduced(
     parents: &[ObjectId],
     seen: &mut dyn FnMut(ObjectId),
 ) -> Result<Vec<Introduced>, GitError> {
-    let mut comparison = Comparison { repository, path: Vec::new(), depth: 0, introduced: Vec::new(), seen };
+    compare(repository, tree, parents, false, seen)
+}
+
+/// The same for what nobody has accepted yet: of two entries of one name, Git shows one and we might judge the
+/// other, so that no such folder may come in.
+///
+/// # Errors
+/// Where a folder is missing, cannot be read or is not well-formed.
+pub fn introduced_well_formed(
+    repository: &Repository,
+    tree: ObjectId,
+    parents: &[ObjectId],
+    seen: &mut dyn FnMut(ObjectId),
+) -> Result<Vec<Introduced>, GitError> {
+    compare(repository, tree, parents, true, seen)
+}
+
+fn compare(
+    repository: &Repository,
+    tree: ObjectId,
+    parents: &[ObjectId],
+    strict: bool,
+    seen: &mut dyn FnMut(ObjectId),
+) -> Result<Vec<Introduced>, GitError> {
+    let mut comparison =
+        Comparison { repository, strict, path: Vec::new(), depth: 0, introduced: Vec::new(), seen };
     if !parents.contains(&tree) {
         comparison.folder(tree, parents)?;
     }
@@ -38,6 +63,8 @@ pub fn introduced(
 
 struct Comparison<'r, 's> {
     repository: &'r Repository,
+    /// Whether folders that are not well-formed are errors.
+    strict: bool,
     path: Vec<u8>,
     depth: usize,
     introduced: Vec<Introduced>,
@@ -51,6 +78,10 @@ impl Comparison<'_, '_> {
         }
         (self.seen)(tree);
         let entries = self.repository.tree(tree)?;
+        if self.strict && !entries.is_well_formed() {
+            let what = "folder: entries of one name, out of order, or with names that no file can have";
+            return Err(GitError::Malformed { id: tree, what });
+        }
         let parents = parents.iter().map(|id| self.repository.tree(*id)).collect::<Result<Vec<_>, _>>()?;
         // All are in the same order, so one pass through each is enough. Where one is not, more is introduced.
         let mut parents: Vec<_> = parents.iter().map(|parent| parent.iter()).collect();

@@ -61,6 +61,31 @@ impl Tree {
         self.iter().filter_map(RawEntry::read)
     }
 
+    /// Whether it is as Git writes it: in order, no name twice, and every name one component that a file can
+    /// have. Others are shown in one way by one program and in another way by the next.
+    pub(super) fn is_well_formed(&self) -> bool {
+        let mut last: Option<RawEntry<'_>> = None;
+        // Files whose names are the beginnings of what follows: between `a` and `a/`, others may stand.
+        let mut files: Vec<&[u8]> = Vec::new();
+        for entry in self.iter() {
+            if !is_name(entry.name) || last.is_some_and(|last| last.order(entry).is_ge()) {
+                return false;
+            }
+            while files.last().is_some_and(|file| !entry.name.starts_with(file)) {
+                files.pop();
+            }
+            if entry.is_folder() {
+                if files.last() == Some(&entry.name) {
+                    return false;
+                }
+            } else {
+                files.push(entry.name);
+            }
+            last = Some(entry);
+        }
+        true
+    }
+
     /// The entry of a name.
     pub fn find(&self, name: &[u8]) -> Option<TreeEntry<'_>> {
         if self.searched.fetch_add(1, atomic::Ordering::Relaxed) < FEW {
@@ -158,16 +183,26 @@ impl<'t> RawEntry<'t> {
         Some(TreeEntry { name: self.name, kind, id: ObjectId::from_bytes(self.id)? })
     }
 
+    /// Nearly all have the usual mode, which needs no look at its bits.
+    fn is_folder(self) -> bool {
+        self.mode == b"40000" || mode_number(self.mode).map(EntryKind::of_mode) == Some(EntryKind::Tree)
+    }
+
     /// Git's order: a folder as if its name ended with a slash.
     pub(super) fn order(self, other: Self) -> Ordering {
         let shared = self.name.len().min(other.name.len());
         let after = |entry: Self| match entry.name.get(shared) {
             Some(byte) => *byte,
-            None if matches!(entry.mode, b"40000" | b"040000") => b'/',
+            None if entry.is_folder() => b'/',
             None => 0,
         };
         self.name[..shared].cmp(&other.name[..shared]).then_with(|| after(self).cmp(&after(other)))
     }
+}
+
+/// Whether a file or a folder can have the name, next to Git's own folder.
+fn is_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.eq_ignore_ascii_case(b".git")
 }
 
 /// An octal number, as Git writes modes: without leading zeros, but that is its own matter.
@@ -192,6 +227,44 @@ mod tests {
         let tree = Tree::parse(one, &bytes).unwrap();
         let entries: Vec<_> = tree.iter().collect();
         assert!(entries.is_sorted_by(|a, b| a.order(*b) == Ordering::Less));
+    }
+
+    fn tree_of(entries: &[(&str, &str)]) -> Tree {
+        let one = ObjectId::from_hex(&[b'1'; 40]).unwrap();
+        let entry = |(mode, name): &(&str, &str)| {
+            [format!("{mode} {name}\0").as_bytes(), one.as_bytes()].concat()
+        };
+        Tree::parse(one, &entries.iter().flat_map(entry).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn well_formed_folders_have_each_name_once_and_in_order() {
+        let file = "100644";
+        let folder = "40000";
+        for good in [
+            &[][..],
+            &[(file, "a"), (file, "a-"), (file, "a-b"), (folder, "a-c"), (folder, "a.d"), (file, "b")],
+            &[(file, "a-"), (folder, "a"), (folder, "aa"), (file, ".gitignore.")][..3],
+            &[("040000", "a"), (file, "a0")],
+        ] {
+            assert!(tree_of(good).is_well_formed(), "{good:?}");
+        }
+        for bad in [
+            &[(file, "a"), (file, "a")][..],
+            &[(folder, "a"), (folder, "a")],
+            &[(file, "a"), (folder, "a")],
+            &[(file, "a"), (file, "a-"), (file, "a-b"), (folder, "a")],
+            &[(file, "a"), ("0040000", "a")],
+            &[(file, "b"), (file, "a")],
+            &[(file, "")],
+            &[(file, "a/b")],
+            &[(file, ".")],
+            &[(folder, "..")],
+            &[(folder, ".git")],
+            &[(folder, ".GIT")],
+        ] {
+            assert!(!tree_of(bad).is_well_formed(), "{bad:?}");
+        }
     }
 
     #[test]
