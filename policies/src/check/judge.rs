@@ -343,8 +343,12 @@ impl Judge<'_> {
         let region = self.region(error);
         let limit = error.kind.is_limit();
         let governed = self.class.governed() || self.input.role != Role::File;
-        let severity =
-            if governed || (limit && self.interest.secrets) { Severity::Error } else { Severity::Warning };
+        // Elsewhere a file that no reader of YAML takes cannot be applied either.
+        let severity = match (governed, limit, self.interest.secrets) {
+            (true, _, _) | (_, true, true) => Severity::Error,
+            (_, true, _) | (_, _, true) => Severity::Warning,
+            _ => Severity::Note,
+        };
         // Helm and the like: no YAML, and not meant to be. What looks like a Secret in it was judged above.
         let template = region.contains("{{") || region.contains("{%") || region.contains("<%");
         if template && !limit && !governed {

@@ -139,10 +139,26 @@ fn a_rule_made_for_a_file_asks_for_encryption_and_a_catch_all_does_not() {
 fn what_cannot_be_read_is_an_error_only_where_it_counts() {
     assert_snapshot!(governed("secrets/b.yaml", "a: [1\n", "path_regex: ^secrets/"), @"KBY015 Error 1:4 doc 0 : cannot be judged: not valid YAML: unclosed flow collection");
     assert_snapshot!(findings("x.sops.yaml", "a: {{ .x }}y\n"), @"KBY015 Error 1:12 doc 0 : cannot be judged: not valid YAML: expected block mapping key");
-    assert_snapshot!(findings("x.yaml", "Secret: [1\n"), @"KBY015 Warning 1:9 doc 0 : cannot be judged: not valid YAML: unclosed flow collection");
+    assert_snapshot!(findings("x.yaml", "Secret: [1\n"), @"KBY015 Note 1:9 doc 0 : cannot be judged: not valid YAML: unclosed flow collection");
     assert_snapshot!(findings("templates/x.yaml", "kind: Secret\ndata:\n  {{ .x }}\n  a: {{ .y }}\n"), @"");
     let deep = format!("x: Secret data\ny: {}{}\n", "[".repeat(300), "]".repeat(300));
     assert_snapshot!(findings("x.yaml", &deep), @"KBY016 Error 2:132 doc 0 : cannot be judged: nested deeper than what is read");
+}
+
+#[test]
+fn a_rule_without_selector_does_not_want_the_nature_of_an_object_encrypted() {
+    let (_, secret) = corpus("good").into_iter().find(|(name, _)| name == "secret.sops.yaml").unwrap();
+    let text = String::from_utf8(secret).unwrap();
+    let age = text.lines().find_map(|line| line.trim().split_once("recipient: ")).unwrap().1.to_owned();
+    let rules = rules(&format!("creation_rules:\n  - path_regex: secret\n    age: {age}\n"));
+    let governed = |text: &str| shown(&report("secret.yaml", text.as_bytes(), Some(&rules), Role::File));
+    assert_snapshot!(governed(&text), @"KBY019 Note 11:1 doc 0 sops: it is encrypted more strongly than its rule asks: its selector covers at least as much");
+    // What is no part of that is held to the rule all the same.
+    let more = text.replacen("stringData:", "password: hunter2\nstringData:", 1);
+    assert_snapshot!(governed(&more), @"
+    KBY021 Error 5:11 doc 0 password: a credential in a plain part of an encrypted file
+    KBY019 Error 12:1 doc 0 sops: its selector leaves out what its rule's covers
+    ");
 }
 
 #[test]

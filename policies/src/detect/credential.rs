@@ -91,6 +91,10 @@ pub fn is_credential(key: &str, value: &str, strictness: Strictness) -> bool {
     if name == Named::No || !is_literal(value) || !is_value(value) {
         return false;
     }
+    // By itself the word is a verb as well: what follows it is then an expression.
+    if words(key) == ["pass"] && value.contains(char::is_whitespace) {
+        return false;
+    }
     match (name, strictness) {
         (Named::Perhaps, _) => is_machine_made(value),
         (_, Strictness::Applied) => true,
@@ -117,11 +121,25 @@ pub fn is_value(value: &str) -> bool {
         && !value.contains("//")
         && value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-#:".contains(c));
     !(variable
+        || is_version(value)
         || one_mark
         || call
         || path
         || WORDS.contains(&lower.as_str())
         || REFERENCES.iter().any(|start| lower.starts_with(&start.to_ascii_lowercase())))
+}
+
+/// `^1.2.3`, `>=2.0`, `1.0.0-rc.1`: a package of that name is asked for.
+fn is_version(value: &str) -> bool {
+    let number = value.trim_start_matches(['^', '~', '<', '>', '=', 'v', ' ']);
+    let mut parts = number.split('.');
+    let is_number = |part: Option<&str>| {
+        part.is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    is_number(parts.next())
+        && is_number(parts.next())
+        && parts.count() <= 3
+        && number.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c))
 }
 
 fn is_placeholder_with_value(value: &str) -> bool {
@@ -268,6 +286,9 @@ mod tests {
             ("existingSecret", "grafana-admin-2"),
             ("password", "$DB_PASSWORD"),
             ("token", "env:TOKEN"),
+            ("registry-auth-token", "^3.0.1"),
+            ("parse-passwd", "1.0.0-rc.1"),
+            ("pass", "'.action == \"pass\"'"),
         ] {
             assert!(!is_credential(key, value, Strictness::Applied), "{key}: {value}");
         }

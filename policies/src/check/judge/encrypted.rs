@@ -76,10 +76,10 @@ impl Judge<'_> {
             add_deviation(&deviation, (*number, "sops".to_owned(), Some(span.clone())), sink);
         }
         let own = Recipe::of(metadata);
-        for recipe in std::iter::once(&own).chain(&recipe) {
-            for covered in file.uncovered_values(recipe) {
-                add_covered(&covered, number.is_some(), sink);
-            }
+        let by_rule = recipe.iter().flat_map(|recipe| file.uncovered_values(recipe));
+        let by_rule = by_rule.filter(|covered| !covered.is_nature);
+        for covered in file.uncovered_values(&own).into_iter().chain(by_rule) {
+            add_covered(&covered, number.is_some(), sink);
         }
     }
 

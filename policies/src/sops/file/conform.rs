@@ -1,5 +1,6 @@
 //! Whether an encrypted file is as its rule says: without a key.
 
+use super::kubernetes::is_nature;
 use super::{File, Recipe};
 use crate::finding::Severity;
 use crate::sops::metadata::{Incomplete, Metadata};
@@ -46,6 +47,9 @@ pub struct Covered {
     pub document: u32,
     /// What is wrong, and where.
     pub problem: Problem,
+    /// Whether it says what a Kubernetes object is: the object's own selector may cover it, and a rule's that was
+    /// not made for objects is not meant to.
+    pub is_nature: bool,
 }
 
 impl Deviation {
@@ -95,7 +99,8 @@ impl File<'_> {
         let Some(metadata) = self.metadata() else { return vec![Deviation::NotEncrypted] };
         let mut found = Vec::new();
         found.extend(metadata.whole().err().map(Deviation::Metadata));
-        found.extend(self.uncovered_values(recipe).into_iter().map(Deviation::Value));
+        let values = self.uncovered_values(recipe).into_iter().filter(|covered| !covered.is_nature);
+        found.extend(values.map(Deviation::Value));
         found.extend(of_metadata(metadata, recipe));
         found.extend(self.selector_deviation(recipe));
         found
@@ -125,7 +130,7 @@ impl File<'_> {
                     Stop::Leaf(plain, _) => plain.is_empty(),
                     Stop::Comment(comment) => comment.text.trim().is_empty(),
                 };
-                coverage.push(visit.covered && !empty);
+                coverage.push(visit.covered && !empty && !is_nature(document, &visit));
             });
         }
         coverage
@@ -156,7 +161,7 @@ impl File<'_> {
                     _ => return,
                 };
                 let problem = Problem::at(kind, self.parsed.layout.span(site)).key(visit.key_path());
-                found.push(Covered { document, problem });
+                found.push(Covered { document, problem, is_nature: is_nature(branch, &visit) });
             });
         }
         found

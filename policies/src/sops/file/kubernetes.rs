@@ -2,7 +2,19 @@
 
 use super::{File, Recipe};
 use crate::sops::problem::{Problem, ProblemKind};
-use crate::sops::tree::{Branch, Item, Stop, walk};
+use crate::sops::tree::{Branch, Item, Stop, Visit, walk};
+
+/// What an API server has to read of an object.
+const HEADER: [&str; 3] = ["apiVersion", "kind", "metadata"];
+/// What says what the object is, beside its header, and is no secret.
+const NATURE: [&str; 2] = ["type", "immutable"];
+
+/// Whether something of a document says what the object is: nobody means that to be encrypted, whatever the
+/// selector of a rule that was not made for objects says.
+pub(super) fn is_nature(document: &Branch, visit: &Visit<'_, '_>) -> bool {
+    let top = visit.path.first().copied().unwrap_or_default();
+    (HEADER.contains(&top) || NATURE.contains(&top)) && is_object(document)
+}
 
 impl File<'_> {
     /// The first part of a Kubernetes object that the recipe would encrypt and that an API server has to read:
@@ -13,8 +25,7 @@ impl File<'_> {
         for document in self.parsed.documents.iter().filter(|document| is_object(document)) {
             walk(document, &selector, &mut |visit| {
                 let (Stop::Leaf(plain, site), Some(top)) = (visit.stop, visit.path.first()) else { return };
-                let header = matches!(*top, "apiVersion" | "kind" | "metadata");
-                if header && visit.covered && !plain.is_empty() && hidden.is_none() {
+                if HEADER.contains(top) && visit.covered && !plain.is_empty() && hidden.is_none() {
                     let key = visit.key_path();
                     let span = self.parsed.layout.span(site);
                     hidden = Some(Problem::at(ProblemKind::HiddenHeader, span).key(key));
