@@ -5,6 +5,7 @@
 mod common;
 mod test_cli;
 mod test_commits;
+mod test_formats;
 mod test_history;
 mod test_judged_once;
 mod test_names;
