@@ -1,6 +1,6 @@
 //! The command line: what may be typed, and what each part of it means.
 
-use crate::commands::{completion, explain, man, pre_commit, pre_receive, scan};
+use crate::commands::{completion, config, explain, man, pre_commit, pre_receive, scan};
 use crate::edge::{Console, Failure, Outcome};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::ffi::OsString;
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     PreReceive(pre_receive::PreReceiveArgs),
     PreCommit(pre_commit::PreCommitArgs),
     Scan(scan::ScanArgs),
+    Config(config::ConfigArgs),
     Explain(explain::ExplainArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),

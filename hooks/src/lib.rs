@@ -3,14 +3,18 @@
 //! [`main`] is the program. Commands know the domain ([`push`], [`judge`]); the domain knows its sources
 //! ([`git`], [`work_tree`]) through [`judge::Snapshot`]; what decides is `kubiya_policies::check` alone.
 
+pub mod audit;
 mod cli;
 mod commands;
+pub mod config;
+pub mod deadline;
 pub mod edge;
 pub mod git;
 pub mod judge;
 pub mod push;
 pub mod report;
 mod spread;
+pub mod trust;
 pub mod work_tree;
 
 use cli::{Cli, Command, Parsed};
@@ -45,6 +49,7 @@ fn run(cli: &Cli, console: &mut Console) -> Outcome {
         Command::PreReceive(args) => commands::pre_receive::run(args, console),
         Command::PreCommit(args) => commands::pre_commit::run(args, console),
         Command::Scan(args) => commands::scan::run(args, console),
+        Command::Config(args) => commands::config::run(args, console),
         Command::Explain(args) => commands::explain::run(args, console),
         Command::Completion(args) => commands::completion::run(args, console),
         Command::Man(args) => commands::man::run(args, console),

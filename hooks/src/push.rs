@@ -1,15 +1,24 @@
 //! A push: everything that it brings or makes reachable is judged before a ref moves.
 
+mod elders;
 mod lot;
 mod seen;
+mod terms;
+mod weighing;
 
-use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced};
-use crate::judge::{Found, Judge, Unverified, Verdict};
+pub use terms::{PushError, Terms};
+
+use crate::edge::Kind as Refusal;
+use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced_with};
+use crate::judge::{Found, Judge, Unverified, Verdict, refusal};
 use crate::spread::{Give, spread};
+use crate::trust::{KeyIndex, Ruling, is_for_gitops};
+use elders::Elders;
 use kubiya_policies::finding::Severity;
-use lot::{Content, Judged, Judging, Lot, Origin};
+use lot::{Content, Judging, Lot, Origin};
 use seen::Seen;
 use std::collections::HashMap;
+use weighing::{Brought, Weighing};
 
 /// Through what the content came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +65,11 @@ impl PushVerdict {
     pub fn errors(&self) -> usize {
         self.pushed.iter().filter(|pushed| pushed.found.finding.severity == Severity::Error).count()
     }
+
+    /// For what kind of reason the push is refused; `None` where it is not.
+    pub fn refusal(&self) -> Option<Refusal> {
+        refusal(self.pushed.iter().map(|pushed| &pushed.found), &self.unverified)
+    }
 }
 
 /// Judges a push before its refs are updated. Reads only; deletions cost nothing.
@@ -66,17 +80,46 @@ pub fn judge_push(
     repository: &Repository,
     judge: &Judge,
     updates: &[RefUpdate],
-) -> Result<PushVerdict, GitError> {
+    terms: &Terms,
+) -> Result<PushVerdict, PushError> {
     if updates.iter().all(|update| update.new.is_none()) {
         return Ok(PushVerdict::default());
     }
-    let judged = spread(&Judging { judge }, repository, |give| {
+    let mut elders = Elders::of(repository, updates, terms.config.trusted_ref.as_deref())?;
+    let baseline = terms.baseline(repository, elders.trusted)?;
+    let limit = terms.config.limits.new_commits;
+    let mut brought = Brought::default();
+    let judged = spread(&Judging { judge, elders: &elders }, repository, |give| {
         let seen = Seen::new(repository.brought()?);
-        Listing { repository, give, seen, number: 0 }.push(updates)
+        let listing = Listing { repository, give, seen, number: 0 };
+        listing.push(updates, limit, &mut brought)
     })?;
+    let Brought { tips, commits } = brought;
+    if let Some(limit) = limit.filter(|limit| commits.len() as u64 > *limit) {
+        return Err(PushError::TooMany { commits: commits.len(), limit });
+    }
+    elders.add_boundary(repository, &commits)?;
+    let gitops = || is_for_gitops(repository, &elders.folders(repository, updates));
+    let ruling = Ruling::new(&terms.config, &terms.repository, gitops).with_baseline(baseline);
+    let mut weighing = Weighing {
+        repository,
+        judge,
+        ruling: &ruling,
+        elders: &elders,
+        keys: KeyIndex::new(repository),
+        commits: commits.iter().map(|commit| (commit.id, commit)).collect(),
+    };
     let mut summary = Summary::default();
-    for part in judged.chunk_by(|a, b| a.origin.number == b.origin.number) {
-        summary.add(part);
+    for parts in judged.chunk_by(|a, b| a.origin.number == b.origin.number) {
+        let Some(origin) = parts.first().map(|part| part.origin) else { continue };
+        let mut verdict = Verdict::of_parts(parts.iter().map(|part| part.verdict.clone()));
+        weighing.weigh(origin, &mut verdict)?;
+        summary.add(origin.carrier, origin.update, verdict);
+    }
+    for tip in tips {
+        let verdict = weighing.authority(tip, updates, &commits, terms)?;
+        let carrier = Carrier::Commit { id: tip.commit, is_tip: true, is_root: false };
+        summary.add(carrier, Some(tip.update), verdict);
     }
     Ok(summary.verdict)
 }
@@ -90,15 +133,23 @@ struct Listing<'p, 'g> {
 }
 
 impl Listing<'_, '_> {
-    fn push(mut self, updates: &[RefUpdate]) -> Result<(), GitError> {
-        let mut tips = Vec::new();
+    fn push(
+        mut self,
+        updates: &[RefUpdate],
+        limit: Option<u64>,
+        brought: &mut Brought,
+    ) -> Result<(), GitError> {
         for (number, update) in updates.iter().enumerate() {
             if let Some(new) = update.new.filter(|new| Some(*new) != update.old) {
-                tips.extend(self.update(number, new)?);
+                brought.tips.extend(self.update(number, new)?);
             }
         }
-        for commit in git::new_commits(self.repository, &tips)? {
-            let is_tip = tips.iter().any(|tip| tip.commit == commit.id);
+        brought.commits = git::new_commits(self.repository, &brought.tips)?;
+        if limit.is_some_and(|limit| brought.commits.len() as u64 > limit) {
+            return Ok(());
+        }
+        for commit in &brought.commits {
+            let is_tip = brought.tips.iter().any(|tip| tip.commit == commit.id);
             self.seen.mark(commit.id);
             let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
             self.tree(commit.tree, &commit.parent_trees, carrier, commit.update)?;
@@ -134,7 +185,7 @@ impl Listing<'_, '_> {
         update: usize,
     ) -> Result<(), GitError> {
         let origin = self.origin(carrier, Some(update));
-        let files = introduced(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
+        let files = introduced_with(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
         let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
             let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
@@ -166,7 +217,9 @@ impl Listing<'_, '_> {
 }
 
 /// What makes two findings the same fault, in whatever commits.
-type Fault = (Vec<u8>, u16, Option<u32>, String);
+///
+/// A debt and a new value at the same place are two.
+type Fault = (Vec<u8>, u16, Option<u32>, String, Severity);
 
 /// Puts together what was judged apart.
 #[derive(Default)]
@@ -177,10 +230,8 @@ struct Summary {
 }
 
 impl Summary {
-    /// Adds the parts of one commit, or of one other carrier.
-    fn add(&mut self, parts: &[Judged]) {
-        let Some(Origin { carrier, update, .. }) = parts.first().map(|part| part.origin) else { return };
-        let verdict = Verdict::of_parts(parts.iter().map(|part| part.verdict.clone()));
+    /// Adds what was found in one commit, or in one other carrier.
+    fn add(&mut self, carrier: Carrier, update: Option<usize>, verdict: Verdict) {
         for found in verdict.found {
             let place = &found.finding.place;
             let path = match carrier {
@@ -188,7 +239,8 @@ impl Summary {
                 Carrier::Loose(id) | Carrier::Tagged(id) if place.path.is_empty() => id.as_bytes().to_vec(),
                 _ => place.path.clone(),
             };
-            let fault = (path, found.finding.code.0, place.document, place.key_path.clone());
+            let severity = found.finding.severity;
+            let fault = (path, found.finding.code.0, place.document, place.key_path.clone(), severity);
             match self.known.get(&fault).and_then(|at| self.verdict.pushed.get_mut(*at)) {
                 Some(first) if first.carrier != carrier => first.again += 1,
                 _ => {

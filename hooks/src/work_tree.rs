@@ -33,6 +33,11 @@ impl WorkTree {
         absolute.strip_prefix(&self.base).unwrap_or(absolute).as_os_str().as_bytes().to_owned()
     }
 
+    /// What the repository is called: its folder.
+    pub fn name(&self) -> String {
+        self.base.to_string_lossy().trim_end_matches('/').to_owned()
+    }
+
     /// A path of this tree as a person in a folder would type it.
     pub fn named_from(&self, here: &Path, path: &[u8]) -> Vec<u8> {
         let absolute = self.on_disk(path);

@@ -76,3 +76,29 @@ pub(crate) fn lines_with(transcript: &Transcript, word: &str) -> Vec<String> {
     let lines = transcript.stderr();
     lines.lines().filter(|line| line.contains(word)).map(ToOwned::to_owned).collect()
 }
+
+/// Two recipients of age, whose private keys nobody has.
+pub(crate) const ALICE: &str = "age1kuzm8ju3f0rt07crvvefcjf6sa4vy32wcvk7xkqr8xkfwrx3qapstx0p77";
+pub(crate) const MALLORY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+
+/// A `.sops.yaml` with one rule.
+pub(crate) fn rule(path_regex: &str, recipients: &str) -> String {
+    format!("creation_rules:\n  - path_regex: {path_regex}\n    age: {recipients}\n")
+}
+
+impl World<'_> {
+    /// Gives the server a configuration. `text` is what follows `kind`.
+    pub(crate) fn configure(&self, text: &str) {
+        let file = self.clone.env().root().join("hook.yaml");
+        let head = "apiVersion: kubiya.dev/v1alpha1\nkind: HookConfig\nidentity: {pusher: PUSHER}\n";
+        std::fs::write(&file, format!("{head}{text}")).unwrap();
+        let _ = self.server.ok([Path::new("config"), Path::new("kubiya.config"), &file]);
+    }
+
+    /// Pushes as somebody whom the server knows.
+    pub(crate) fn push_as<const N: usize>(&self, who: &str, arguments: [&str; N]) -> Transcript {
+        let mut command = self.clone.command("git");
+        command.args(["push", "--quiet", "origin"]).args(arguments).env("PUSHER", who);
+        self.clone.env().run(&mut command)
+    }
+}

@@ -5,14 +5,18 @@
 mod common;
 mod test_cli;
 mod test_commits;
+mod test_config;
+mod test_debt;
 mod test_formats;
 mod test_history;
 mod test_judged_once;
 mod test_names;
 mod test_output;
+mod test_portable;
 mod test_push;
 mod test_scan;
 mod test_stores;
+mod test_trust;
 
 #[test]
 fn no_test_file_is_forgotten() {

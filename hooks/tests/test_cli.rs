@@ -22,6 +22,7 @@ fn help_has_examples_and_exit_codes() {
       pre-receive  Judge a push, as the hook of a server
       pre-commit   Judge what is about to be committed, as the hook of a clone
       scan         Judge files and folders of a work tree
+      config       Look at the configuration of a server
       explain      Say what a finding means and what to do about it
       completion   Print a completion script
       man          Write the manual pages into a folder
@@ -94,7 +95,7 @@ fn findings_can_be_explained() {
     ------- stderr -------
     error: no finding has the code `KBY999`
 
-    hint: known codes: KBY001 KBY002 KBY003 KBY004 KBY005 KBY006 KBY007 KBY008 KBY009 KBY010 KBY011 KBY012 KBY013 KBY014 KBY015 KBY016 KBY017 KBY018 KBY019 KBY020 KBY021 KBY022 KBY023 KBY024
+    hint: known codes: KBY001 KBY002 KBY003 KBY004 KBY005 KBY006 KBY007 KBY008 KBY009 KBY010 KBY011 KBY012 KBY013 KBY014 KBY015 KBY016 KBY017 KBY018 KBY019 KBY020 KBY021 KBY022 KBY023 KBY024 KBY025 KBY026 KBY027 KBY028 KBY029
     [exit status: 2]
     ");
 }

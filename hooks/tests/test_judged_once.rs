@@ -2,7 +2,7 @@
 
 use kubiya_hook::git::{ObjectId, RefUpdate, Repository};
 use kubiya_hook::judge::Judge;
-use kubiya_hook::push::judge_push;
+use kubiya_hook::push::{Terms, judge_push};
 use kubiya_testdata::env::TestEnv;
 use kubiya_testdata::git::GitRepo;
 
@@ -36,7 +36,7 @@ fn two_hundred_commits_and_two_contents() {
     let repository = Repository::open_at(repo.path()).unwrap();
     let judge = Judge::new();
     let update = RefUpdate { old: None, new: id(&tip), name: b"refs/heads/long".to_vec() };
-    let verdict = judge_push(&repository, &judge, &[update]).unwrap();
+    let verdict = judge_push(&repository, &judge, &[update], &Terms::default()).unwrap();
     assert!(verdict.pushed.is_empty() && verdict.unverified.is_empty());
     assert_eq!(judge.checks(), 2);
 }
@@ -49,6 +49,6 @@ fn a_deletion_looks_at_nothing() {
     let repository = Repository::open_at(repo.path()).unwrap();
     let judge = Judge::new();
     let update = RefUpdate { old: id(&tip), new: None, name: b"refs/heads/long".to_vec() };
-    assert!(judge_push(&repository, &judge, &[update]).unwrap().pushed.is_empty());
+    assert!(judge_push(&repository, &judge, &[update], &Terms::default()).unwrap().pushed.is_empty());
     assert_eq!(judge.checks(), 0);
 }

@@ -177,11 +177,10 @@ fn rules_behind_a_link_are_not_read() {
     world.clone.commit_file("values.yaml", "a: b\n");
     assert_snapshot!(world.push(["main"]), @"
     ------- stderr -------
-    remote: error: push refused: 2 files that cannot be judged
+    remote: error: push refused: 1 file that cannot be judged
     remote:
     remote: .sops.yaml cannot be used: it is a symbolic link
-    remote:   so nobody can say whether rules.yaml and 1 other file must be
-    remote:     encrypted
+    remote:   so nobody can say whether values.yaml must be encrypted
     remote:
     remote: hint: what cannot be judged is refused; mend it in the same push
     To $ROOT/server.git

@@ -56,6 +56,17 @@ pub const HIDDEN_KIND: Code = Code(23);
 /// A pointer to content that is kept elsewhere, where content must be encrypted.
 pub const POINTER: Code = Code(24);
 
+/// A change of the rules: who can open what, or what is covered.
+pub const POLICY_CHANGED: Code = Code(25);
+/// A change of the rules that leaves nobody of before.
+pub const POLICY_REPLACED: Code = Code(26);
+/// A change of what only some people may change.
+pub const PROTECTED: Code = Code(27);
+/// A wrapped data key that is at another path, too.
+pub const SHARED_DATA_KEY: Code = Code(28);
+/// A recipient was taken out, and the ciphertext stays.
+pub const KEPT_DATA_KEY: Code = Code(29);
+
 /// What a finding means and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +104,11 @@ const TEXTS: &[(Code, &str)] = &[
     (URL_CREDENTIALS, include_str!("../builtin/KBY022.yaml")),
     (HIDDEN_KIND, include_str!("../builtin/KBY023.yaml")),
     (POINTER, include_str!("../builtin/KBY024.yaml")),
+    (POLICY_CHANGED, include_str!("../builtin/KBY025.yaml")),
+    (POLICY_REPLACED, include_str!("../builtin/KBY026.yaml")),
+    (PROTECTED, include_str!("../builtin/KBY027.yaml")),
+    (SHARED_DATA_KEY, include_str!("../builtin/KBY028.yaml")),
+    (KEPT_DATA_KEY, include_str!("../builtin/KBY029.yaml")),
 ];
 
 static EXPLANATIONS: LazyLock<BTreeMap<Code, Explanation>> = LazyLock::new(|| {

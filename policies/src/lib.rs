@@ -12,6 +12,8 @@ pub mod check;
 pub mod contract;
 pub mod detect;
 pub mod finding;
+pub mod objects;
 pub mod rules;
 pub mod sops;
+pub mod values;
 pub mod yaml;

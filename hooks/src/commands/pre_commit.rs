@@ -1,11 +1,14 @@
 //! `pre-commit`: the hook of a clone. Refuses a commit before it is made.
 
+use crate::config::{self, ConfigFailure};
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::git::{GitError, IndexEntry, IndexSnapshot, Repository, staged};
+use crate::git::{GitError, IndexEntry, IndexSnapshot, Repository, TreeSnapshot, staged};
 use crate::judge::{Entry, File, Judge, Verdict};
 use crate::report::text::{Text, summary};
+use crate::trust::{Ruling, is_for_gitops, repository_name};
 use clap::Args;
 use kubiya_policies::finding::Severity;
+use kubiya_policies::rules::FILE_NAME;
 use std::ffi::OsString;
 
 /// Judge what is about to be committed, as the hook of a clone
@@ -38,16 +41,13 @@ pub(crate) fn run(_args: &PreCommitArgs, console: &mut Console) -> Outcome {
     if stops {
         console.hint("mend the files, `git add` them, and commit again: what is staged is judged");
     }
-    Ok(if verdict.has_errors() {
-        Kind::Findings.exit_code()
-    } else if stops {
-        Kind::Unverified.exit_code()
-    } else {
-        0
-    })
+    Ok(verdict.refusal().map_or(0, Kind::exit_code))
 }
 
-fn judge() -> Result<(Verdict, usize), GitError> {
+/// Judges what differs from HEAD and from everything that is being merged into it. Their rules count beside those
+/// of the index, and their values are no news.
+fn judge() -> Result<(Verdict, usize), CommitError> {
+    let asked = std::thread::spawn(config::load);
     let repository = Repository::open_from_env()?;
     let index = repository.index()?;
     let file = |staged: IndexEntry| {
@@ -56,6 +56,41 @@ fn judge() -> Result<(Verdict, usize), GitError> {
     };
     let files: Vec<_> = staged(&repository, &index)?.into_iter().map(file).collect();
     let count = files.len();
+    let parents = parents(&repository)?;
+    let config = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let snapshot = IndexSnapshot::new(&repository, &index.entries);
-    Ok((Judge::new().judge(&snapshot, files), count))
+    let gitops = || {
+        let trees: Vec<_> = parents.iter().map(TreeSnapshot::root).collect();
+        index.entries.iter().any(|entry| is_rules(&entry.path)) || is_for_gitops(&repository, &trees)
+    };
+    let name = repository_name(&config, repository.git_dir());
+    let ruling = Ruling::new(&config, &name, gitops);
+    let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+    let judge = Judge::new();
+    let mut verdict = judge.judge_beside(&snapshot, &parents, files);
+    ruling.apply(&judge, &snapshot, &parents, || paths, &mut verdict);
+    Ok((verdict, count))
+}
+
+fn is_rules(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes())
+}
+
+/// What the commit goes on from. Without HEAD there is nothing.
+fn parents(repository: &Repository) -> Result<Vec<TreeSnapshot<'_>>, GitError> {
+    let mut parents = Vec::new();
+    for id in repository.head()?.into_iter().chain(repository.merge_heads()) {
+        let commit = repository.commit(id)?.ok_or(GitError::Missing(id))?;
+        parents.push(TreeSnapshot::new(repository, commit.tree));
+    }
+    Ok(parents)
+}
+
+/// Why a commit cannot be judged.
+#[derive(Debug, thiserror::Error)]
+enum CommitError {
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Config(#[from] ConfigFailure),
 }

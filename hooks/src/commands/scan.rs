@@ -1,12 +1,16 @@
 //! `scan`: the files that are there.
 
+use super::baseline::BaselineArgs;
+use crate::config;
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::judge::{Judge, Verdict};
+use crate::judge::{File, Judge, Snapshot as _, Verdict};
 use crate::report::format::Format;
 use crate::report::shown;
 use crate::report::text::{Text, summary};
-use crate::work_tree::{self, Selection, SelectionError};
+use crate::trust::{Ruling, speaks_of_flux};
+use crate::work_tree::{self, Selection, SelectionError, WorkTree};
 use clap::Args;
+use kubiya_policies::rules::FILE_NAME;
 use std::path::PathBuf;
 
 /// Judge files and folders of a work tree
@@ -21,11 +25,13 @@ pub(crate) struct ScanArgs {
     /// Form of the report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    baseline: BaselineArgs,
 }
 
 pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     let selections = select(&args.paths)?;
-    let (verdict, files) = judge(selections);
+    let (verdict, files) = judge(selections, &args.baseline, console)?;
     let report = args
         .format
         .report(&verdict, files)
@@ -49,13 +55,7 @@ pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     if args.format == Format::Text {
         let _ = console.err.line(&summary(&verdict, files));
     }
-    Ok(if verdict.has_errors() {
-        Kind::Findings.exit_code()
-    } else if !verdict.unverified.is_empty() {
-        Kind::Unverified.exit_code()
-    } else {
-        0
-    })
+    Ok(verdict.refusal().map_or(0, Kind::exit_code))
 }
 
 fn select(paths: &[PathBuf]) -> Result<Vec<Selection>, Failure> {
@@ -80,17 +80,47 @@ impl From<SelectionError> for Failure {
     }
 }
 
-fn judge(selections: Vec<Selection>) -> (Verdict, usize) {
-    let judge = Judge::new();
-    let mut all = Verdict::default();
-    let mut count = 0;
+fn judge(
+    selections: Vec<Selection>,
+    baseline: &BaselineArgs,
+    console: &mut Console,
+) -> Result<(Verdict, usize), Failure> {
+    let config = config::load()?;
     let here = std::env::current_dir().unwrap_or_default();
+    let judge = Judge::new();
+    let mut count = 0;
+    let mut judged = Vec::new();
     for selection in work_tree::merged(selections) {
         count += selection.files.len();
-        let mut verdict = judge.judge_apart(&selection.tree, selection.files);
+        let (tree, files) = (selection.tree, selection.files);
+        let mut verdict = judge.judge_apart(&tree, files.clone());
         verdict.unverified.extend(selection.unreadable.into_iter().map(Into::into));
-        verdict.rename(|path| selection.tree.named_from(&here, path));
+        let name = tree.name();
+        Ruling::new(&config, &name, || is_for_gitops(&tree, &files)).weigh(&mut verdict);
+        judged.push((tree, verdict));
+    }
+    let listed = baseline.list(judged.iter().map(|(_, verdict)| verdict), console)?;
+    let mut all = Verdict::default();
+    for (tree, mut verdict) in judged {
+        if let Some(listed) = &listed {
+            listed.forgive(&mut verdict);
+        }
+        verdict.rename(|path| tree.named_from(&here, path));
         all.append(verdict);
     }
-    (all, count)
+    Ok((all, count))
+}
+
+/// Whether there are rules of SOPS or objects of Flux among the files.
+fn is_for_gitops(tree: &WorkTree, files: &[File]) -> bool {
+    let named = |file: &File, end: &[u8]| file.path.ends_with(end);
+    files.iter().any(|file| tree_rules(&file.path))
+        || files
+            .iter()
+            .filter(|file| named(file, b".yaml") || named(file, b".yml"))
+            .any(|file| tree.read(&file.path, file.entry).is_ok_and(|bytes| speaks_of_flux(&bytes)))
+}
+
+fn tree_rules(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes())
 }

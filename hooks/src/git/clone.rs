@@ -54,6 +54,23 @@ pub fn setting(key: &str) -> Option<OsString> {
     line(&["config", "--local", "--get", key]).ok()
 }
 
+/// A setting that is a path, from all of Git's configuration that counts here; a relative one counts from the
+/// Git folder.
+///
+/// # Errors
+/// What Git says; that it has no such setting is none.
+pub fn path_setting(key: &str) -> Result<Option<PathBuf>, ProcessError> {
+    let value = match line(&["config", "--type=path", "--default=", "--get", key])? {
+        value if value.is_empty() => return Ok(None),
+        value => PathBuf::from(value),
+    };
+    Ok(Some(if value.is_absolute() {
+        value
+    } else {
+        line(&["rev-parse", "--absolute-git-dir"]).map(PathBuf::from)?.join(value)
+    }))
+}
+
 /// Writes a setting into the clone's own configuration, in place of all of its name.
 ///
 /// # Errors

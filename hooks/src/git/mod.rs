@@ -1,6 +1,7 @@
 //! The only place that knows Git. libgit2 reads; the `git` command talks to remotes, and reads where
 //! libgit2 cannot open the repository.
 
+mod changed;
 pub mod clone;
 mod command_line;
 mod environment;
@@ -13,18 +14,21 @@ mod process;
 pub mod remote;
 mod repository;
 mod settings;
+mod signature;
 mod snapshot;
 mod staged;
 mod tree;
 mod update;
 mod walk;
 
+pub use changed::{changed_paths, file_in, files_below};
 pub use id::ObjectId;
 pub use index::{Index, IndexEntry};
-pub use introduced::{Introduced, introduced};
+pub use introduced::{Introduced, introduced, introduced_with};
 pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
 pub use repository::{Peeled, Repository};
+pub use signature::{commit_named, verified_signer};
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
 pub use staged::staged;
 pub use tree::{Tree, TreeEntry};

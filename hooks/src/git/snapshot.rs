@@ -22,6 +22,11 @@ impl<'r> TreeSnapshot<'r> {
         Self { repository, root, folders: RefCell::default() }
     }
 
+    /// The tree object.
+    pub fn root(&self) -> ObjectId {
+        self.root
+    }
+
     fn find(&self, path: &[u8]) -> Result<Option<(EntryKind, ObjectId)>, GitError> {
         let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let Some(folder) = self.folder(&path[..name])? else { return Ok(None) };

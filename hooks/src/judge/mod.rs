@@ -4,17 +4,21 @@
 //! a work tree, each behind [`Snapshot`]. Nothing here knows how any of them is stored.
 
 mod apart;
+pub mod debt;
 mod policy;
 mod roles;
 mod snapshot;
+mod union;
 mod verdict;
 
-pub use snapshot::{Entry, Snapshot, Unreadable};
-pub use verdict::{Found, Unverified, Verdict};
+pub use snapshot::{Entry, Overlay, Snapshot, Unreadable};
+pub use verdict::{Found, Standing, Unverified, Verdict, refusal};
 
 use crate::git::{EntryKind, ObjectId};
 use kubiya_policies::check::{self, Input, PathClass, PathKind, Report, Role};
 use kubiya_policies::rules::Rules;
+use kubiya_policies::sops::portable;
+use kubiya_policies::values::{Subject, subjects};
 use policy::{Policies, Policy};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,8 +42,18 @@ struct Key {
     role: Role,
 }
 
-/// The report of a content; empty until somebody has looked at it, and locked while somebody does.
-type Slot = Arc<Mutex<Option<Arc<Report>>>>;
+/// What was seen of a content under one set of rules.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    report: Report,
+    /// What each finding is about.
+    subjects: Vec<Subject>,
+    /// Whether it may have a SOPS block.
+    sealed: bool,
+}
+
+/// What was seen of a content; empty until somebody has looked at it, and locked while somebody does.
+type Slot = Arc<Mutex<Option<Arc<Seen>>>>;
 
 /// Judges files, and each content once under the same rules however many commits and paths hold it. Threads
 /// share one judge.
@@ -49,7 +63,9 @@ pub struct Judge {
     reports: Mutex<HashMap<Key, Slot>>,
     checks: AtomicUsize,
     /// Most reports are empty; this is all of them.
-    nothing: Arc<Report>,
+    nothing: Arc<Seen>,
+    /// Bytes of a file that are read.
+    most_bytes: Option<u64>,
 }
 
 impl std::fmt::Debug for Judge {
@@ -64,6 +80,13 @@ impl Judge {
         Self::default()
     }
 
+    /// A judge who reads no files larger than this: they cannot be judged.
+    #[must_use]
+    pub fn with_limit(mut self, most_bytes: Option<u64>) -> Self {
+        self.most_bytes = most_bytes;
+        self
+    }
+
     /// How often a content was really looked at; what was known is not counted.
     pub fn checks(&self) -> usize {
         self.checks.load(Ordering::Relaxed)
@@ -71,9 +94,21 @@ impl Judge {
 
     /// Judges the files of one snapshot, and the files of the same snapshot that they name.
     pub fn judge<S: Snapshot>(&self, snapshot: &S, files: impl IntoIterator<Item = File>) -> Verdict {
+        self.judge_beside::<S, S>(snapshot, &[], files)
+    }
+
+    /// The same, where the rules of elders, such as the commit that a branch is at, count beside the snapshot's
+    /// own: what any of them wants encrypted must be.
+    pub fn judge_beside<S: Snapshot, E: Snapshot>(
+        &self,
+        snapshot: &S,
+        elders: &[E],
+        files: impl IntoIterator<Item = File>,
+    ) -> Verdict {
         let mut sitting = Sitting {
             judge: self,
             snapshot,
+            elders,
             done: HashSet::new(),
             governing: HashMap::new(),
             verdict: Verdict::default(),
@@ -90,19 +125,35 @@ impl Judge {
     }
 
     /// Judges content that no path leads to.
-    pub fn judge_pathless(&self, id: ObjectId, bytes: &[u8]) -> Arc<Report> {
-        self.report(Some(id), b"", || Ok(bytes), None, Role::File).unwrap_or_default()
+    pub fn judge_pathless(&self, id: ObjectId, bytes: &[u8]) -> Verdict {
+        let mut verdict = Verdict::default();
+        match self.seen(Some(id), b"", || Ok(bytes), None, Role::File) {
+            Ok(seen) => verdict.add(b"", Some(id), &seen),
+            Err(unreadable) => verdict.unverified.push(unreadable.into()),
+        }
+        verdict
     }
 
-    /// The report of a content, from memory if it was judged before.
-    fn report<B: std::ops::Deref<Target = [u8]>>(
+    /// The rule that is for a path in a snapshot, in a form that tells it from others.
+    pub fn rule_for<S: Snapshot>(&self, snapshot: &S, path: &[u8]) -> Option<([u8; 32], usize)> {
+        let rules = self.rules_for(snapshot, path)?;
+        rules.for_path(path).map(|(number, _)| (rules.fingerprint(), number))
+    }
+
+    /// The rules that govern a path in a snapshot; `None` where there are none that can be used.
+    pub fn rules_for<S: Snapshot>(&self, snapshot: &S, path: &[u8]) -> Option<Rules> {
+        self.policies.governing(snapshot, path).ok()?.rules().cloned()
+    }
+
+    /// What a content shows, from memory if it was looked at before.
+    fn seen<B: std::ops::Deref<Target = [u8]>>(
         &self,
         id: Option<ObjectId>,
         path: &[u8],
         bytes: impl FnOnce() -> Result<B, Unreadable>,
         rules: Option<&Rules>,
         role: Role,
-    ) -> Result<Arc<Report>, Unreadable> {
+    ) -> Result<Arc<Seen>, Unreadable> {
         let key = id.map(|content| Key {
             content,
             class: check::path_class(path, rules),
@@ -112,17 +163,22 @@ impl Judge {
         let slot = key.map(|key| Arc::clone(locked(&self.reports).entry(key).or_default()));
         // Who comes second waits here for the report of the first.
         let mut known = slot.as_deref().map(locked);
-        if let Some(report) = known.as_deref().and_then(Option::as_ref) {
-            return Ok(Arc::clone(report));
+        if let Some(seen) = known.as_deref().and_then(Option::as_ref) {
+            return Ok(Arc::clone(seen));
         }
         let bytes = bytes()?;
+        if self.most_bytes.is_some_and(|most| bytes.len() as u64 > most) {
+            return Err(Unreadable::in_words(path, "it is larger than what this server reads"));
+        }
         self.checks.fetch_add(1, Ordering::Relaxed);
         let report = check::check(&Input { path, bytes: &bytes, rules, role });
-        let report = if report == *self.nothing { Arc::clone(&self.nothing) } else { Arc::new(report) };
+        let subjects = subjects(path, &bytes, &report.findings);
+        let seen = Seen { report, subjects, sealed: portable::may_be_sealed(&bytes) };
+        let seen = if seen == *self.nothing { Arc::clone(&self.nothing) } else { Arc::new(seen) };
         if let Some(known) = &mut known {
-            **known = Some(Arc::clone(&report));
+            **known = Some(Arc::clone(&seen));
         }
-        Ok(report)
+        Ok(seen)
     }
 }
 
@@ -131,26 +187,35 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The rules of a folder.
+#[derive(Clone)]
+struct Governing {
+    own: Arc<Policy>,
+    /// Those of elders that are others.
+    elders: Arc<[Rules]>,
+}
+
 /// The judging of one snapshot.
-struct Sitting<'j, 's, S> {
+struct Sitting<'j, 's, S, E> {
     judge: &'j Judge,
     snapshot: &'s S,
+    elders: &'s [E],
     /// What was judged in which role: files may name each other in circles.
     done: HashSet<(Vec<u8>, Role)>,
-    /// The rules of each folder.
-    governing: HashMap<Vec<u8>, Arc<Policy>>,
+    /// The rules of each folder: its own, and those of the elders.
+    governing: HashMap<Vec<u8>, Governing>,
     verdict: Verdict,
 }
 
-impl<S: Snapshot> Sitting<'_, '_, S> {
+impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
     fn file(&mut self, file: &File, role: Role) {
         if !self.done.insert((file.path.clone(), role)) {
             return;
         }
         match self.look(file, role) {
-            Ok(report) => {
-                self.verdict.add(&file.path, file.entry.id, &report);
-                for reference in &report.references {
+            Ok(seen) => {
+                self.verdict.add(&file.path, file.entry.id, &seen);
+                for reference in &seen.report.references {
                     self.reference(&reference.path, reference.role);
                 }
             }
@@ -158,31 +223,54 @@ impl<S: Snapshot> Sitting<'_, '_, S> {
         }
     }
 
-    /// The report of one file by the rules that govern it.
-    fn look(&mut self, file: &File, role: Role) -> Result<Arc<Report>, Unreadable> {
+    /// What one file shows by all rules that govern it.
+    fn look(&mut self, file: &File, role: Role) -> Result<Arc<Seen>, Unreadable> {
         // A link's name claims nothing about its blob, which is the target's path.
         let is_link = file.entry.kind == EntryKind::Symlink;
         let path: &[u8] = if is_link { b"" } else { &file.path };
-        let policy = self.governing(&file.path)?;
-        if let Policy::Unusable { config, reason } = &*policy
-            && !is_link
-            && is_governable(path)
-        {
-            self.verdict.add_ungoverned(&file.path, config, reason);
+        let (judge, snapshot) = (self.judge, self.snapshot);
+        let look = |rules: Option<&Rules>| {
+            let bytes = || snapshot.read(&file.path, file.entry);
+            judge.seen(file.entry.id, path, bytes, rules, role)
+        };
+        let governing = self.governing(&file.path)?;
+        let mut all = look(governing.own.rules())?;
+        if is_link || !is_governable(path) {
+            return Ok(all);
         }
-        let snapshot = self.snapshot;
-        let bytes = || snapshot.read(&file.path, file.entry);
-        self.judge.report(file.entry.id, path, bytes, policy.rules(), role)
+        if let Policy::Unusable { config, reason } = &*governing.own {
+            // What would pass under any rules is good whatever these say.
+            let strictest = Rules::strictest(path).map(|rules| look(Some(&rules))).transpose()?;
+            if strictest.is_none_or(|seen| union::would_not_pass(&seen, &all)) {
+                self.verdict.add_ungoverned(&file.path, config, reason);
+            }
+        }
+        for rules in governing.elders.iter() {
+            all = union::with(all, &*look(Some(rules))?);
+        }
+        Ok(all)
     }
 
-    fn governing(&mut self, path: &[u8]) -> Result<Arc<Policy>, Unreadable> {
+    fn governing(&mut self, path: &[u8]) -> Result<Governing, Unreadable> {
         let folder = policy::folders(path).next().unwrap_or_default();
         if let Some(known) = self.governing.get(folder) {
-            return Ok(Arc::clone(known));
+            return Ok(known.clone());
         }
-        let policy = self.judge.policies.governing(self.snapshot, path)?;
-        self.governing.insert(folder.to_owned(), Arc::clone(&policy));
-        Ok(policy)
+        let policies = &self.judge.policies;
+        let own = policies.governing(self.snapshot, path)?;
+        let mut elders: Vec<Rules> = Vec::new();
+        for elder in self.elders {
+            let policy = policies.governing(elder, path)?;
+            // Those that cannot be used have protected nothing.
+            let Some(rules) = policy.rules() else { continue };
+            let same = |other: &Rules| other.fingerprint() == rules.fingerprint();
+            if !own.rules().into_iter().chain(&elders).any(same) {
+                elders.push(rules.clone());
+            }
+        }
+        let governing = Governing { own, elders: elders.into() };
+        self.governing.insert(folder.to_owned(), governing.clone());
+        Ok(governing)
     }
 
     /// Judges what a file names, where it is there; where it is not, building it fails, too.

@@ -19,7 +19,11 @@ pub(super) struct Roles {
 impl Roles {
     /// The roles that a kustomization in the file's folder, or above it, gives the file. Kustomize takes
     /// files from other places only where it is told to.
-    pub(super) fn of<S: Snapshot>(&mut self, sitting: &mut Sitting<'_, '_, S>, path: &[u8]) -> Vec<Role> {
+    pub(super) fn of<S: Snapshot, E: Snapshot>(
+        &mut self,
+        sitting: &mut Sitting<'_, '_, S, E>,
+        path: &[u8],
+    ) -> Vec<Role> {
         debug_assert!(NAMES.iter().all(|name| is_kustomization_name(name)), "kept in step");
         let mut roles = Vec::new();
         for folder in folders(path) {
@@ -40,7 +44,10 @@ impl Roles {
 
 /// What the kustomizations of one folder name. A kustomization that cannot be read names nothing here: it
 /// did not change, or it is reported itself.
-fn references<S: Snapshot>(sitting: &mut Sitting<'_, '_, S>, folder: &[u8]) -> Vec<Reference> {
+fn references<S: Snapshot, E: Snapshot>(
+    sitting: &mut Sitting<'_, '_, S, E>,
+    folder: &[u8],
+) -> Vec<Reference> {
     let mut all = Vec::new();
     for name in NAMES {
         let path = [folder, name].concat();
@@ -48,9 +55,9 @@ fn references<S: Snapshot>(sitting: &mut Sitting<'_, '_, S>, folder: &[u8]) -> V
         if entry.kind == EntryKind::File {
             let file = File { path, entry };
             let unverified = sitting.verdict.unverified.len();
-            let report = sitting.look(&file, Role::File);
+            let seen = sitting.look(&file, Role::File);
             sitting.verdict.unverified.truncate(unverified);
-            all.extend(report.map(|report| report.references.clone()).unwrap_or_default());
+            all.extend(seen.map(|seen| seen.report.references.clone()).unwrap_or_default());
         }
     }
     all

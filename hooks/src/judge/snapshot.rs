@@ -2,6 +2,7 @@
 
 use super::File;
 use crate::git::{EntryKind, ObjectId};
+use kubiya_policies::rules::FILE_NAME;
 use std::error::Error;
 use std::ops::Deref;
 
@@ -49,6 +50,51 @@ pub trait Snapshot {
     /// # Errors
     /// Where it cannot be read.
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable>;
+}
+
+/// The files of an elder snapshot under the rules of a younger one: what would have been said then, had these
+/// rules been there.
+#[derive(Debug)]
+pub struct Overlay<'s, R, F> {
+    /// Whose `.sops.yaml` count.
+    pub rules: &'s R,
+    /// Whose files these are.
+    pub files: &'s F,
+}
+
+fn is_rules(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes())
+}
+
+impl<R: Snapshot, F: Snapshot> Snapshot for Overlay<'_, R, F> {
+    fn entry(&self, path: &[u8]) -> Result<Option<Entry>, Unreadable> {
+        if is_rules(path) { self.rules.entry(path) } else { self.files.entry(path) }
+    }
+
+    fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable> {
+        Ok(if is_rules(path) {
+            Either::Rules(self.rules.read(path, entry)?)
+        } else {
+            Either::Files(self.files.read(path, entry)?)
+        })
+    }
+}
+
+/// The bytes of one of two snapshots.
+enum Either<A, B> {
+    Rules(A),
+    Files(B),
+}
+
+impl<A: Deref<Target = [u8]>, B: Deref<Target = [u8]>> Deref for Either<A, B> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Rules(bytes) => bytes,
+            Self::Files(bytes) => bytes,
+        }
+    }
 }
 
 /// How many links in a row are followed.

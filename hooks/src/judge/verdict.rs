@@ -1,9 +1,25 @@
 //! What a judge says about a snapshot.
 
-use super::Unreadable;
+use super::{Seen, Unreadable};
+use crate::edge::Kind;
 use crate::git::ObjectId;
-use kubiya_policies::check::Report;
-use kubiya_policies::finding::{Finding, Severity};
+use kubiya_policies::builtin;
+use kubiya_policies::finding::{Code, Finding, Place, Severity};
+use kubiya_policies::values::Subject;
+
+/// How a finding stands to what was there before and to what the operator decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It counts.
+    #[default]
+    New,
+    /// The same value was there before: an old debt.
+    Debt,
+    /// The baseline lists it.
+    Baseline,
+    /// Its path is exempt.
+    Exempt,
+}
 
 /// A finding, and the content that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +28,25 @@ pub struct Found {
     pub finding: Finding,
     /// The content; `None` in a work tree.
     pub content: Option<ObjectId>,
+    /// What it is about.
+    pub subject: Subject,
+    /// How it stands to what was there before.
+    pub standing: Standing,
+}
+
+impl Found {
+    /// A finding about the form or the history of a file, not about a value in it.
+    pub fn about(
+        path: &[u8],
+        content: Option<ObjectId>,
+        code: Code,
+        severity: Severity,
+        message: String,
+    ) -> Self {
+        let place = Place { path: path.to_owned(), document: None, key_path: String::new(), span: None };
+        let finding = Finding { code, severity, place, message };
+        Self { finding, content, subject: Subject::Form, standing: Standing::New }
+    }
 }
 
 /// Something that could not be judged, so that nobody can say that it is good.
@@ -31,6 +66,18 @@ impl From<Unreadable> for Unverified {
     }
 }
 
+/// For what kind of reason something is refused: findings, or that it cannot be verified. `None` where it is not.
+pub fn refusal<'f>(found: impl Iterator<Item = &'f Found>, unverified: &[Unverified]) -> Option<Kind> {
+    let mut kind = (!unverified.is_empty()).then_some(Kind::Unverified);
+    for found in found.filter(|found| found.finding.severity == Severity::Error) {
+        match found.finding.code {
+            builtin::UNREADABLE | builtin::BEYOND_LIMITS => kind = Some(Kind::Unverified),
+            _ => return Some(Kind::Findings),
+        }
+    }
+    kind
+}
+
 /// What a judge says about a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -38,12 +85,19 @@ pub struct Verdict {
     pub found: Vec<Found>,
     /// What could not be judged.
     pub unverified: Vec<Unverified>,
+    /// Files that may have a SOPS block.
+    pub sealed: Vec<(Vec<u8>, ObjectId)>,
 }
 
 impl Verdict {
     /// Whether something found stops a commit or a push.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|found| found.finding.severity == Severity::Error)
+    }
+
+    /// For what kind of reason it is refused; `None` where it is not.
+    pub fn refusal(&self) -> Option<Kind> {
+        refusal(self.found.iter(), &self.unverified)
     }
 
     /// Whether there is nothing to say.
@@ -55,6 +109,7 @@ impl Verdict {
     pub fn append(&mut self, mut other: Verdict) {
         self.found.append(&mut other.found);
         self.unverified.append(&mut other.unverified);
+        self.sealed.append(&mut other.sealed);
     }
 
     /// Puts together what was judged in parts of one snapshot.
@@ -78,12 +133,15 @@ impl Verdict {
         }
     }
 
-    /// Adds a report for a file. The report may come from another path with the same content.
-    pub(super) fn add(&mut self, path: &[u8], content: Option<ObjectId>, report: &Report) {
-        for finding in &report.findings {
+    /// Adds what was seen of a file. It may come from another path with the same content.
+    pub(super) fn add(&mut self, path: &[u8], content: Option<ObjectId>, seen: &Seen) {
+        for (finding, subject) in seen.report.findings.iter().zip(&seen.subjects) {
             let mut finding = finding.clone();
             finding.place.path = path.to_owned();
-            self.found.push(Found { finding, content });
+            self.found.push(Found { finding, content, subject: subject.clone(), standing: Standing::New });
+        }
+        if let Some(content) = content.filter(|_| seen.sealed) {
+            self.sealed.push((path.to_owned(), content));
         }
     }
 
@@ -108,7 +166,9 @@ impl Verdict {
             let at = place.span.as_ref().map_or(0, |span| span.bytes.start);
             (place.path.clone(), at, found.finding.code, place.key_path.clone())
         };
-        self.found.sort_by_cached_key(place);
+        self.found.sort_by_cached_key(|found| (place(found), std::cmp::Reverse(found.finding.severity)));
         self.found.dedup_by(|a, b| place(a) == place(b));
+        self.sealed.sort_unstable();
+        self.sealed.dedup();
     }
 }

@@ -1,8 +1,9 @@
 //! The parts of a push that are judged one by one, by whatever thread has time.
 
 use super::Carrier;
+use super::elders::Elders;
 use crate::git::{GitError, Introduced, Kind, ObjectId, Repository, TreeSnapshot};
-use crate::judge::{Entry, File, Found, Judge, Verdict};
+use crate::judge::{Entry, File, Judge, Verdict};
 use crate::spread::Work;
 use bstr::ByteSlice as _;
 
@@ -40,6 +41,7 @@ pub(super) struct Judged {
 /// Judges lots; each thread has its own repository, and all share one judge.
 pub(super) struct Judging<'p> {
     pub(super) judge: &'p Judge,
+    pub(super) elders: &'p Elders,
 }
 
 impl Work for Judging<'_> {
@@ -59,11 +61,14 @@ impl Work for Judging<'_> {
                     let entry = Entry { kind: file.kind, id: Some(file.id) };
                     File { path: file.path, entry }
                 };
-                self.judge.judge(&TreeSnapshot::new(repository, tree), files.into_iter().map(file))
+                let elders = self.elders.rules(repository, lot.origin.update);
+                let snapshot = TreeSnapshot::new(repository, tree);
+                self.judge.judge_beside(&snapshot, &elders, files.into_iter().map(file))
             }
             Content::Pathless(id) => self.pathless(repository, id)?,
         };
-        Ok((!verdict.is_empty()).then_some(Judged { origin: lot.origin, verdict }))
+        let says = !verdict.is_empty() || !verdict.sealed.is_empty();
+        Ok(says.then_some(Judged { origin: lot.origin, verdict }))
     }
 }
 
@@ -71,10 +76,7 @@ impl Judging<'_> {
     fn pathless(&self, repository: &Repository, id: ObjectId) -> Result<Verdict, GitError> {
         let (kind, bytes) = repository.read(id)?.ok_or(GitError::Missing(id))?;
         let text = if kind == Kind::Tag { message(&bytes) } else { &bytes };
-        let report = self.judge.judge_pathless(id, text);
-        let found =
-            report.findings.iter().map(|finding| Found { finding: finding.clone(), content: Some(id) });
-        Ok(Verdict { found: found.collect(), unverified: Vec::new() })
+        Ok(self.judge.judge_pathless(id, text))
     }
 }
 

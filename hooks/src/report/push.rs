@@ -14,8 +14,19 @@ const WIDTH: usize = 72;
 /// Findings that are shown one by one: about a screen.
 const MOST: usize = 20;
 
+/// How it is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'m> {
+    /// Whether the push is refused for what was found.
+    pub refused: bool,
+    /// Whom the pusher can ask.
+    pub contact: Option<&'m str>,
+    /// The push option that gets it past what was found.
+    pub bypass: Option<&'m str>,
+}
+
 /// The lines for a push; none where there is nothing to say.
-pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate]) -> Vec<String> {
+pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate], manner: &Manner<'_>) -> Vec<String> {
     let mut shown: Vec<&Pushed> =
         verdict.pushed.iter().filter(|pushed| pushed.found.finding.severity > Severity::Note).collect();
     // Errors first; the order of commits stays within.
@@ -24,7 +35,7 @@ pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate]) -> Vec<String> {
     if shown.is_empty() && verdict.unverified.is_empty() {
         return lines;
     }
-    headline(&mut lines, verdict);
+    headline(&mut lines, verdict, manner);
     findings(&mut lines, &shown, updates);
     verdict.unverified.iter().for_each(|unverified| unjudged(&mut lines, unverified));
     if verdict.errors() > 0 {
@@ -33,17 +44,32 @@ pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate]) -> Vec<String> {
         lines.push(String::new());
         hint(&mut lines, "what cannot be judged is refused; mend it in the same push");
     }
+    if manner.refused {
+        ask(&mut lines, manner.contact);
+    }
     lines
+}
+
+fn ask(lines: &mut Vec<String>, contact: Option<&str>) {
+    if let Some(contact) = contact {
+        hint(lines, &format!("questions: {}", shown(contact.as_bytes())));
+    }
 }
 
 /// The lines where nothing could be judged, so that all is refused.
-pub fn cannot_verify(reason: &str) -> Vec<String> {
+pub fn cannot_verify(reason: &str, contact: Option<&str>) -> Vec<String> {
     let mut lines = wrapped(&format!("error: refused, because it cannot be verified: {reason}"), WIDTH, "  ");
     hint(&mut lines, "this is no finding but a fault; ask who runs the hook");
+    ask(&mut lines, contact);
     lines
 }
 
-fn headline(lines: &mut Vec<String>, verdict: &PushVerdict) {
+/// The line where nothing could be judged and the push passes.
+pub fn not_verified(reason: &str) -> Vec<String> {
+    wrapped(&format!("warning: the push passes, and it could not be verified: {reason}"), WIDTH, "  ")
+}
+
+fn headline(lines: &mut Vec<String>, verdict: &PushVerdict, manner: &Manner<'_>) {
     let errors = verdict.errors();
     let unjudged: usize = verdict.unverified.iter().map(|unverified| unverified.files.len().max(1)).sum();
     let mut parts = Vec::new();
@@ -53,7 +79,13 @@ fn headline(lines: &mut Vec<String>, verdict: &PushVerdict) {
     if unjudged > 0 {
         parts.push(format!("{} that cannot be judged", count(unjudged, "file")));
     }
-    if parts.is_empty() {
+    if let Some(option) = manner.bypass {
+        let by = format!(
+            "warning: the push passes by the option `{}`, which is logged:",
+            shown(option.as_bytes())
+        );
+        lines.extend(wrapped(&by, WIDTH, "  "));
+    } else if !manner.refused {
         lines.push("warning: the push passes; worth a look:".to_owned());
     } else {
         lines.extend(wrapped(&format!("error: push refused: {}", parts.join(", ")), WIDTH, "  "));

@@ -1,5 +1,6 @@
 //! The creation rules of a `.sops.yaml`, as sops reads them (`config/config.go`).
 
+pub mod change;
 pub mod goregex;
 mod problem;
 mod recipients;
@@ -117,6 +118,17 @@ impl Rules {
             fingerprint,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Rules that are made for one path and want all of it encrypted: what passes under them passes under any.
+    /// `None` for a path that is no text, which no pattern can be made for.
+    pub fn strictest(path: &[u8]) -> Option<Self> {
+        let (folder, name) =
+            path.split_at(path.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1));
+        let name = std::str::from_utf8(name).ok()?;
+        let pattern: String = name.chars().map(|c| format!("\\x{{{:x}}}", u32::from(c))).collect();
+        let text = format!("creation_rules: [{{path_regex: '^{pattern}$'}}]");
+        Self::parse(&[folder, FILE_NAME.as_bytes()].concat(), text.as_bytes()).ok()
     }
 
     /// The rules, in their order; none where the file has no `creation_rules`.

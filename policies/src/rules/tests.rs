@@ -173,6 +173,17 @@ fn the_fingerprint_follows_bytes_and_place() {
 }
 
 #[test]
+fn the_strictest_rules_are_for_one_path_alone() {
+    for path in ["a.yaml", "a/b c+.env", "ä/ö(1)"] {
+        let rules = Rules::strictest(path.as_bytes()).unwrap();
+        let (_, rule) = rules.for_path(path.as_bytes()).unwrap();
+        assert!(!rule.is_catch_all(), "{path}");
+        assert!(rules.for_path(format!("{path}x").as_bytes()).is_none());
+    }
+    assert!(Rules::strictest(b"a/\xff").is_none());
+}
+
+#[test]
 fn a_key_that_sops_ignores_may_hold_anchors() {
     let text = |keys: &str| format!("keys:\n  - {keys}{AGE}\ncreation_rules:\n  - age: {AGE}\n");
     assert_eq!(problems(&text("&admin ")), "");

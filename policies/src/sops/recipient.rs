@@ -95,6 +95,21 @@ impl Recipient {
         }
     }
 
+    /// The recipient as it may be shown: what only stands in the place of a public key is no part of a message.
+    #[must_use]
+    pub fn nameable(&self) -> String {
+        let well_formed = match self {
+            Self::Age(age) => age.starts_with("age1") && age_recipient_problem(age).is_none(),
+            Self::Pgp(fingerprint) => fingerprint.chars().all(|c| c.is_ascii_hexdigit()),
+            _ => true,
+        };
+        match self {
+            _ if well_formed => self.to_string(),
+            Self::Age(age) if age.starts_with("ssh-") => "an ssh key".to_owned(),
+            other => format!("a recipient ({})", other.kind()),
+        }
+    }
+
     /// Reads `arn` or `arn+role`, as sops accepts it in lists of KMS keys.
     pub fn from_kms_arn(text: &str, profile: Option<&str>) -> Self {
         let text = text.trim();

@@ -10,7 +10,6 @@ use crate::finding::{Severity, Span};
 use crate::sops::file::{Covered, Deviation, File, Recipe, of_metadata};
 use crate::sops::metadata::Metadata;
 use crate::sops::problem::ProblemKind;
-use crate::sops::recipient::{Recipient, age_recipient_problem};
 use crate::sops::state::{Leaf, leaf};
 use crate::sops::store::{Flat, Format};
 use crate::sops::value;
@@ -165,10 +164,10 @@ fn add_deviation(deviation: &Deviation, at: (Option<u32>, String, Option<Span>),
         // Judged by the file's own words before.
         Deviation::NotEncrypted | Deviation::Metadata(_) | Deviation::Value(_) => return,
         Deviation::Missing(recipient) => {
-            (codes::RECIPIENTS, format!("{} cannot read it, and the rule says so", nameable(recipient)))
+            (codes::RECIPIENTS, format!("{} cannot read it, and the rule says so", recipient.nameable()))
         }
         Deviation::Extra(recipient) => {
-            (codes::RECIPIENTS, format!("{} can read it, and the rule does not say so", nameable(recipient)))
+            (codes::RECIPIENTS, format!("{} can read it, and the rule does not say so", recipient.nameable()))
         }
         Deviation::Groups | Deviation::Threshold { .. } => (codes::RECIPIENTS, deviation.to_string()),
         // A pattern is the file's own text.
@@ -178,18 +177,4 @@ fn add_deviation(deviation: &Deviation, at: (Option<u32>, String, Option<Span>),
         Deviation::MacOnlyEncrypted | Deviation::Stronger(_) => (codes::SELECTOR, deviation.to_string()),
     };
     sink.add(code, deviation.severity(), at, message);
-}
-
-/// A recipient as it may be shown: what only stands in the place of a public key is no part of a message.
-fn nameable(recipient: &Recipient) -> String {
-    let well_formed = match recipient {
-        Recipient::Age(age) => age.starts_with("age1") && age_recipient_problem(age).is_none(),
-        Recipient::Pgp(fingerprint) => fingerprint.chars().all(|c| c.is_ascii_hexdigit()),
-        _ => true,
-    };
-    match recipient {
-        _ if well_formed => recipient.to_string(),
-        Recipient::Age(age) if age.starts_with("ssh-") => "an ssh key".to_owned(),
-        other => format!("a recipient ({})", other.kind()),
-    }
 }

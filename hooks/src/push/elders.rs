@@ -1,0 +1,125 @@
+//! What was there before a push: whose rules count beside those that it brings, and which values are no news.
+
+use crate::git::{GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, TreeSnapshot, commit_named};
+use std::collections::HashSet;
+
+/// The folders of what was there before.
+#[derive(Debug)]
+pub(super) struct Elders {
+    /// That of the trusted reference.
+    pub(super) trusted: Option<ObjectId>,
+    /// For each ref update, that of the ref's old tip.
+    old: Vec<Option<ObjectId>>,
+    /// For each ref update, whose rules count.
+    rules: Vec<Vec<ObjectId>>,
+    /// For each ref update, whose values are no news.
+    contents: Vec<Vec<ObjectId>>,
+    /// Those of commits that were there and that the push goes on from.
+    boundary: Vec<ObjectId>,
+}
+
+/// The folder of a commit, or of what a tag of one points at; `None` for what is no commit.
+pub(super) fn folder(repository: &Repository, id: ObjectId) -> Result<Option<ObjectId>, GitError> {
+    let peeled = repository.peel(id)?;
+    match peeled.kind {
+        Kind::Commit => Ok(repository.commit(peeled.id)?.map(|commit| commit.tree)),
+        _ => Ok(None),
+    }
+}
+
+impl Elders {
+    /// Looks at the trusted reference (HEAD where none is named) and at the old tips. An old tip that cannot be
+    /// read, as in a broken repository, has no word.
+    pub(super) fn of(
+        repository: &Repository,
+        updates: &[RefUpdate],
+        trusted: Option<&str>,
+    ) -> Result<Self, GitError> {
+        let commit = match trusted {
+            None | Some("HEAD") => repository.head()?,
+            Some(name) => commit_named(name),
+        };
+        let trusted = commit.map(|commit| folder(repository, commit)).transpose()?.flatten();
+        let old = |update: &RefUpdate| folder(repository, update.old?).ok().flatten();
+        let old: Vec<_> = updates.iter().map(old).collect();
+        let both = |old: &Option<ObjectId>| {
+            let mut folders: Vec<_> = trusted.into_iter().chain(*old).collect();
+            folders.dedup();
+            folders
+        };
+        let rules: Vec<_> = old.iter().map(both).collect();
+        let contents = rules.clone();
+        Ok(Self { trusted, old, rules, contents, boundary: Vec::new() })
+    }
+
+    /// Adds the commits that the push goes on from. The values of a new branch's root are no news where a ref
+    /// points at it; other commits of the past are past.
+    pub(super) fn add_boundary(
+        &mut self,
+        repository: &Repository,
+        commits: &[NewCommit],
+    ) -> Result<(), GitError> {
+        let new: HashSet<_> = commits.iter().map(|commit| commit.id).collect();
+        let mut parents: Vec<_> = commits.iter().flat_map(|commit| &commit.parents).collect();
+        parents.retain(|parent| !new.contains(parent));
+        parents.sort_unstable();
+        parents.dedup();
+        if parents.is_empty() {
+            return Ok(());
+        }
+        let tips: HashSet<_> = repository.ref_tips()?.into_iter().collect();
+        for parent in parents {
+            let Some(tree) = repository.commit(*parent)?.map(|commit| commit.tree) else { continue };
+            self.boundary.push(tree);
+            if tips.contains(parent) {
+                let news = self.contents.iter_mut().filter(|trees| !trees.contains(&tree));
+                news.for_each(|trees| trees.push(tree));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose rules count in a ref update.
+    pub(super) fn rules<'r>(
+        &self,
+        repository: &'r Repository,
+        update: Option<usize>,
+    ) -> Vec<TreeSnapshot<'r>> {
+        snapshots(repository, &self.rules, update)
+    }
+
+    /// Whose values are no news in a ref update.
+    pub(super) fn contents<'r>(
+        &self,
+        repository: &'r Repository,
+        update: Option<usize>,
+    ) -> Vec<TreeSnapshot<'r>> {
+        snapshots(repository, &self.contents, update)
+    }
+
+    /// All folders that say what kind of repository it is: the trusted one, and those that the push wants.
+    pub(super) fn folders(&self, repository: &Repository, updates: &[RefUpdate]) -> Vec<ObjectId> {
+        let new = updates.iter().filter_map(|update| folder(repository, update.new?).ok().flatten());
+        self.trusted.into_iter().chain(new).collect()
+    }
+
+    /// What a ref had; a new one has what is trusted.
+    pub(super) fn before(&self, update: usize) -> Option<ObjectId> {
+        self.old.get(update).copied().flatten().or(self.trusted)
+    }
+
+    /// Folders in which what is there was accepted: those that a new ref goes on from are among them.
+    pub(super) fn accepted(&self, is_new: bool) -> Vec<ObjectId> {
+        let boundary = if is_new { self.boundary.as_slice() } else { &[] };
+        self.trusted.into_iter().chain(boundary.iter().copied()).collect()
+    }
+}
+
+fn snapshots<'r>(
+    repository: &'r Repository,
+    trees: &[Vec<ObjectId>],
+    update: Option<usize>,
+) -> Vec<TreeSnapshot<'r>> {
+    let trees = update.and_then(|update| trees.get(update)).map(Vec::as_slice).unwrap_or_default();
+    trees.iter().map(|tree| TreeSnapshot::new(repository, *tree)).collect()
+}

@@ -1,0 +1,84 @@
+//! What the findings of a push weigh, and what the push does that only some people may do.
+
+use super::elders::{Elders, folder};
+use super::lot::Origin;
+use super::{Carrier, Terms};
+use crate::git::{GitError, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced};
+use crate::judge::{Judge, Verdict};
+use crate::trust::{KeyIndex, PolicyWatch, Ruling, judge_protected};
+use std::collections::HashMap;
+
+/// What a push brings, as it was listed.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    pub(super) tips: Vec<Tip>,
+    pub(super) commits: Vec<NewCommit>,
+}
+
+/// Weighs what was found, commit by commit, in the one thread that puts it together.
+pub(super) struct Weighing<'p> {
+    pub(super) repository: &'p Repository,
+    pub(super) judge: &'p Judge,
+    pub(super) ruling: &'p Ruling<'p>,
+    pub(super) elders: &'p Elders,
+    pub(super) keys: KeyIndex<'p>,
+    pub(super) commits: HashMap<ObjectId, &'p NewCommit>,
+}
+
+impl Weighing<'_> {
+    /// Adds what a commit does with data keys, and gives everything its weight.
+    pub(super) fn weigh(&mut self, origin: Origin, verdict: &mut Verdict) -> Result<(), GitError> {
+        let Carrier::Commit { id, .. } = origin.carrier else {
+            self.ruling.weigh(verdict);
+            return Ok(());
+        };
+        let Some(commit) = self.commits.get(&id) else { return Ok(()) };
+        let (tree, parents) = (commit.tree, commit.parent_trees.as_slice());
+        verdict.found.extend(self.keys.judge(self.judge, tree, parents, &verdict.sealed)?);
+        let snapshot = TreeSnapshot::new(self.repository, tree);
+        let elders = self.elders.contents(self.repository, origin.update);
+        let changed = || {
+            let files = introduced(self.repository, tree, parents).unwrap_or_default();
+            files.into_iter().map(|file| file.path).collect()
+        };
+        self.ruling.apply(self.judge, &snapshot, &elders, changed, verdict);
+        Ok(())
+    }
+
+    /// Judges what a ref update does that only some people may do: from what the ref was to what it shall be, so
+    /// that pushing in pieces changes nothing.
+    pub(super) fn authority(
+        &self,
+        tip: Tip,
+        updates: &[RefUpdate],
+        commits: &[NewCommit],
+        terms: &Terms,
+    ) -> Result<Verdict, GitError> {
+        let is_new = updates.get(tip.update).is_some_and(|update| update.old.is_none());
+        let known = !self.commits.contains_key(&tip.commit);
+        let (Some(tree), Some(before)) =
+            (folder(self.repository, tip.commit)?, self.elders.before(tip.update))
+        else {
+            return Ok(Verdict::default());
+        };
+        // A new name for what was there brings nothing.
+        if is_new && known {
+            return Ok(Verdict::default());
+        }
+        let update = PolicyWatch {
+            repository: self.repository,
+            config: &terms.config,
+            pusher: &terms.pusher,
+            tip: tree,
+            before,
+            trusted: self.elders.trusted,
+            accepted: &self.elders.accepted(is_new),
+            commits,
+        };
+        let mut found = update.judge(self.judge)?;
+        found.extend(judge_protected(&update)?);
+        let mut verdict = Verdict { found, ..Verdict::default() };
+        self.ruling.weigh(&mut verdict);
+        Ok(verdict)
+    }
+}

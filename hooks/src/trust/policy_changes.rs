@@ -1,0 +1,201 @@
+//! Changes of who can open what: recipients and rules of `.sops.yaml` files, between what a ref was and what it
+//! shall be.
+
+use super::{Pusher, signature};
+use crate::config::{Config, PolicyChanges};
+use crate::git::{GitError, NewCommit, ObjectId, Repository, TreeSnapshot, changed_paths, files_below};
+use crate::judge::{Found, Judge, Snapshot as _};
+use crate::report::shown;
+use kubiya_policies::builtin;
+use kubiya_policies::check::{self, PathKind};
+use kubiya_policies::finding::Severity;
+use kubiya_policies::rules::change::{ChangeKind, changes, nobody_stays};
+use kubiya_policies::rules::{FILE_NAME, Rules};
+use std::collections::BTreeSet;
+
+/// One ref update, as far as it matters whose word counts.
+#[derive(Debug)]
+pub struct PolicyWatch<'w> {
+    /// The repository.
+    pub repository: &'w Repository,
+    /// The operator's word.
+    pub config: &'w Config,
+    /// Who pushes.
+    pub pusher: &'w Pusher,
+    /// The folder that the ref shall have.
+    pub tip: ObjectId,
+    /// The folder that it had; of a new ref the trusted one.
+    pub before: ObjectId,
+    /// The folder of the trusted reference.
+    pub trusted: Option<ObjectId>,
+    /// Folders in which what is there was accepted before.
+    pub accepted: &'w [ObjectId],
+    /// The commits that the update brings.
+    pub commits: &'w [NewCommit],
+}
+
+impl PolicyWatch<'_> {
+    /// What the update changes, and what that weighs.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read.
+    pub fn judge(&self, judge: &Judge) -> Result<Vec<Found>, GitError> {
+        let mut found = Vec::new();
+        for path in
+            self.changed(|path| path.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes()))?
+        {
+            let may = self.may_change(&path, &self.config.policy_owners)?;
+            self.config_file(judge, &path, may, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// The paths that differ from everything that was accepted before.
+    pub(super) fn changed(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<BTreeSet<Vec<u8>>, GitError> {
+        let mut all: Option<BTreeSet<Vec<u8>>> = None;
+        for tree in std::iter::once(&self.before).chain(self.accepted) {
+            let paths = changed_paths(self.repository, *tree, self.tip)?;
+            let paths = paths.into_iter().filter(|path| wanted(path));
+            all = Some(match all {
+                Some(known) => paths.filter(|path| known.contains(path)).collect(),
+                None => paths.collect(),
+            });
+            if all.as_ref().is_some_and(BTreeSet::is_empty) {
+                break;
+            }
+        }
+        Ok(all.unwrap_or_default())
+    }
+
+    /// Whether the change of a path is the word of one of the people: of who pushes, or of who signed every
+    /// commit that makes it.
+    pub(super) fn may_change(&self, path: &[u8], people: &[String]) -> Result<bool, GitError> {
+        if self.pusher.is_one_of(people) {
+            return Ok(true);
+        }
+        let Some(list) = self.config.identity.allowed_signers.as_deref() else { return Ok(false) };
+        let mut any = false;
+        for commit in self.commits {
+            if self.introduces(commit, path)? {
+                any = true;
+                if !signature::is_signed_by(commit.id, people, Some(list)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    /// Whether a commit gives a path a content, or takes it away, unlike any of its parents.
+    fn introduces(&self, commit: &NewCommit, path: &[u8]) -> Result<bool, GitError> {
+        let entry = |tree| TreeSnapshot::new(self.repository, tree).entry(path);
+        let Ok(now) = entry(commit.tree) else { return Ok(true) };
+        for parent in &commit.parents {
+            let parent = self.repository.commit(*parent)?.ok_or(GitError::Missing(*parent))?;
+            if entry(parent.tree).is_ok_and(|before| before == now) {
+                return Ok(false);
+            }
+        }
+        Ok(!commit.parents.is_empty() || now.is_some())
+    }
+
+    fn config_file(
+        &self,
+        judge: &Judge,
+        path: &[u8],
+        may: bool,
+        found: &mut Vec<Found>,
+    ) -> Result<(), GitError> {
+        let tip = TreeSnapshot::new(self.repository, self.tip);
+        let before = self.read(self.before, path);
+        let now = self.read(self.tip, path);
+        let content = tip.entry(path).ok().flatten().and_then(|entry| entry.id);
+        let mut told = Vec::new();
+        match (&before, &now) {
+            (Some(old), Some(new)) => {
+                for change in changes(old, new) {
+                    let replaced = change.kind == ChangeKind::RecipientsReplaced;
+                    told.push((replaced, change.what));
+                }
+            }
+            (Some(_), None) if content.is_none() => {
+                told.push((false, "the rules are gone".to_owned()));
+            }
+            // Rules that cannot be used are a finding of their own; to mend them is no change.
+            (_, None) | (None, Some(_)) if content.is_some() && before.is_none() && self.was_there(path) => {}
+            (None, Some(_)) => {
+                let above = TreeSnapshot::new(self.repository, self.before);
+                if judge.rules_for(&above, path).is_some() {
+                    told.push((false, "new rules for this folder, before those above it".to_owned()));
+                }
+            }
+            (_, None) => {}
+        }
+        told.extend(self.effects(judge, path)?);
+        for (replaced, what) in told {
+            let severity = self.severity(replaced, may);
+            let code = if replaced { builtin::POLICY_REPLACED } else { builtin::POLICY_CHANGED };
+            found.push(Found::about(path, content, code, severity, what));
+        }
+        Ok(())
+    }
+
+    fn severity(&self, replaced: bool, may: bool) -> Severity {
+        match self.config.policy_changes {
+            PolicyChanges::Refuse => Severity::Error,
+            _ if may => Severity::Warning,
+            PolicyChanges::Owners => Severity::Error,
+            PolicyChanges::Warn if replaced => Severity::Error,
+            PolicyChanges::Warn => Severity::Warning,
+        }
+    }
+
+    /// What the change does to the files that are there: by the rules of the trusted reference beside those of
+    /// the new tip, whichever `.sops.yaml` they are in.
+    fn effects(&self, judge: &Judge, config: &[u8]) -> Result<Vec<(bool, String)>, GitError> {
+        let folder = &config[..config.len() - FILE_NAME.len()];
+        let trusted = TreeSnapshot::new(self.repository, self.trusted.unwrap_or(self.before));
+        let tip = TreeSnapshot::new(self.repository, self.tip);
+        let mut replaced: Vec<Vec<u8>> = Vec::new();
+        let mut ungoverned: Vec<Vec<u8>> = Vec::new();
+        for path in files_below(self.repository, self.tip, folder)? {
+            if check::path_class(&path, None).kind != PathKind::Plain {
+                continue;
+            }
+            let Some(old) = judge.rules_for(&trusted, &path) else { continue };
+            let Some((_, old)) = old.for_path(&path) else { continue };
+            let new = judge.rules_for(&tip, &path);
+            match new.as_ref().and_then(|new| new.for_path(&path)) {
+                Some((_, new)) if nobody_stays(old, new) => replaced.push(path),
+                Some(_) => {}
+                None if old.recipients().next().is_some() => ungoverned.push(path),
+                None => {}
+            }
+        }
+        let sentence = |paths: &[Vec<u8>], what: &str| {
+            let first = paths.first().map(|path| shown(path)).unwrap_or_default();
+            let more = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
+            format!("{what} {first}{more}")
+        };
+        let mut told = Vec::new();
+        if !replaced.is_empty() {
+            told.push((true, sentence(&replaced, "no recipient stays for")));
+        }
+        if !ungoverned.is_empty() {
+            // Where no rule at all is left, nobody is.
+            let gone = self.read(self.tip, config).is_none_or(|rules| rules.rules().is_empty());
+            told.push((gone, sentence(&ungoverned, "no rule is left for")));
+        }
+        Ok(told)
+    }
+
+    fn was_there(&self, path: &[u8]) -> bool {
+        TreeSnapshot::new(self.repository, self.before).entry(path).ok().flatten().is_some()
+    }
+
+    fn read(&self, tree: ObjectId, path: &[u8]) -> Option<Rules> {
+        let snapshot = TreeSnapshot::new(self.repository, tree);
+        let entry = snapshot.entry(path).ok().flatten()?;
+        Rules::parse(path, &snapshot.read(path, entry).ok()?).ok()
+    }
+}
