@@ -385,3 +385,26 @@ fn a_head_that_names_no_branch_leaves_main_its_word() {
     let refused = world.push(["main:refs/heads/new"]);
     assert_eq!(lines_with(&refused, "by the rules before").len(), 1, "{refused}");
 }
+
+#[test]
+fn what_cannot_be_verified_has_an_exit_code_of_its_own() {
+    let env = TestEnv::new();
+    let clone = kubiya_testdata::git::GitRepo::init(&env, "clone");
+    clone.write(".sops.yaml", rule("^vault/", ALICE));
+    clone.write("vault/app.yaml", "a: [1\n");
+    let scan = || env.run(clone.command(crate::common::hook()).args(["scan", "."])).code();
+    assert_eq!(scan(), Some(3));
+    clone.write("vault/other.yaml", values());
+    assert_eq!(scan(), Some(1));
+}
+
+#[test]
+fn a_private_key_in_the_place_of_a_recipient_is_not_shown() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    let key = "AGE-SECRET-KEY-1QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQPZRY9X8GF2TVDW0S3JN54KHCE6";
+    world.clone.commit_file(".sops.yaml", rule("^vault/", &format!("{ALICE},{key}")));
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert!(!refused.stderr().contains(&key[20..40]), "{refused}");
+}
