@@ -7,6 +7,7 @@ mod test_cli;
 mod test_commits;
 mod test_config;
 mod test_debt;
+mod test_formats;
 mod test_history;
 mod test_judged_once;
 mod test_names;

@@ -4,11 +4,12 @@ use super::baseline::BaselineArgs;
 use crate::config;
 use crate::edge::{Console, Failure, Kind, Outcome};
 use crate::judge::{File, Judge, Snapshot as _, Verdict};
+use crate::report::format::Format;
+use crate::report::shown;
 use crate::report::text::{Text, summary};
-use crate::report::{json, shown};
 use crate::trust::{Ruling, speaks_of_flux};
 use crate::work_tree::{self, Selection, SelectionError, WorkTree};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kubiya_policies::rules::FILE_NAME;
 use std::path::PathBuf;
 
@@ -28,27 +29,20 @@ pub(crate) struct ScanArgs {
     baseline: BaselineArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one object, with the version of its form in `schema`
-    Json,
-}
-
 pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     let selections = select(&args.paths)?;
     let (verdict, files) = judge(selections, &args.baseline, console)?;
-    let written = match args.format {
-        Format::Text => {
+    let report = args
+        .format
+        .report(&verdict, files)
+        .map_err(|error| Failure::unverified("cannot write the report").because(&error))?;
+    let written = match report {
+        None => {
             let text = Text { style: console.out.style(), notes: true };
             text.lines(&verdict).iter().try_for_each(|line| console.out.line(line))
         }
-        Format::Json => {
-            let report = json::report(&verdict, files)
-                .map_err(|error| Failure::unverified("cannot write the report").because(&error))?;
-            console.out.line(&report)
-        }
+        Some(report) if report.is_empty() => Ok(()),
+        Some(report) => console.out.line(&report),
     };
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -24,7 +24,7 @@ mod walk;
 pub use changed::{changed_paths, file_in, files_below};
 pub use id::ObjectId;
 pub use index::{Index, IndexEntry};
-pub use introduced::{Introduced, introduced};
+pub use introduced::{Introduced, introduced, introduced_with};
 pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
 pub use repository::{Peeled, Repository};
