@@ -60,11 +60,6 @@ impl Tree {
         RawEntries { rest: &self.bytes, id_length: self.id.as_bytes().len() }
     }
 
-    /// The entries, in the order in which they are stored.
-    pub fn entries(&self) -> impl Iterator<Item = TreeEntry<'_>> {
-        self.iter().filter_map(RawEntry::read)
-    }
-
     /// The entry of a name.
     pub fn find(&self, name: &[u8]) -> Option<TreeEntry<'_>> {
         if self.searched.fetch_add(1, atomic::Ordering::Relaxed) < FEW {

@@ -134,6 +134,14 @@ impl Judge {
         verdict
     }
 
+    /// The contents that were looked at and have no SOPS block.
+    pub fn without_block(&self) -> HashSet<ObjectId> {
+        let reports = locked(&self.reports);
+        let without =
+            reports.iter().filter(|(_, slot)| locked(slot).as_ref().is_some_and(|seen| !seen.sealed));
+        without.map(|(key, _)| key.content).collect()
+    }
+
     /// The rule that is for a path in a snapshot, in a form that tells it from others.
     pub fn rule_for<S: Snapshot>(&self, snapshot: &S, path: &[u8]) -> Option<([u8; 32], usize)> {
         let rules = self.rules_for(snapshot, path)?;
