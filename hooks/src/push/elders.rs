@@ -29,25 +29,14 @@ pub(super) fn folder(repository: &Repository, id: ObjectId) -> Result<Option<Obj
 }
 
 impl Elders {
-    /// Looks at the trusted reference (HEAD where none is named) and at the old tips. An old tip that cannot be
-    /// read, as in a broken repository, has no word.
+    /// Looks at the commit that is trusted and at the old tips. An old tip that cannot be read, as in a broken
+    /// repository, has no word.
     pub(super) fn of(
         repository: &Repository,
         updates: &[RefUpdate],
-        trusted: Option<&str>,
+        trusted: Option<ObjectId>,
     ) -> Result<Self, GitError> {
-        let commit = match trusted {
-            None | Some("HEAD") => match repository.head()? {
-                // HEAD of a bare repository may name a branch that nobody uses.
-                None => match repository.reference("refs/heads/main")? {
-                    None => repository.reference("refs/heads/master")?,
-                    main => main,
-                },
-                head => head,
-            },
-            Some(name) => repository.reference(name)?,
-        };
-        let trusted = commit.map(|commit| folder(repository, commit)).transpose()?.flatten();
+        let trusted = trusted.map(|commit| folder(repository, commit)).transpose()?.flatten();
         let old = |update: &RefUpdate| folder(repository, update.old?).ok().flatten();
         let old: Vec<_> = updates.iter().map(old).collect();
         let mut rules: Vec<_> = trusted.into_iter().chain(old.iter().copied().flatten()).collect();
