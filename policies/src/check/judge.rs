@@ -17,7 +17,9 @@ use crate::rules::{Rules, Weight};
 use crate::sops::metadata::Metadata;
 use crate::sops::state::{self, Fault, FaultKind};
 use crate::sops::store::{self, Flat, Format};
-use crate::yaml::{Document, Error, Limits, NodeRef, Reading, Sort, Source, readings, tolerant};
+use crate::yaml::{
+    Document, Error, KeyPath, Limits, NodeRef, Reading, Sort, Source, leaves, readings, tolerant,
+};
 use encrypted::{Encrypted, hidden_kind};
 
 /// Judges a file that is worth reading.
@@ -71,24 +73,37 @@ impl Judge<'_> {
 
     fn private_keys(&self, sink: &mut Sink<'_>) {
         for (kind, range) in private_key::find(self.source.text()) {
-            let (code, severity, what) = match kind {
-                KeyKind::Age => (codes::AGE_IDENTITY, Severity::Error, "a private age identity"),
-                KeyKind::AgeInBase64 => {
-                    (codes::AGE_IDENTITY, Severity::Error, "a private age identity in base64")
-                }
-                KeyKind::Pgp => (codes::PGP_PRIVATE_KEY, self.carrier_severity(), "an OpenPGP private key"),
-                KeyKind::Pem => (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in PEM"),
-                KeyKind::ArmoredInBase64 => {
-                    (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in base64")
-                }
-            };
-            sink.add_unless_known(
-                code,
-                severity,
-                (None, String::new(), Some(self.source.span(&range))),
-                what,
-            );
+            self.private_key(kind, (None, String::new(), Some(self.source.span(&range))), sink);
         }
+    }
+
+    fn private_key(&self, kind: KeyKind, at: (Option<u32>, String, Option<Span>), sink: &mut Sink<'_>) {
+        let (code, severity, what) = match kind {
+            KeyKind::Age => (codes::AGE_IDENTITY, Severity::Error, "a private age identity"),
+            KeyKind::AgeInBase64 => {
+                (codes::AGE_IDENTITY, Severity::Error, "a private age identity in base64")
+            }
+            KeyKind::Pgp => (codes::PGP_PRIVATE_KEY, self.carrier_severity(), "an OpenPGP private key"),
+            KeyKind::Pem => (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in PEM"),
+            KeyKind::ArmoredInBase64 => {
+                (codes::PEM_PRIVATE_KEY, self.carrier_severity(), "a private key in base64")
+            }
+        };
+        sink.add_unless_known(code, severity, at, what);
+    }
+
+    /// Private keys that only a reader of YAML or JSON sees: behind escapes, or over several lines.
+    fn spelled_keys(&self, number: Option<u32>, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+        leaves(root, &mut KeyPath::root(), &mut |path, node| {
+            let text = node.text().unwrap_or_default();
+            let written = node.source_text().unwrap_or_default();
+            if !private_key::may_hold_key(text.as_bytes()) || !private_key::find(written).is_empty() {
+                return;
+            }
+            for (kind, _) in private_key::find(&text) {
+                self.private_key(kind, (number, path.to_string(), Some(node.span())), sink);
+            }
+        });
     }
 
     fn structure(&self, sink: &mut Sink<'_>) {
@@ -168,6 +183,7 @@ impl Judge<'_> {
             self.must_be_encrypted(number, root, sink);
         }
         self.credentials(number, root, metadata.is_some(), sink);
+        self.spelled_keys(number, root, sink);
     }
 
     fn secrets(&self, number: Option<u32>, root: NodeRef<'_>, has_metadata: bool, sink: &mut Sink<'_>) {
@@ -293,7 +309,7 @@ impl Judge<'_> {
         };
         let literal = flat.entries.iter().find(|entry| is_literal(entry.value.trim_matches(['"', '\''])));
         if let Some(entry) = literal {
-            let key_path = crate::yaml::KeyPath::of(&entry.path()).to_string();
+            let key_path = KeyPath::of(&entry.path()).to_string();
             not_encrypted(reason, (None, key_path, Some(self.source.span(&entry.range))), sink);
         }
     }
@@ -330,7 +346,7 @@ impl Judge<'_> {
             if literal && !sealed {
                 found = true;
                 let range = error.region.start + field.range.start..error.region.start + field.range.end;
-                let key_path = crate::yaml::KeyPath::of(&[field.section, &field.key]).to_string();
+                let key_path = KeyPath::of(&[field.section, &field.key]).to_string();
                 let span = self.source.span(&range);
                 if known.contains(&span.line) {
                     continue;

@@ -78,3 +78,16 @@ fn templates_are_read_as_what_they_become() {
     KBY001 Error 11:6 doc 0 stringData.c: a value of a Secret is plaintext (read line by line)
     ");
 }
+
+#[test]
+fn keys_behind_escapes_and_in_other_encodings_are_keys() {
+    use secrecy::ExposeSecret as _;
+    let key = crate::sops::age::Identity::generate();
+    let key = key.expose_line().expose_secret().to_owned();
+    let escaped = key.replace("SECRET", "S\\x45CRET");
+    assert_snapshot!(findings("a.yaml", &format!("key: \"{escaped}\"\n")), @"KBY011 Error 1:6 doc 0 key: a private age identity");
+    let over_lines = format!("{}\\\n  {}", &key[..20], &key[20..]);
+    assert_snapshot!(findings("a.yaml", &format!("key: \"{over_lines}\"\n")), @"KBY011 Error 1:6 doc 0 key: a private age identity");
+    let wide = format!("\u{feff}key: {key}\n").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    assert_snapshot!(shown(&report("a.txt", &wide, None, Role::File)), @"KBY011 Error 1:6 : a private age identity");
+}
