@@ -22,6 +22,8 @@ pub(super) trait Backend: Send {
     fn ref_tips(&self) -> Result<Vec<ObjectId>, GitError>;
     /// The commit of HEAD; `None` where the branch is unborn.
     fn head(&self) -> Result<Option<ObjectId>, GitError>;
+    /// What a ref of this full name points at; `None` where there is none.
+    fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError>;
     /// Whether the object was in the repository before the push that is going on.
     fn was_there(&self, id: ObjectId) -> Result<bool, GitError>;
     /// All objects that the push put into the quarantine.
@@ -201,6 +203,19 @@ impl Repository {
     /// Where HEAD cannot be read.
     pub fn head(&self) -> Result<Option<ObjectId>, GitError> {
         self.backend.head()
+    }
+
+    /// What a ref points at, by its full name or as a branch or tag; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where refs cannot be read.
+    pub fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        for full in [name.to_owned(), format!("refs/heads/{name}"), format!("refs/tags/{name}")] {
+            if let Some(id) = self.backend.reference(&full)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// The commits that are being merged into HEAD (`MERGE_HEAD`).

@@ -124,7 +124,7 @@ impl<'r> KeyIndex<'r> {
             return Err(GitError::TooDeep(tree));
         }
         let mut listing = Vec::new();
-        for entry in self.repository.tree(tree)?.iter() {
+        for entry in self.repository.tree(tree)?.entries() {
             match entry.kind {
                 EntryKind::Tree => {
                     let below = self.folder(entry.id, depth + 1)?;

@@ -17,7 +17,7 @@ use crate::rules::{Rules, Weight};
 use crate::sops::metadata::Metadata;
 use crate::sops::state::{self, Fault, FaultKind};
 use crate::sops::store::{self, Flat, Format};
-use crate::yaml::{Document, Error, Limits, NodeRef, Sort, Source, readings, tolerant};
+use crate::yaml::{Document, Error, Limits, NodeRef, Reading, Sort, Source, readings, tolerant};
 use encrypted::{Encrypted, hidden_kind};
 
 /// Judges a file that is worth reading.
@@ -101,6 +101,10 @@ impl Judge<'_> {
     /// Judges every reading of the file as YAML or JSON. False where it is neither, by content and by name.
     fn trees(&self, sink: &mut Sink<'_>) -> bool {
         let mut streams = readings(self.source, Limits::DEFAULT);
+        // What a template becomes is no file that sops could have encrypted.
+        if self.class.governed() || !self.class.yaml_like {
+            streams.retain(|(reading, _)| *reading != Reading::Templated);
+        }
         if !self.class.yaml_like {
             // Prose and code are often half YAML: without the name, only what is YAML as a whole counts.
             streams.retain(|(_, stream)| {
@@ -114,7 +118,10 @@ impl Judge<'_> {
             for (document, root) in stream.documents() {
                 self.document(document, root, &mut encrypted, sink);
             }
-            for error in stream.errors() {
+        }
+        for (reading, stream) in &streams {
+            // What kubectl's reader alone stumbles over, it may have been made to stumble over.
+            for error in stream.errors().iter().filter(|_| !whole || *reading == Reading::Yaml11) {
                 if !self.line_by_line(error, sink) && !whole {
                     self.unreadable(error, sink);
                 }
@@ -142,6 +149,7 @@ impl Judge<'_> {
             for fault in state::faults(root, metadata) {
                 add_fault(fault, number, sink);
             }
+            self.covered_by_rule(number, root, sink);
             hidden_kind(number, root, sink);
             encrypted.add(number, root, metadata);
         }
@@ -313,6 +321,8 @@ impl Judge<'_> {
     /// Looks for Secrets in a document that is no YAML. Whether there were any.
     fn line_by_line(&self, error: &Error, sink: &mut Sink<'_>) -> bool {
         let mut found = false;
+        // What another reading found, and perhaps a character further on.
+        let known = sink.lines_with(codes::PLAIN_SECRET);
         for field in tolerant::secret_fields(self.region(error)) {
             let value = field.value.as_str();
             let sealed = crate::sops::value::parse(value).is_ok();
@@ -321,7 +331,11 @@ impl Judge<'_> {
                 found = true;
                 let range = error.region.start + field.range.start..error.region.start + field.range.end;
                 let key_path = crate::yaml::KeyPath::of(&[field.section, &field.key]).to_string();
-                let at = (Some(error.document), key_path, Some(self.source.span(&range)));
+                let span = self.source.span(&range);
+                if known.contains(&span.line) {
+                    continue;
+                }
+                let at = (Some(error.document), key_path, Some(span));
                 sink.add(
                     codes::PLAIN_SECRET,
                     Severity::Error,

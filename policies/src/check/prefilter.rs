@@ -44,29 +44,28 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
         && (credential::may_hold_credential(&bytes)
             || (has("users") && (has("token") || has("client-key-data") || has("password"))));
     let encrypted = has("sops") && (has("mac") || has("ENC["));
+    let inert = class.kind == PathKind::Inert;
+    let encoded = || MANIFEST_IN_BASE64.iter().any(|needle| has(needle));
+    let told = has("stringData") || has("secretGenerator");
     let structure = asked
         || encrypted
         || credentials
-        || if class.yaml_like {
-            // An escape, a tag or a patch can spell the word in another way.
-            has("Secret")
-                || has("secretGenerator")
-                || has("stringData")
-                || has("\\")
-                || has("!")
-                || MANIFEST_IN_BASE64.iter().any(|needle| has(needle))
-        } else {
-            secrets && has("kind")
-        };
+        || (secrets && has("kind"))
+        || (class.yaml_like && (has("Secret") || has("\\") || has("!")))
+        // Prose and programs speak of Secrets, too. Elsewhere an escape, a tag or a patch can spell the word in
+        // another way.
+        || (!inert && (told || (has("Secret") && has("kind")) || encoded()));
     Interest { structure, keys: private_key::may_hold_key(&bytes), secrets, credentials }
 }
 
-/// UTF-16 as UTF-8, so that words can be searched; anything else as it is.
+/// UTF-16 and UTF-32 as UTF-8, so that words can be searched; anything else as it is.
 fn narrow(bytes: &[u8]) -> Cow<'_, [u8]> {
     match bytes {
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [_, 0, _, 0, ..] | [0, _, 0, _, ..] => {
-            Cow::Owned(Source::new(bytes).text().as_bytes().to_owned())
-        }
+        [0xFF, 0xFE, ..]
+        | [0xFE, 0xFF, ..]
+        | [_, 0, _, 0, ..]
+        | [0, _, 0, _, ..]
+        | [0, 0, 0xFE, 0xFF, ..] => Cow::Owned(Source::new(bytes).text().as_bytes().to_owned()),
         _ => Cow::Borrowed(bytes),
     }
 }

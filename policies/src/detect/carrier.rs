@@ -155,7 +155,7 @@ impl Finder {
                     if key == "auths" {
                         self.docker(entry.value, path, place);
                     }
-                    self.entry(&key, entry.value, path, place);
+                    self.entry(key.trim(), entry.value, path, place);
                     self.visit(entry.value, path, below);
                 }
             });
@@ -178,7 +178,7 @@ impl Finder {
     fn pair(&mut self, node: NodeRef<'_>, path: &mut KeyPath, place: Place) {
         for value in node.values("value").filter(|value| value.sort() == Sort::Scalar) {
             for name in node.values("name").chain(node.values("key")).filter_map(NodeRef::text) {
-                path.with(Step::Key("value".to_owned()), |path| self.entry(&name, value, path, place));
+                path.with(Step::Key("value".to_owned()), |path| self.entry(name.trim(), value, path, place));
             }
         }
     }
@@ -222,35 +222,37 @@ impl Finder {
         });
     }
 
-    /// A text: an address, a document in it, lines with assignments.
+    /// A text: a document in it, lines with assignments, an address. One finding for a string: it has one place.
     fn string(&mut self, node: NodeRef<'_>, path: &KeyPath, place: Place) {
         let Some(text) = node.text() else { return };
-        if !in_urls(&text, place.strictness()).is_empty() {
-            self.hit(What::Url, place.carrier, path, node);
-        }
         let may_be_tree = text.contains(['\n', '{']) || text.contains(": ");
-        if !may_be_tree || !may_hold_credential(text.as_bytes()) || !self.opened.insert(node.range()) {
-            return;
-        }
-        let source = Source::new(text.as_bytes());
-        let streams = readings(&source, Limits::DEFAULT);
-        let trees = streams.iter().filter(|(_, stream)| stream.errors().is_empty());
-        let mut roots = trees
-            .flat_map(|(_, stream)| stream.documents())
-            .filter(|(_, root)| root.sort() != Sort::Scalar)
-            .peekable();
-        if roots.peek().is_none() {
-            if holds_credential_lines(&text) {
-                self.hit(What::Line, place.carrier, path, node);
-            }
-        } else if self.depth > 0 {
-            let mut found = roots.flat_map(|(_, root)| find_at(root, place.carrier, self.depth - 1));
-            // One finding for a string: it has one place.
-            if let Some(hit) = found.find(|hit| hit.what != What::Url) {
-                self.hit(hit.what, hit.carrier, path, node);
-            }
+        // A template of a Secret needs no key that is named like a credential; escapes can spell any word.
+        let telling = may_hold_credential(text.as_bytes())
+            || text.contains("Secret")
+            || text.contains('\\')
+            || text.contains("!!");
+        let open = may_be_tree && telling && self.opened.insert(node.range());
+        let inside = if open { inside(&text, place, self.depth) } else { None };
+        let url = || (!in_urls(&text, place.strictness()).is_empty()).then_some((What::Url, place.carrier));
+        if let Some((what, carrier)) = inside.or_else(url) {
+            self.hit(what, carrier, path, node);
         }
     }
+}
+
+/// The gravest thing in a text that is a document or has lines with assignments.
+fn inside(text: &str, place: Place, depth: u8) -> Option<(What, Carrier)> {
+    let source = Source::new(text.as_bytes());
+    let streams = readings(&source, Limits::DEFAULT);
+    let trees = streams.iter().filter(|(_, stream)| stream.errors().is_empty());
+    let roots = trees.flat_map(|(_, stream)| stream.documents()).map(|(_, root)| root);
+    let mut roots = roots.filter(|root| root.sort() != Sort::Scalar).peekable();
+    if roots.peek().is_none() {
+        return holds_credential_lines(text).then_some((What::Line, place.carrier));
+    }
+    let depth = depth.checked_sub(1)?;
+    let found = roots.flat_map(|root| find_at(root, place.carrier, depth));
+    found.max_by_key(|hit| hit.carrier).map(|hit| (hit.what, hit.carrier))
 }
 
 /// Not empty, not encrypted, and not made by a tag of the reader's own, such as `!Ref` or `!vault`.

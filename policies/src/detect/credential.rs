@@ -96,7 +96,7 @@ pub fn is_credential(key: &str, value: &str, strictness: Strictness) -> bool {
         return false;
     }
     match (name, strictness) {
-        (Named::Perhaps, _) => is_machine_made(value),
+        (Named::Perhaps, _) => is_machine_made(value) && !is_name_in_a_program(value),
         (_, Strictness::Applied) => true,
         _ if is_placeholder_with_value(value) => true,
         (_, Strictness::Anywhere) => {
@@ -286,6 +286,8 @@ mod tests {
             ("existingSecret", "grafana-admin-2"),
             ("password", "$DB_PASSWORD"),
             ("token", "env:TOKEN"),
+            ("auth-token", "^3.3.2"),
+            ("secretKey", "MY_K8S_SECRET_KEY"),
             ("registry-auth-token", "^3.0.1"),
             ("parse-passwd", "1.0.0-rc.1"),
             ("pass", "'.action == \"pass\"'"),

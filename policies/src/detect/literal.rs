@@ -3,7 +3,7 @@
 //! Placeholders and references pass: `${VAR}`, `{{ .Values.x }}`, `<your password>`, nothing. A default
 //! inside of one, as in `${VAR:=value}` or `{{ .x | default "value" }}`, is a value.
 
-use crate::yaml::{NodeRef, Sort};
+use crate::yaml::{FILLING, NodeRef, Sort};
 
 /// How deep placeholders inside of placeholders are followed.
 const DEPTH: u8 = 8;
@@ -39,6 +39,10 @@ const GIVING: [&str; 17] = [
 pub fn leaf_text(node: NodeRef<'_>) -> Option<String> {
     match node.sort() {
         Sort::Scalar if node.is_empty_scalar() => Some(String::new()),
+        // Of a template, what was written.
+        Sort::Scalar if node.raw_text().is_some_and(|text| text.contains(FILLING)) => {
+            node.source_text().map(|text| text.trim_matches(['"', '\'']).to_owned())
+        }
         Sort::Scalar => node.text().map(std::borrow::Cow::into_owned),
         _ if node.is_template_action() => node.source_text().map(str::to_owned),
         _ => None,
@@ -160,9 +164,11 @@ fn without_placeholders(text: &str, depth: u8) -> Option<String> {
                 at += length;
             }
             None => {
-                let c = here.chars().next()?;
-                rest.push(c);
-                at += c.len_utf8();
+                // Up to the next character that a placeholder can begin with.
+                let next = here.char_indices().skip(1).find(|(_, c)| matches!(c, '$' | '{' | '#' | '<'));
+                let length = next.map_or(here.len(), |(length, _)| length);
+                rest.push_str(&here[..length]);
+                at += length;
             }
         }
     }

@@ -100,7 +100,7 @@ fn is_secret(node: NodeRef<'_>) -> bool {
         return false;
     }
     let mut versions = node.values("apiVersion").filter_map(leaf_text).peekable();
-    versions.peek().is_none() || versions.any(|version| version == "v1" || !is_literal(&version))
+    versions.peek().is_none() || versions.any(|version| version.trim() == "v1" || !is_literal(&version))
 }
 
 /// Where a Secret has values. Go's JSON does not tell upper from lower case in the names of fields, and
@@ -290,11 +290,11 @@ fn is_sealed(text: &str, base64: bool) -> bool {
     }
 }
 
+/// Whether a text may be a manifest of a Secret. Escapes and `!!binary` can spell any word in another way.
 fn may_hold_secret(text: &str) -> bool {
-    text.len() > 20
-        && text.contains("kind")
-        && text.contains("Secret")
-        && (text.contains("data") || text.contains("Data"))
+    let spelled =
+        text.contains("kind") && text.contains("Secret") && (text.contains("data") || text.contains("Data"));
+    text.len() > 20 && (spelled || text.contains("binary") || (text.contains('\\') && text.contains(':')))
 }
 
 /// Whether a text is YAML or JSON, as a whole, and holds a plaintext Secret.

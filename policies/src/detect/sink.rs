@@ -11,7 +11,7 @@ pub(crate) struct Sink<'a> {
     path: &'a [u8],
     findings: Vec<Finding>,
     references: Vec<Reference>,
-    seen: std::collections::HashSet<(Code, Option<u32>, String, usize)>,
+    seen: std::collections::HashMap<(Code, Option<u32>, String, usize), usize>,
     counts: [usize; 3],
     /// Documents with an error in them.
     refused: std::collections::HashSet<Option<u32>>,
@@ -29,7 +29,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Adds a finding, unless the same was found before, in another reading for instance.
+    /// Adds a finding, unless the same was found before, in another reading for instance; then the graver counts.
     pub(crate) fn add(
         &mut self,
         code: Code,
@@ -38,14 +38,26 @@ impl<'a> Sink<'a> {
         message: impl Into<String>,
     ) {
         let at = span.as_ref().map_or(0, |span| span.bytes.start);
-        let count = &mut self.counts[severity as usize];
-        if *count >= MOST || !self.seen.insert((code, document, key_path.clone(), at)) {
-            return;
-        }
-        *count += 1;
         if severity == Severity::Error {
             self.refused.insert(document);
         }
+        let count = &mut self.counts[severity as usize];
+        match self
+            .seen
+            .get(&(code, document, key_path.clone(), at))
+            .and_then(|known| self.findings.get_mut(*known))
+        {
+            Some(known) if known.severity < severity => {
+                known.severity = severity;
+                known.message = message.into();
+                return;
+            }
+            Some(_) => return,
+            None if *count >= MOST => return,
+            None => {}
+        }
+        *count += 1;
+        self.seen.insert((code, document, key_path.clone(), at), self.findings.len());
         let place = Place { path: self.path.to_owned(), document, key_path, span };
         self.findings.push(Finding { code, severity, place, message: message.into() });
     }
@@ -65,6 +77,12 @@ impl<'a> Sink<'a> {
         if !known {
             self.add(code, severity, at, message);
         }
+    }
+
+    /// The lines on which findings of that kind were made.
+    pub(crate) fn lines_with(&self, code: Code) -> std::collections::HashSet<u32> {
+        let found = self.findings.iter().filter(|finding| finding.code == code);
+        found.filter_map(|finding| finding.place.span.as_ref()).map(|span| span.line).collect()
     }
 
     /// Whether a finding of that kind was made in the document.

@@ -14,6 +14,7 @@ mod parse_path;
 mod readings;
 pub mod resolve;
 mod source;
+mod templated;
 pub mod tolerant;
 
 pub use error::{Error, ErrorKind};
@@ -24,6 +25,7 @@ pub use node::{Comment, Document, Entry, NodeRef, Scalar, Sort, Stream, Style, T
 pub use parse_path::PathError;
 pub use readings::{Reading, readings};
 pub use source::Source;
+pub(crate) use templated::FILLING;
 
 /// What reading may cost. Beyond it, reading ends with a typed error instead of going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

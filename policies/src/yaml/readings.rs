@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::error::{Error, ErrorKind};
 use super::node::Stream;
 use super::source::Source;
+use super::templated::templated;
 use super::{Limits, build};
 
 /// How the text is read.
@@ -15,12 +16,15 @@ pub enum Reading {
     /// YAML 1.1 as kubectl, kustomize and sops read it: lines end at NEL, U+2028 and U+2029 too, and
     /// a byte order mark may begin any line. `# x<NEL>kind: Secret` holds a Secret for them.
     Yaml11,
+    /// What a template becomes: its actions are scalars that stand for what they give. Made only where the others
+    /// fail.
+    Templated,
     /// What only a forgiving reader takes: control characters, and escapes of half a UTF-16 pair, which
     /// Go's JSON replaces. Made only where another reading fails.
     Forgiving,
 }
 
-/// Reads the source in every way in which its readers differ: one stream, two or three.
+/// Reads the source in every way in which its readers differ: one stream or more.
 ///
 /// Never fails as a whole: what cannot be read is in [`Stream::errors`].
 pub fn readings<'s>(source: &'s Source<'s>, limits: Limits) -> Vec<(Reading, Stream<'s>)> {
@@ -33,12 +37,19 @@ pub fn readings<'s>(source: &'s Source<'s>, limits: Limits) -> Vec<(Reading, Str
     {
         streams.push((Reading::Forgiving, stream(source, &text, limits)));
     }
+    if streams.iter().all(|(_, stream)| stream.errors().iter().any(|error| !error.kind.is_limit()))
+        && let Some(text) = templated(source.text())
+    {
+        streams.push((Reading::Templated, stream(source, &text, limits)));
+    }
     streams
 }
 
 fn stream<'s>(source: &'s Source<'s>, text: &str, limits: Limits) -> Stream<'s> {
+    // Room for the nodes of most files, so that few have to be moved to where there is more.
+    let nodes = Vec::with_capacity(text.len().min(limits.bytes) / 24);
     let mut stream =
-        Stream { source, nodes: Vec::new(), documents: Vec::new(), comments: Vec::new(), errors: Vec::new() };
+        Stream { source, nodes, documents: Vec::new(), comments: Vec::new(), errors: Vec::new() };
     if source.bytes().len() > limits.bytes {
         stream.errors.push(whole(source, ErrorKind::TooLarge));
         return stream;

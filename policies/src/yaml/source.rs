@@ -11,6 +11,7 @@ use crate::finding::Span;
 enum Encoding {
     Utf8,
     Utf16 { little: bool },
+    Utf32 { little: bool },
 }
 
 /// A file's bytes as text, with the way back from text offsets to offsets in the bytes.
@@ -23,7 +24,7 @@ pub struct Source<'b> {
     text: Cow<'b, str>,
     /// Bytes before the text: the length of the byte order mark.
     skipped: usize,
-    /// For UTF-16: (text offset, original offset) of every character, in order. Empty for UTF-8.
+    /// For UTF-16 and UTF-32: (text offset, original offset) of every character, in order. Empty for UTF-8.
     map: Vec<(usize, usize)>,
     invalid: Option<usize>,
     lines: OnceLock<Vec<usize>>,
@@ -42,6 +43,10 @@ impl<'b> Source<'b> {
     pub fn new(bytes: &'b [u8]) -> Self {
         let (encoding, skipped) = match bytes {
             [0xEF, 0xBB, 0xBF, ..] => (Encoding::Utf8, 3),
+            [0xFF, 0xFE, 0, 0, ..] => (Encoding::Utf32 { little: true }, 4),
+            [0, 0, 0xFE, 0xFF, ..] => (Encoding::Utf32 { little: false }, 4),
+            [low, 0, 0, 0, ..] if *low != 0 => (Encoding::Utf32 { little: true }, 0),
+            [0, 0, 0, low, ..] if *low != 0 => (Encoding::Utf32 { little: false }, 0),
             [0xFF, 0xFE, ..] => (Encoding::Utf16 { little: true }, 2),
             [0xFE, 0xFF, ..] => (Encoding::Utf16 { little: false }, 2),
             [low, 0, _, 0, ..] if *low != 0 => (Encoding::Utf16 { little: true }, 0),
@@ -60,6 +65,7 @@ impl<'b> Source<'b> {
         match encoding {
             Encoding::Utf8 => source.text = source.utf8(body),
             Encoding::Utf16 { little } => source.text = Cow::Owned(source.utf16(body, little)),
+            Encoding::Utf32 { little } => source.text = Cow::Owned(source.utf32(body, little)),
         }
         source
     }
@@ -100,6 +106,27 @@ impl<'b> Source<'b> {
                 }
             }
             at += decoded.map_or(2, |c| 2 * c.len_utf16());
+        }
+        self.map.push((text.len(), self.bytes.len()));
+        text
+    }
+
+    fn utf32(&mut self, body: &[u8], little: bool) -> String {
+        let mut text = String::with_capacity(body.len() / 4);
+        let mut at = self.skipped;
+        for unit in body.chunks(4) {
+            self.map.push((text.len(), at));
+            let number = <[u8; 4]>::try_from(unit)
+                .map(|unit| if little { u32::from_le_bytes(unit) } else { u32::from_be_bytes(unit) });
+            match number.ok().and_then(char::from_u32) {
+                Some('\0') => text.push(' '),
+                Some(c) => text.push(c),
+                None => {
+                    self.invalid.get_or_insert(at);
+                    text.push('?');
+                }
+            }
+            at += unit.len();
         }
         self.map.push((text.len(), self.bytes.len()));
         text
@@ -184,13 +211,15 @@ mod tests {
             utf16(text, false, true),
             utf16(text, true, false),
             utf16(text, false, false),
+            format!("\u{feff}{text}").chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
+            text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
         ] {
             let source = Source::new(&bytes);
             assert_eq!(source.text(), text);
             let span = source.span(&(at..at + 1));
             assert_eq!((span.line, span.column), (2, 5));
             let slice = &bytes[span.bytes.clone()];
-            assert!(slice == b"x" || slice == b"x\0" || slice == b"\0x", "{slice:?}");
+            assert_eq!(slice.iter().filter(|byte| **byte != 0).collect::<Vec<_>>(), [&b'x'], "{slice:?}");
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::super::governed::covered_leaves;
 use super::Judge;
 use crate::builtin as codes;
 use crate::detect::Sink;
 use crate::detect::comment;
-use crate::finding::{Severity, Span};
+use crate::finding::{Code, Severity, Span};
 use crate::sops::file::{Covered, Deviation, File, Recipe, of_metadata};
 use crate::sops::metadata::Metadata;
 use crate::sops::problem::ProblemKind;
@@ -56,30 +57,49 @@ impl Encrypted {
 impl Judge<'_> {
     /// Whether the file is encrypted as its rule asks, for those that the rule names.
     pub(super) fn by_rule(&self, encrypted: &Encrypted, sink: &mut Sink<'_>) {
-        let rule = self.class.recipe.and_then(|number| self.input.rules?.rules().get(number));
-        let recipe = rule.map(crate::rules::Rule::recipe);
-        if let Some(recipe) = &recipe {
-            for (number, metadata, span) in &encrypted.blocks {
-                for deviation in of_metadata(metadata, recipe) {
-                    add_deviation(&deviation, (*number, "sops".to_owned(), Some(span.clone())), sink);
-                }
-            }
-        }
+        let recipe = self.recipe();
         let settings = self.input.rules.map(crate::rules::Rules::stores).unwrap_or_default();
         let formats = [self.class.format, Format::Yaml, Format::Dotenv, Format::Ini];
-        let read = formats.iter().find_map(|format| {
+        let file = formats.iter().find_map(|format| {
             File::read(self.input.bytes, *format, settings).ok().filter(|file| file.metadata().is_some())
         });
-        let (Some(file), Some((number, metadata, span))) = (read, encrypted.blocks.first()) else { return };
-        if let Some(deviation) = recipe.as_ref().and_then(|recipe| file.selector_deviation(recipe)) {
-            add_deviation(&deviation, (*number, "sops".to_owned(), Some(span.clone())), sink);
+        for (index, (number, metadata, span)) in encrypted.blocks.iter().enumerate() {
+            let Some(recipe) = &recipe else { break };
+            let mut deviations = of_metadata(metadata, recipe);
+            let first = file.as_ref().filter(|_| index == 0);
+            deviations.extend(first.and_then(|file| file.selector_deviation(recipe)));
+            add_deviations(&deviations, (*number, span), sink);
         }
+        let (Some(file), Some((number, metadata, _))) = (file, encrypted.blocks.first()) else { return };
         let own = Recipe::of(metadata);
         let by_rule = recipe.iter().flat_map(|recipe| file.uncovered_values(recipe));
         let by_rule = by_rule.filter(|covered| !covered.is_nature);
         for covered in file.uncovered_values(&own).into_iter().chain(by_rule) {
             add_covered(&covered, number.is_some(), sink);
         }
+    }
+
+    /// How the rule that is for the file, be it a catch-all, wants it encrypted.
+    fn recipe(&self) -> Option<Recipe> {
+        let rule = self.class.recipe.and_then(|number| self.input.rules?.rules().get(number));
+        rule.map(crate::rules::Rule::recipe)
+    }
+
+    /// Values of an encrypted document that the rule's selector covers and the file's own does not: also in files
+    /// that sops itself cannot read.
+    pub(super) fn covered_by_rule(&self, number: Option<u32>, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+        let Some(recipe) = self.recipe() else { return };
+        // What says what an object is stays readable, whatever a rule covers.
+        let is_object = root.has("apiVersion") && root.has("kind");
+        covered_leaves(root, Some(&recipe.selector.unwrap_or_default()), &mut |path, node| {
+            let nature = ["apiVersion", "kind", "metadata", "type", "immutable"];
+            let is_nature = is_object && path.keys().first().is_some_and(|top| nature.contains(top));
+            if leaf(node) == Leaf::Plain && !is_nature {
+                let at = (number, path.to_string(), Some(node.span()));
+                let message = "a value of an encrypted file is plaintext";
+                sink.add_unless_known(codes::PARTLY_ENCRYPTED, Severity::Error, at, message);
+            }
+        });
     }
 
     /// Comments of a stream in which something is encrypted.
@@ -141,6 +161,10 @@ pub(super) fn hidden_kind(number: Option<u32>, root: NodeRef<'_>, sink: &mut Sin
 
 fn add_covered(covered: &Covered, has_documents: bool, sink: &mut Sink<'_>) {
     let Some(span) = covered.problem.span.clone() else { return };
+    let is_comment = covered.problem.kind == ProblemKind::PlainComment;
+    if is_comment && sink.lines_with(codes::PLAIN_PART).contains(&span.line) {
+        return;
+    }
     let document = has_documents.then_some(covered.document);
     let at = (document, covered.problem.key_path.clone(), Some(span));
     let (code, severity, message) = match &covered.problem.kind {
@@ -159,10 +183,24 @@ fn add_covered(covered: &Covered, has_documents: bool, sink: &mut Sink<'_>) {
     sink.add_unless_known(code, severity, at, message);
 }
 
-fn add_deviation(deviation: &Deviation, at: (Option<u32>, String, Option<Span>), sink: &mut Sink<'_>) {
-    let (code, message) = match deviation {
-        // Judged by the file's own words before.
-        Deviation::NotEncrypted | Deviation::Metadata(_) | Deviation::Value(_) => return,
+/// One finding for each kind of deviation, at the metadata.
+fn add_deviations(deviations: &[Deviation], (number, span): (Option<u32>, &Span), sink: &mut Sink<'_>) {
+    for code in [codes::RECIPIENTS, codes::SELECTOR] {
+        let of_code =
+            deviations.iter().filter_map(|deviation| Some((deviation.severity(), told(deviation)?)));
+        let of_code = of_code.filter(|(_, (of, _))| *of == code).collect::<Vec<_>>();
+        if let Some(severity) = of_code.iter().map(|(severity, _)| *severity).max() {
+            let messages = of_code.into_iter().map(|(_, (_, message))| message).collect::<Vec<_>>();
+            let at = (number, "sops".to_owned(), Some(span.clone()));
+            sink.add(code, severity, at, messages.join("; "));
+        }
+    }
+}
+
+/// The code of a deviation and half a sentence. `None` for what was judged before by the file's own words.
+fn told(deviation: &Deviation) -> Option<(Code, String)> {
+    Some(match deviation {
+        Deviation::NotEncrypted | Deviation::Metadata(_) | Deviation::Value(_) => return None,
         Deviation::Missing(recipient) => {
             (codes::RECIPIENTS, format!("{} cannot read it, and the rule says so", recipient.nameable()))
         }
@@ -175,6 +213,5 @@ fn add_deviation(deviation: &Deviation, at: (Option<u32>, String, Option<Span>),
             (codes::SELECTOR, "its selector leaves out what its rule's covers".to_owned())
         }
         Deviation::MacOnlyEncrypted | Deviation::Stronger(_) => (codes::SELECTOR, deviation.to_string()),
-    };
-    sink.add(code, deviation.severity(), at, message);
+    })
 }

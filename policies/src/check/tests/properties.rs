@@ -96,6 +96,80 @@ fn corpus_file() -> impl Strategy<Value = (String, Vec<u8>)> {
     prop::sample::select(files)
 }
 
+/// Documents with a canary, and what is found in each however it is spelled. Each has one value that is judged.
+const BAD: [(&str, u16, &str); 12] = [
+    (
+        "a Secret",
+        1,
+        r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"stringData":{"password":"CANARY"}}"#,
+    ),
+    (
+        "a list of Secrets",
+        1,
+        r#"{"apiVersion":"v1","kind":"SecretList","items":[{"metadata":{"name":"a"},"data":{"x":"CANARY"}}]}"#,
+    ),
+    (
+        "a sealed template",
+        1,
+        r#"{"apiVersion":"bitnami.com/v1alpha1","kind":"SealedSecret","spec":{"template":{"data":{"x":"CANARY"}}}}"#,
+    ),
+    (
+        "an external template",
+        1,
+        r#"{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","spec":{"target":{"template":{"data":{"token":"CANARY"}}}}}"#,
+    ),
+    ("a generator", 6, r#"{"apiVersion":"builtin","kind":"SecretGenerator","literals":["a=CANARY"]}"#),
+    (
+        "a release",
+        20,
+        r#"{"apiVersion":"helm.toolkit.fluxcd.io/v2","kind":"HelmRelease","spec":{"values":{"db":{"password":"CANARY"}}}}"#,
+    ),
+    (
+        "a release's environment",
+        20,
+        r#"{"apiVersion":"helm.toolkit.fluxcd.io/v2","kind":"HelmRelease","spec":{"values":{"env":[{"name":"DB_TOKEN","value":"CANARY"}]}}}"#,
+    ),
+    (
+        "values in a string",
+        20,
+        r#"{"apiVersion":"argoproj.io/v1alpha1","kind":"Application","spec":{"source":{"helm":{"values":"db:\n  password: CANARY\n"}}}}"#,
+    ),
+    (
+        "a substitution",
+        20,
+        r#"{"apiVersion":"kustomize.toolkit.fluxcd.io/v1","kind":"Kustomization","spec":{"postBuild":{"substitute":{"DB_PASSWORD":"CANARY"}}}}"#,
+    ),
+    (
+        "a source",
+        22,
+        r#"{"apiVersion":"source.toolkit.fluxcd.io/v1","kind":"GitRepository","spec":{"url":"https://me:CANARY@example.com/x"}}"#,
+    ),
+    (
+        "a manifest in a string",
+        9,
+        r#"{"apiVersion":"v1","kind":"ConfigMap","data":{"m":"apiVersion: v1\nkind: Secret\nstringData:\n  a: CANARY\n"}}"#,
+    ),
+    (
+        "a kubeconfig",
+        14,
+        r#"{"apiVersion":"v1","kind":"Config","clusters":[],"users":[{"name":"u","user":{"token":"CANARY"}}]}"#,
+    ),
+];
+
+/// The same with references in place of values, and neighbours of Secrets.
+const GOOD: [&str; 6] = [
+    r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"stringData":{"password":"${PASSWORD}","b":"","c":"{{ .c }}","d":"<your token>"}}"#,
+    r#"{"apiVersion":"helm.toolkit.fluxcd.io/v2","kind":"HelmRelease","spec":{"values":{"db":{"password":"${PW}","existingSecret":"db-auth","passwordKey":"password"}}}}"#,
+    r#"{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","spec":{"target":{"template":{"data":{"token":"{{ .token }}","host":"db"}}}}}"#,
+    r#"{"apiVersion":"v1","kind":"ConfigMap","data":{"m":"kind: Secret\nmetadata:\n  name: a\n","level":"debug"}}"#,
+    r#"{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}"#,
+    r#"{"apiVersion":"kyverno.io/v1","kind":"ClusterPolicy","spec":{"rules":[{"match":{"kinds":["Secret"]},"generate":{"kind":"Secret","apiVersion":"v1","clone":{"name":"a"}}}]}}"#,
+];
+
+fn document(json: &str) -> serde_yaml::Value {
+    serde_json::from_str(&json.replace("CANARY", CANARY)).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -110,6 +184,29 @@ proptest! {
             let slice = String::from_utf8_lossy(&bytes[span.bytes.clone()]).replace('\0', "");
             prop_assert!(slice.contains(CANARY), "{slice:?}");
         }
+    }
+
+    #[test]
+    fn no_spelling_changes_what_is_found(
+        (name, code, json) in prop::sample::select(BAD.to_vec()),
+        spelling in mutator::spelling(),
+    ) {
+        let bytes = spelling.bytes(&document(json));
+        let rules = rules("creation_rules: []");
+        let report = report("x.yaml", &bytes, Some(&rules), Role::File);
+        let found = report.findings.iter().any(|finding| {
+            // In a string, what is found is the string.
+            [code, crate::builtin::EMBEDDED_SECRET.0].contains(&finding.code.0) && finding.severity == Severity::Error
+        });
+        prop_assert!(found || spelling.hides(name), "{name}: {}\n{}", shown(&report), String::from_utf8_lossy(&bytes));
+        prop_assert!(!all_text(&report).contains(CANARY));
+    }
+
+    #[test]
+    fn no_spelling_makes_good_files_bad(json in prop::sample::select(GOOD.to_vec()), spelling in mutator::spelling()) {
+        let bytes = spelling.whole().bytes(&document(json));
+        let report = report("x.yaml", &bytes, None, Role::File);
+        prop_assert!(report.findings.is_empty(), "{}\n{}", shown(&report), String::from_utf8_lossy(&bytes));
     }
 
     #[test]

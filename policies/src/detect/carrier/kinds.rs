@@ -43,12 +43,12 @@ impl Kind {
         let mut kind =
             Self { carrier: Carrier::Anything, template: None, is_secret: false, is_schema: false };
         for name in node.values("kind").filter_map(NodeRef::text) {
-            kind.is_secret |= name == "Secret";
+            kind.is_secret |= name.trim() == "Secret";
             kind.is_schema |= name == "CustomResourceDefinition";
             for version in node.values("apiVersion").filter_map(NodeRef::text) {
-                let group = version.split_once('/').map_or("", |(group, _)| group);
-                kind.carrier = kind.carrier.max(carrier(group, &name));
-                kind.template = kind.template.or_else(|| template(&name));
+                let group = version.trim().split_once('/').map_or("", |(group, _)| group);
+                kind.carrier = kind.carrier.max(carrier(group, name.trim()));
+                kind.template = kind.template.or_else(|| template(name.trim()));
             }
         }
         kind

@@ -86,7 +86,9 @@ pub fn may_hold_credential(bytes: &[u8]) -> bool {
         "_KEY",
         "pwd",
     ];
-    NEEDLES.iter().any(|needle| bytes.find_iter(needle).any(|at| stands_as_key(bytes, at)))
+    // Where values are applied as they are, the word alone is enough: YAML has many ways to put one in its place.
+    let applied = ["fluxcd.io", "argoproj.io", "cattle.io"].iter().any(|group| bytes.contains_str(group));
+    NEEDLES.iter().any(|needle| bytes.find_iter(needle).any(|at| stands_as_key(bytes, at, applied)))
         || bytes.contains_str("auths")
         || bytes.find_iter("://").any(|at| {
             let rest = bytes.get(at + 3..).unwrap_or_default();
@@ -98,14 +100,24 @@ pub fn may_hold_credential(bytes: &[u8]) -> bool {
 }
 
 /// Whether the word around `at` names a credential and a value may follow it, or it is the value of a `name`.
-fn stands_as_key(bytes: &[u8], at: usize) -> bool {
+fn stands_as_key(bytes: &[u8], at: usize, anywhere: bool) -> bool {
     let part = |b: &u8| b.is_ascii_alphanumeric() || b"_-.".contains(b);
     let start = at - bytes[..at].iter().rev().take(120).take_while(|b| part(b)).count();
     let end = at + bytes[at..].iter().take(120).take_while(|b| part(b)).count();
     let Ok(word) = std::str::from_utf8(&bytes[start..end]) else { return false };
-    let after = bytes[end..].iter().take(16).find(|b| !b" \t\"'\\`".contains(b));
-    let before = bytes[..start].iter().rev().take(16).find(|b| !b" \t\"'\\`".contains(b));
-    (matches!(after, Some(b':' | b'=')) || before == Some(&b':')) && named(word) != Named::No
+    let after = bytes[end..].iter().take(32).find(|b| !b" \t\r\n\"'\\`".contains(b));
+    (anywhere || matches!(after, Some(b':' | b'=')) || is_value_at(bytes, start)) && named(word) != Named::No
+}
+
+/// Whether nothing but quotes, a tag or an anchor is between a colon and `start`.
+fn is_value_at(bytes: &[u8], start: usize) -> bool {
+    let before = &bytes[start.saturating_sub(48)..start];
+    let Some(colon) = before.iter().rposition(|b| *b == b':' || *b == b'\n').filter(|at| before[*at] == b':')
+    else {
+        return false;
+    };
+    let between = before[colon + 1..].split(u8::is_ascii_whitespace);
+    between.filter(|word| !word.is_empty()).all(|word| matches!(word[0], b'"' | b'\'' | b'!' | b'&' | b'\\'))
 }
 
 #[cfg(test)]

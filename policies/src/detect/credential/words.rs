@@ -77,7 +77,7 @@ pub(super) const KEYS_OF: [&str; 16] = [
 ];
 
 /// Keys above a value that make it a name, a place or a description of the credential.
-pub(super) const REFERRING: [&str; 20] = [
+pub(super) const REFERRING: [&str; 22] = [
     "ref",
     "refs",
     "from",
@@ -98,6 +98,8 @@ pub(super) const REFERRING: [&str; 20] = [
     "translations",
     "variables",
     "properties",
+    "requires",
+    "dependencies",
 ];
 
 /// Values that say what kind of thing it is, or that there is none.

@@ -36,7 +36,7 @@ pub enum Deviation {
     Selector(String),
     /// Encrypted values are all that is authenticated, and the rule wants the others to be, too.
     MacOnlyEncrypted,
-    /// The file is encrypted more strongly than its rule asks; in which way.
+    /// The file is encrypted otherwise than its rule asks, and as strongly or more; in which way.
     Stronger(&'static str),
 }
 
@@ -84,7 +84,7 @@ impl std::fmt::Display for Deviation {
             Self::MacOnlyEncrypted => f.write_str(
                 "`mac_only_encrypted`: its plain values are not authenticated, and the rule wants them to be",
             ),
-            Self::Stronger(what) => write!(f, "it is encrypted more strongly than its rule asks: {what}"),
+            Self::Stronger(what) => f.write_str(what),
         }
     }
 }
@@ -116,12 +116,15 @@ impl File<'_> {
         let (covered, wanted) = (self.coverage(&selector), self.coverage(&asked));
         let all = wanted.iter().zip(&covered).all(|(wanted, covered)| *covered || !wanted);
         Some(match all {
-            true => Deviation::Stronger("its selector covers at least as much"),
+            true => {
+                Deviation::Stronger("its selector is not its rule's, and covers all that the rule's does")
+            }
             false => Deviation::Selector(format!("{}: {}", selector.name(), selector.pattern())),
         })
     }
 
-    /// For every value and comment that is not empty, whether the selector covers it.
+    /// For every value and comment that is not empty, whether the selector covers it. What says what a
+    /// Kubernetes object is does not count.
     fn coverage(&self, selector: &Selector) -> Vec<bool> {
         let mut coverage = Vec::new();
         for document in &self.parsed.documents {
@@ -231,7 +234,8 @@ pub fn of_metadata(metadata: &Metadata, recipe: &Recipe) -> Vec<Deviation> {
     }
     match (metadata.mac_only_encrypted, recipe.mac_only_encrypted) {
         (true, false) => found.push(Deviation::MacOnlyEncrypted),
-        (false, true) => found.push(Deviation::Stronger("its plain values are authenticated, too")),
+        (false, true) => found
+            .push(Deviation::Stronger("its plain values are authenticated, which its rule does not ask for")),
         _ => {}
     }
     found
