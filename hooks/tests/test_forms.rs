@@ -124,9 +124,19 @@ fn a_hook_that_gets_no_lines_refuses() {
     let world = World::new(&env);
     let hooks = world.server.path().join("hooks/pre-receive");
     std::fs::remove_file(&hooks).unwrap();
-    let script = format!("#!/bin/sh\nwhile read -r old new name; do :; done\nexec {} pre-receive\n", hook().display());
+    let script =
+        format!("#!/bin/sh\nwhile read -r old new name; do :; done\nexec {} pre-receive\n", hook().display());
     std::fs::write(&hooks, script).unwrap();
     let _ = env.run(env.command("chmod").arg("+x").arg(&hooks)).success();
     world.clone.commit_file("secret.yaml", plain_secret());
-    assert_snapshot!(world.push(["main"]), @"");
+    assert_snapshot!(world.push(["main"]), @"
+    ------- stderr -------
+    remote: error: refused, because it cannot be verified: standard input is empty;
+    remote:   a script that calls this hook must hand on what Git gives it
+    remote: hint: this is no finding but a fault; ask who runs the hook
+    To $ROOT/server.git
+     ! [remote rejected] main -> main (pre-receive hook declined)
+    error: failed to push some refs to '$ROOT/server.git'
+    [exit status: 1]
+    ");
 }

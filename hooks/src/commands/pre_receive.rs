@@ -36,7 +36,8 @@ pub(crate) fn run(_args: &PreReceiveArgs, console: &mut Console) -> Outcome {
     let updates = match RefUpdate::parse_all(&input) {
         // Git starts no hook for a push of nothing: somebody before us has taken the lines.
         Ok(updates) if updates.is_empty() => {
-            let reason = "standard input is empty; a script that calls this hook must hand on what Git gives it";
+            let reason =
+                "standard input is empty; a script that calls this hook must hand on what Git gives it";
             return Ok(refuse(console, Kind::Usage, reason));
         }
         Ok(updates) => updates,

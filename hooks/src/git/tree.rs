@@ -66,7 +66,7 @@ impl Tree {
         let mut last: Option<RawEntry<'_>> = None;
         // Files whose names are the beginnings of what follows: between `a` and `a/`, others may stand.
         let mut files: Vec<&[u8]> = Vec::new();
-        for entry in self.iter() {
+        for entry in self.raw() {
             if !is_name(entry.name) || last.is_some_and(|last| last.order(entry).is_ge()) {
                 return false;
             }
@@ -230,9 +230,8 @@ mod tests {
 
     fn tree_of(entries: &[(&str, &str)]) -> Tree {
         let one = ObjectId::from_hex(&[b'1'; 40]).unwrap();
-        let entry = |(mode, name): &(&str, &str)| {
-            [format!("{mode} {name}\0").as_bytes(), one.as_bytes()].concat()
-        };
+        let entry =
+            |(mode, name): &(&str, &str)| [format!("{mode} {name}\0").as_bytes(), one.as_bytes()].concat();
         Tree::parse(one, &entries.iter().flat_map(entry).collect::<Vec<_>>()).unwrap()
     }
 
