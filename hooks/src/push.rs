@@ -9,7 +9,7 @@ mod weighing;
 pub use terms::{PushError, Terms, Trusted};
 
 use crate::edge::Kind as Refusal;
-use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced_well_formed};
+use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip};
 use crate::judge::{Found, Judge, Unverified, Verdict, refusal};
 use crate::spread::{Give, spread};
 use crate::trust::{KeyIndex, Ruling, is_for_gitops};
@@ -192,12 +192,18 @@ impl Listing<'_, '_> {
         update: usize,
     ) -> Result<(), GitError> {
         let origin = self.origin(carrier, Some(update));
-        let files = introduced_well_formed(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
-        let mut files = files.into_iter().peekable();
+        let brought = git::brought(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
+        let mut files = brought.introduced.into_iter().peekable();
         while files.peek().is_some() {
             let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
             let weight = files.len();
             (self.give)(Lot { origin, content: Content::Files { tree, files } }, weight)?;
+        }
+        let mut files = brought.joined.into_iter().peekable();
+        while files.peek().is_some() {
+            let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
+            let (weight, parents) = (files.len(), parents.to_vec());
+            (self.give)(Lot { origin, content: Content::Joined { tree, parents, files } }, weight)?;
         }
         Ok(())
     }

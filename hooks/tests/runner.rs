@@ -13,6 +13,7 @@ mod test_formats;
 mod test_forms;
 mod test_history;
 mod test_install;
+mod test_joins;
 mod test_judged_once;
 mod test_names;
 mod test_output;

@@ -29,20 +29,30 @@ pub fn introduced(
     parents: &[ObjectId],
     seen: &mut dyn FnMut(ObjectId),
 ) -> Result<Vec<Introduced>, GitError> {
-    compare(repository, tree, parents, false, seen)
+    Ok(compare(repository, tree, parents, false, seen)?.introduced)
 }
 
-/// The same for what nobody has accepted yet: of two entries of one name, Git shows one and we might judge the
-/// other, so that no such folder may come in.
+/// What a commit brings, and what it brings together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// As [`introduced`] has it.
+    pub introduced: Vec<Introduced>,
+    /// What one parent of a merge had, and another had not: each by itself is as it was, and together they may
+    /// mean something new.
+    pub joined: Vec<Introduced>,
+}
+
+/// Compares as [`introduced`] does what nobody has accepted yet: of two entries of one name, Git shows one and we
+/// might judge the other, so that no such folder may come in.
 ///
 /// # Errors
 /// Where a folder is missing, cannot be read or is not well-formed.
-pub fn introduced_well_formed(
+pub fn brought(
     repository: &Repository,
     tree: ObjectId,
     parents: &[ObjectId],
     seen: &mut dyn FnMut(ObjectId),
-) -> Result<Vec<Introduced>, GitError> {
+) -> Result<Brought, GitError> {
     compare(repository, tree, parents, true, seen)
 }
 
@@ -52,22 +62,25 @@ fn compare(
     parents: &[ObjectId],
     strict: bool,
     seen: &mut dyn FnMut(ObjectId),
-) -> Result<Vec<Introduced>, GitError> {
-    let mut comparison =
-        Comparison { repository, strict, path: Vec::new(), depth: 0, introduced: Vec::new(), seen };
+) -> Result<Brought, GitError> {
+    let (path, brought) = (Vec::new(), Brought::default());
+    let joins = (strict && parents.len() > 1).then_some(parents.len());
+    let mut comparison = Comparison { repository, strict, joins, path, depth: 0, brought, seen };
     if !parents.contains(&tree) {
         comparison.folder(tree, parents)?;
     }
-    Ok(comparison.introduced)
+    Ok(comparison.brought)
 }
 
 struct Comparison<'r, 's> {
     repository: &'r Repository,
     /// Whether folders that are not well-formed are errors.
     strict: bool,
+    /// The number of parents, where it matters whether all of them have something.
+    joins: Option<usize>,
     path: Vec<u8>,
     depth: usize,
-    introduced: Vec<Introduced>,
+    brought: Brought,
     seen: &'s mut dyn FnMut(ObjectId),
 }
 
@@ -78,7 +91,7 @@ impl Comparison<'_, '_> {
         }
         (self.seen)(tree);
         let entries = self.repository.tree(tree)?;
-        if self.strict && !entries.is_well_formed() {
+        if self.strict && !parents.contains(&tree) && !entries.is_well_formed() {
             let what = "folder: entries of one name, out of order, or with names that no file can have";
             return Err(GitError::Malformed { id: tree, what });
         }
@@ -88,13 +101,17 @@ impl Comparison<'_, '_> {
         let mut before = Vec::new();
         for entry in entries.raw() {
             // Most entries are as they were, and end here.
-            if parents.iter_mut().any(|parent| parent.next_is(entry)) {
+            if self.joins.is_none() && parents.iter_mut().any(|parent| parent.next_is(entry)) {
                 continue;
             }
             before.clear();
-            before.extend(parents.iter_mut().filter_map(|parent| parent.find_from_here(entry)));
+            before.extend(parents.iter_mut().filter_map(|parent| match self.joins {
+                Some(_) if parent.next_is(entry) => entry.read(),
+                _ => parent.find_from_here(entry),
+            }));
             let Some(entry) = entry.read() else { continue };
-            if before.iter().any(|old| old.id == entry.id && old.kind == entry.kind) {
+            let same = before.iter().filter(|old| old.id == entry.id && old.kind == entry.kind).count();
+            if same > 0 && self.joins.is_none_or(|parents| parents == same) {
                 continue;
             }
             let length = self.path.len();
@@ -113,7 +130,9 @@ impl Comparison<'_, '_> {
                 EntryKind::File | EntryKind::Symlink => {
                     (self.seen)(entry.id);
                     let path = self.path.clone();
-                    self.introduced.push(Introduced { path, kind: entry.kind, id: entry.id });
+                    let file = Introduced { path, kind: entry.kind, id: entry.id };
+                    let Brought { introduced, joined } = &mut self.brought;
+                    if same > 0 { joined.push(file) } else { introduced.push(file) }
                 }
                 EntryKind::Gitlink => {}
             }

@@ -5,6 +5,7 @@
 
 mod apart;
 pub mod debt;
+mod joined;
 mod message;
 mod policy;
 mod roles;
@@ -114,19 +115,12 @@ impl Judge {
         elders: &[E],
         files: impl IntoIterator<Item = File>,
     ) -> Verdict {
-        let mut sitting = Sitting {
-            judge: self,
-            snapshot,
-            elders,
-            done: HashSet::new(),
-            governing: HashMap::new(),
-            verdict: Verdict::default(),
-        };
+        let mut sitting = Sitting::new(self, snapshot, elders);
         let mut roles = roles::Roles::default();
         for file in files {
             sitting.file(&file, Role::File);
-            for role in roles.of(&mut sitting, &file.path) {
-                sitting.file(&file, role);
+            for (_, role) in roles.of(&mut sitting, &file.path) {
+                sitting.reference(&file.path, role);
             }
         }
         sitting.verdict.settle();
@@ -232,7 +226,12 @@ struct Sitting<'j, 's, S, E> {
     verdict: Verdict,
 }
 
-impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
+impl<'j, 's, S: Snapshot, E: Snapshot> Sitting<'j, 's, S, E> {
+    fn new(judge: &'j Judge, snapshot: &'s S, elders: &'s [E]) -> Self {
+        let (done, governing) = (HashSet::new(), HashMap::new());
+        Self { judge, snapshot, elders, done, governing, verdict: Verdict::default() }
+    }
+
     fn file(&mut self, file: &File, role: Role) {
         if !self.done.insert((file.path.clone(), role)) {
             return;

@@ -28,6 +28,8 @@ pub(super) struct Origin {
 pub(super) enum Content {
     /// Files of one tree.
     Files { tree: ObjectId, files: Vec<Introduced> },
+    /// Files that one parent of a merge had, and another had not.
+    Joined { tree: ObjectId, parents: Vec<ObjectId>, files: Vec<Introduced> },
     /// An object that no path leads to: a blob, or the message of a tag.
     Pathless(ObjectId),
     /// The message of a commit.
@@ -57,15 +59,22 @@ impl Work for Judging<'_> {
     }
 
     fn one(&self, repository: &Repository, lot: Lot) -> Result<Option<Judged>, GitError> {
+        let file = |file: Introduced| {
+            let entry = Entry { kind: file.kind, id: Some(file.id) };
+            File { path: file.path, entry }
+        };
         let verdict = match lot.content {
             Content::Files { tree, files } => {
-                let file = |file: Introduced| {
-                    let entry = Entry { kind: file.kind, id: Some(file.id) };
-                    File { path: file.path, entry }
-                };
                 let elders = self.elders.rules(repository);
                 let snapshot = TreeSnapshot::new(repository, tree);
                 self.judge.judge_beside(&snapshot, &elders, files.into_iter().map(file))
+            }
+            Content::Joined { tree, parents, files } => {
+                let elders = self.elders.rules(repository);
+                let snapshot = TreeSnapshot::new(repository, tree);
+                let parents: Vec<_> =
+                    parents.into_iter().map(|parent| TreeSnapshot::new(repository, parent)).collect();
+                self.judge.judge_joined(&snapshot, &elders, &parents, files.into_iter().map(file))
             }
             Content::Pathless(id) | Content::Message(id) => self.pathless(repository, id)?,
         };
