@@ -82,6 +82,45 @@ fn who_is_taken_out_without_a_new_data_key_keeps_it() {
 }
 
 #[test]
+fn a_data_key_is_known_wherever_its_file_went() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let clone = &world.clone;
+    let (alice, bob) = (key(&env, "alice"), key(&env, "bob"));
+    clone.write(".sops.yaml", rules(&[("^prod/", &format!("{alice},{bob}"))]));
+    encrypted(clone, "prod/db.yaml");
+    let start = clone.commit_all("for two");
+    let _ = world.push(["main"]).success();
+    let refused = |world: &World<'_>| {
+        let refused = world.push(["main"]);
+        assert_eq!((refused.code(), lines_with(&refused, "[KBY029]").len()), (Some(1), 1), "{refused}");
+        let _ = world.clone.ok(["reset", "--hard", "--quiet", &start]);
+    };
+    let without_bob = |path: &str| {
+        clone.write(".sops.yaml", rules(&[("^prod/", &alice)]));
+        sops(clone, "alice", &["updatekeys", "--yes", path]);
+    };
+    // In the commit that moves it.
+    let _ = clone.ok(["mv", "prod/db.yaml", "prod/moved.yaml"]);
+    without_bob("prod/moved.yaml");
+    clone.commit_all("moved");
+    refused(&world);
+    // In one that brings back what an earlier one took away.
+    let bytes = std::fs::read(clone.path().join("prod/db.yaml")).unwrap();
+    let _ = clone.ok(["rm", "--quiet", "prod/db.yaml"]);
+    clone.commit_all("away");
+    clone.write("prod/db.yaml", bytes);
+    without_bob("prod/db.yaml");
+    clone.commit_all("back");
+    refused(&world);
+    // To move it for both is fine.
+    let _ = clone.ok(["mv", "prod/db.yaml", "prod/moved.yaml"]);
+    clone.commit_all("moved for both");
+    let moved = world.push(["main"]);
+    assert_eq!((moved.code(), moved.stderr().as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_rotation_goes_through() {
     let env = TestEnv::new();
     let world = World::new(&env);

@@ -76,6 +76,11 @@ impl Elders {
         self.rules.iter().map(|tree| TreeSnapshot::new(repository, *tree)).collect()
     }
 
+    /// The folders whose values are no news.
+    pub(super) fn contents_trees(&self) -> &[ObjectId] {
+        &self.contents
+    }
+
     /// Whose values are no news.
     pub(super) fn contents<'r>(&self, repository: &'r Repository) -> Vec<TreeSnapshot<'r>> {
         self.contents.iter().map(|tree| TreeSnapshot::new(repository, *tree)).collect()

@@ -34,7 +34,8 @@ impl Weighing<'_> {
         };
         let Some(commit) = self.commits.get(&id) else { return Ok(()) };
         let (tree, parents) = (commit.tree, commit.parent_trees.as_slice());
-        verdict.found.extend(self.keys.judge(self.judge, tree, parents, &verdict.sealed)?);
+        let before = self.elders.contents_trees();
+        verdict.found.extend(self.keys.judge(self.judge, tree, parents, before, &verdict.sealed)?);
         let snapshot = TreeSnapshot::new(self.repository, tree);
         let elders = self.elders.contents(self.repository);
         let changed = || {

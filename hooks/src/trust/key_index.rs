@@ -30,6 +30,40 @@ pub struct KeyIndex<'r> {
     folders: HashMap<ObjectId, Listing>,
     /// Contents that need not be read, as the judge has: asked for when the first folder is gone through.
     without_block: Option<HashSet<ObjectId>>,
+    origins: Origins,
+}
+
+/// For whom each encrypted value was encrypted before.
+#[derive(Debug, Default)]
+struct Origins {
+    known: HashMap<ValueHash, Vec<Rc<Sealed>>>,
+    /// Whether what was there before the push has been added.
+    has_elders: bool,
+}
+
+impl Origins {
+    /// Adds a file; one for the same recipients says all that there is to say.
+    fn add(&mut self, file: &Rc<Sealed>) {
+        for value in &file.values {
+            let known = self.known.entry(*value).or_default();
+            if !known.iter().any(|other| other.recipients == file.recipients) {
+                known.push(Rc::clone(file));
+            }
+        }
+    }
+
+    /// Files that share an encrypted value with this one.
+    fn of(&self, file: &Sealed) -> Vec<Rc<Sealed>> {
+        file.values.iter().filter_map(|value| self.known.get(value)).flatten().cloned().collect()
+    }
+}
+
+/// Who of those that a file was for is left out; by the word of the file that leaves out the fewest, as a copy that
+/// was for fewer already is no news. `None` where no file has anything of it.
+fn fewest_leavers(now: &Sealed, files: &[Rc<Sealed>]) -> Option<Vec<String>> {
+    let same = files.iter().filter(|before| !now.values.is_disjoint(&before.values));
+    let fewest = same.map(|before| now.leavers(before)).min_by_key(Vec::len)?;
+    Some(fewest.into_iter().map(Recipient::nameable).collect())
 }
 
 /// Deeper than any path a file system takes.
@@ -44,10 +78,12 @@ impl<'r> KeyIndex<'r> {
             keys: HashMap::new(),
             folders: HashMap::new(),
             without_block: None,
+            origins: Origins::default(),
         }
     }
 
-    /// Judges files with a SOPS block that a commit brings: `tree` is its folder, `parents` those of its parents.
+    /// Judges files with a SOPS block that a commit brings: `tree` is its folder, `parents` those of its parents, and
+    /// `elders` what was in the repository before the push.
     ///
     /// # Errors
     /// Where something cannot be read.
@@ -56,13 +92,16 @@ impl<'r> KeyIndex<'r> {
         judge: &Judge,
         tree: ObjectId,
         parents: &[ObjectId],
+        elders: &[ObjectId],
         files: &[(Vec<u8>, ObjectId)],
     ) -> Result<Vec<Found>, GitError> {
+        self.without_block.get_or_insert_with(|| judge.without_block());
         let mut found = Vec::new();
         for (path, id) in files {
             let Some(now) = self.sealed(path, *id)? else { continue };
             let mut fresh: BTreeSet<ValueHash> = now.data_keys.clone();
             let mut leavers = BTreeSet::new();
+            let mut stayed = false;
             for parent in parents {
                 let entry = TreeSnapshot::new(self.repository, *parent).entry(path).ok().flatten();
                 let file = entry.filter(|entry| entry.kind == EntryKind::File).and_then(|entry| entry.id);
@@ -70,8 +109,14 @@ impl<'r> KeyIndex<'r> {
                     continue;
                 };
                 fresh.retain(|key| !before.data_keys.contains(key));
+                stayed |= !now.values.is_disjoint(&before.values);
                 leavers.extend(now.leavers(&before).into_iter().map(Recipient::nameable));
             }
+            // A file that moved, or was away for a while, has its data key from where it was.
+            if !stayed {
+                leavers.extend(self.left_on_the_way(&now, parents, elders)?);
+            }
+            self.origins.add(&now);
             if let Some(first) = leavers.first() {
                 let message = format!("{} is taken out and keeps the data key", shown(first.as_bytes()));
                 found.push(Found::about(path, Some(*id), builtin::KEPT_DATA_KEY, Severity::Error, message));
@@ -83,6 +128,43 @@ impl<'r> KeyIndex<'r> {
         Ok(found)
     }
 
+    /// Who could open what is in a file when it was at another path, and cannot now.
+    fn left_on_the_way(
+        &mut self,
+        now: &Sealed,
+        parents: &[ObjectId],
+        elders: &[ObjectId],
+    ) -> Result<Vec<String>, GitError> {
+        if !std::mem::replace(&mut self.origins.has_elders, true) {
+            for elder in elders {
+                self.below(*elder)?.iter().for_each(|sealed| self.origins.add(sealed));
+            }
+        }
+        let known = fewest_leavers(now, &self.origins.of(now)).unwrap_or_default();
+        if known.is_empty() {
+            return Ok(known);
+        }
+        // Whom somebody else let in meanwhile, this branch has not taken out.
+        let mut beside = Vec::new();
+        for parent in parents {
+            beside.extend(self.below(*parent)?);
+        }
+        Ok(fewest_leavers(now, &beside).unwrap_or(known))
+    }
+
+    /// All encrypted files below a folder.
+    fn below(&mut self, tree: ObjectId) -> Result<Vec<Rc<Sealed>>, GitError> {
+        let mut files = Vec::new();
+        let listing = self.folder(tree, 0)?;
+        let snapshot = TreeSnapshot::new(self.repository, tree);
+        let paths: BTreeSet<&[u8]> = listing.iter().map(|(path, _)| path.as_slice()).collect();
+        for path in paths {
+            let id = snapshot.entry(path).ok().flatten().and_then(|entry| entry.id);
+            files.extend(id.map(|id| self.sealed(path, id)).transpose()?.flatten());
+        }
+        Ok(files)
+    }
+
     /// The finding about data keys that are at another path, too.
     fn elsewhere(
         &mut self,
@@ -92,7 +174,6 @@ impl<'r> KeyIndex<'r> {
         id: ObjectId,
         keys: &BTreeSet<ValueHash>,
     ) -> Result<Option<Found>, GitError> {
-        self.without_block.get_or_insert_with(|| judge.without_block());
         let listing = self.folder(tree, 0)?;
         let others: BTreeSet<&[u8]> = listing
             .iter()
