@@ -121,6 +121,35 @@ fn a_data_key_is_known_wherever_its_file_went() {
 }
 
 #[test]
+fn a_merge_that_keeps_both_copies_is_refused() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let clone = &world.clone;
+    let alice = key(&env, "alice");
+    clone.write(".sops.yaml", rules(&[("^prod/", &alice), ("^dev/", &alice)]));
+    encrypted(clone, "prod/db.yaml");
+    encrypted(clone, "prod/web.yaml");
+    clone.commit_all("encrypted");
+    let _ = clone.ok(["checkout", "--quiet", "-b", "moved"]);
+    clone.write("dev/README.md", "moved\n");
+    let _ = clone.ok(["mv", "prod/db.yaml", "dev/db.yaml"]);
+    clone.commit_all("moved");
+    let _ = world.push(["main", "moved"]).success();
+    let _ = clone.ok(["checkout", "--quiet", "main"]);
+    let main = clone.commit_file("other.md", "other\n");
+    let _ = clone.ok(["merge", "--quiet", "--no-commit", "--no-ff", "moved"]);
+    let _ = clone.ok(["checkout", "--quiet", "HEAD", "--", "prod"]);
+    clone.commit_all("both");
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert_ne!(lines_with(&refused, "[KBY028]").len(), 0, "{refused}");
+    let _ = clone.ok(["reset", "--hard", "--quiet", &main]);
+    let _ = clone.ok(["merge", "--quiet", "--no-edit", "moved"]);
+    let passed = world.push(["main"]);
+    assert_eq!((passed.code(), passed.stderr().as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_rotation_goes_through() {
     let env = TestEnv::new();
     let world = World::new(&env);

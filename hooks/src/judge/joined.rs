@@ -17,7 +17,11 @@ impl Judge {
         let mut sitting = Sitting::new(self, snapshot, elders);
         let mut roles = Roles::default();
         for file in files {
-            for reference in sitting.references(&file) {
+            let seen = sitting.look_again(&file);
+            if let (Some(id), true) = (file.entry.id, seen.as_ref().is_some_and(|seen| seen.sealed)) {
+                sitting.verdict.joined.push((file.path.clone(), id));
+            }
+            for reference in seen.iter().flat_map(|seen| &seen.report.references) {
                 join(&mut sitting, parents, &file, &reference.path, reference.role);
             }
             for (names, role) in roles.of(&mut sitting, &file.path) {

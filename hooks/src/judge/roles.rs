@@ -1,7 +1,7 @@
 //! What kustomizations that did not change say about a file that did.
 
 use super::policy::folders;
-use super::{File, Sitting, Snapshot};
+use super::{File, Seen, Sitting, Snapshot};
 use crate::git::EntryKind;
 use kubiya_policies::check::{Reference, Role};
 use kubiya_policies::detect::kustomize::is_kustomization_name;
@@ -57,22 +57,23 @@ fn kustomizations<S: Snapshot, E: Snapshot>(
         let path = [folder, name].concat();
         let Ok(Some(entry)) = sitting.snapshot.entry(&path) else { continue };
         let file = File { path, entry };
-        let references = sitting.references(&file);
+        let seen = sitting.look_again(&file);
+        let references = seen.map(|seen| seen.report.references.clone()).unwrap_or_default();
         all.push((file, references));
     }
     all
 }
 
 impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
-    /// What a file names that is not judged now. One that cannot be read names nothing here: it did not change,
+    /// What a file shows that is not judged now. One that cannot be read shows nothing here: it did not change,
     /// or it is reported itself.
-    pub(super) fn references(&mut self, file: &File) -> Vec<Reference> {
+    pub(super) fn look_again(&mut self, file: &File) -> Option<Arc<Seen>> {
         if file.entry.kind != EntryKind::File {
-            return Vec::new();
+            return None;
         }
         let unverified = self.verdict.unverified.clone();
         let seen = self.look(file, Role::File);
         self.verdict.unverified = unverified;
-        seen.map(|seen| seen.report.references.clone()).unwrap_or_default()
+        seen.ok()
     }
 }

@@ -87,6 +87,8 @@ pub struct Verdict {
     pub unverified: Vec<Unverified>,
     /// Files that may have a SOPS block.
     pub sealed: Vec<(Vec<u8>, ObjectId)>,
+    /// Such files that one parent of a merge has and another has not.
+    pub joined: Vec<(Vec<u8>, ObjectId)>,
 }
 
 impl Verdict {
@@ -110,6 +112,7 @@ impl Verdict {
         self.found.append(&mut other.found);
         self.unverified.append(&mut other.unverified);
         self.sealed.append(&mut other.sealed);
+        self.joined.append(&mut other.joined);
     }
 
     /// Puts together what was judged in parts of one snapshot.

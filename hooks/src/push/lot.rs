@@ -78,7 +78,7 @@ impl Work for Judging<'_> {
             }
             Content::Pathless(id) | Content::Message(id) => self.pathless(repository, id)?,
         };
-        let says = !verdict.is_empty() || !verdict.sealed.is_empty();
+        let says = !verdict.is_empty() || !verdict.sealed.is_empty() || !verdict.joined.is_empty();
         Ok(says.then_some(Judged { origin: lot.origin, verdict }))
     }
 }

@@ -36,6 +36,7 @@ impl Weighing<'_> {
         let (tree, parents) = (commit.tree, commit.parent_trees.as_slice());
         let before = self.elders.contents_trees();
         verdict.found.extend(self.keys.judge(self.judge, tree, parents, before, &verdict.sealed)?);
+        verdict.found.extend(self.keys.judge_joined(self.judge, tree, parents, &verdict.joined)?);
         let snapshot = TreeSnapshot::new(self.repository, tree);
         let elders = self.elders.contents(self.repository);
         let changed = || {

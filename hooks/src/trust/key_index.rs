@@ -122,10 +122,45 @@ impl<'r> KeyIndex<'r> {
                 found.push(Found::about(path, Some(*id), builtin::KEPT_DATA_KEY, Severity::Error, message));
             }
             if !fresh.is_empty() {
-                found.extend(self.elsewhere(judge, tree, path, *id, &fresh)?);
+                found.extend(self.elsewhere(judge, tree, path, *id, &fresh, &[])?);
             }
         }
         Ok(found)
+    }
+
+    /// Judges encrypted files that one parent of a merge has and another has not: a data key that was in one
+    /// place on each side may be in two places now.
+    ///
+    /// # Errors
+    /// Where something cannot be read.
+    pub fn judge_joined(
+        &mut self,
+        judge: &Judge,
+        tree: ObjectId,
+        parents: &[ObjectId],
+        files: &[(Vec<u8>, ObjectId)],
+    ) -> Result<Vec<Found>, GitError> {
+        self.without_block.get_or_insert_with(|| judge.without_block());
+        let mut found = Vec::new();
+        for (path, id) in files {
+            let Some(now) = self.sealed(path, *id)? else { continue };
+            let mut everywhere = true;
+            for parent in parents {
+                let before = self.keys_at(*parent, path)?;
+                everywhere &= now.data_keys.iter().all(|key| before.contains(key));
+            }
+            if !everywhere {
+                found.extend(self.elsewhere(judge, tree, path, *id, &now.data_keys, parents)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The data keys of the file at a path.
+    fn keys_at(&mut self, tree: ObjectId, path: &[u8]) -> Result<Rc<[ValueHash]>, GitError> {
+        let entry = TreeSnapshot::new(self.repository, tree).entry(path).ok().flatten();
+        let file = entry.filter(|entry| entry.kind == EntryKind::File).and_then(|entry| entry.id);
+        file.map_or_else(|| Ok(Rc::default()), |id| self.keys(path, id))
     }
 
     /// Who could open what is in a file when it was at another path, and cannot now.
@@ -165,7 +200,7 @@ impl<'r> KeyIndex<'r> {
         Ok(files)
     }
 
-    /// The finding about data keys that are at another path, too.
+    /// The finding about data keys that are at another path, too, unless one of the parents had them at both.
     fn elsewhere(
         &mut self,
         judge: &Judge,
@@ -173,13 +208,20 @@ impl<'r> KeyIndex<'r> {
         path: &[u8],
         id: ObjectId,
         keys: &BTreeSet<ValueHash>,
+        parents: &[ObjectId],
     ) -> Result<Option<Found>, GitError> {
         let listing = self.folder(tree, 0)?;
-        let others: BTreeSet<&[u8]> = listing
-            .iter()
-            .filter(|(other, key)| other != path && keys.contains(key))
-            .map(|(other, _)| other.as_slice())
-            .collect();
+        let mut others: BTreeSet<&[u8]> = BTreeSet::new();
+        for (other, key) in listing.iter().filter(|(other, key)| other != path && keys.contains(key)) {
+            let mut as_it_was = false;
+            for parent in parents {
+                as_it_was |=
+                    self.keys_at(*parent, path)?.contains(key) && self.keys_at(*parent, other)?.contains(key);
+            }
+            if !as_it_was {
+                others.insert(other);
+            }
+        }
         let snapshot = TreeSnapshot::new(self.repository, tree);
         let rule = judge.rule_for(&snapshot, path);
         let foreign = others.iter().find(|other| judge.rule_for(&snapshot, other) != rule);
