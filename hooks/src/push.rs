@@ -2,6 +2,7 @@
 
 mod elders;
 mod lot;
+mod reached;
 mod seen;
 mod terms;
 mod weighing;
@@ -116,6 +117,7 @@ pub fn judge_push(
         elders: &elders,
         keys: KeyIndex::new(repository),
         commits: commits.iter().map(|commit| (commit.id, commit)).collect(),
+        is_receiver: terms.known == git::Known::Refs,
     };
     let mut summary = Summary::default();
     for parts in judged.chunk_by(|a, b| a.origin.number == b.origin.number) {

@@ -112,7 +112,7 @@ fn a_private_key_in_a_message_is_refused() {
     let env = TestEnv::new();
     let world = World::new(&env);
     let identity = "AGE-SECRET-KEY-1XLZ4Y4QMYYVQ4N5A8Q4C5F2V8YCLKMU0EVAJ3KW9WXV5N6H2XEQSNV6WJG";
-    world.clone.commit_all(&format!("the key\n\nis {}", identity));
+    world.clone.commit_all(&format!("the key\n\nis {identity}"));
     let refused = world.push(["main"]);
     assert_eq!(refused.code(), Some(1), "{refused}");
     assert!(!refused.to_string().contains("AGE-SECRET-KEY"), "{refused}");
@@ -139,4 +139,29 @@ fn a_hook_that_gets_no_lines_refuses() {
     error: failed to push some refs to '$ROOT/server.git'
     [exit status: 1]
     ");
+}
+
+#[test]
+fn a_tag_on_what_is_there_brings_nothing() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let clone = &world.clone;
+    std::fs::remove_file(world.server.path().join("hooks/pre-receive")).unwrap();
+    clone.commit_file("old/secret.yaml", plain_secret());
+    let _ = clone.ok(["rm", "--quiet", "-r", "old"]);
+    clone.commit_all("gone");
+    let _ = world.push(["main"]).success();
+    world.server.hook("pre-receive", hook());
+    for (name, object) in
+        [("blob", "HEAD^:old/secret.yaml"), ("below", "HEAD^:old"), ("tree", "HEAD^^{tree}")]
+    {
+        let object = clone.ok(["rev-parse", object]);
+        let passed = world.push([&format!("{object}:refs/tags/{name}")]);
+        assert_eq!(passed.code(), Some(0), "{passed}");
+    }
+    // What is new in a folder is new.
+    clone.write("more", named_secret("more"));
+    let new = clone.ok(["hash-object", "-w", "more"]);
+    let refused = world.push([&format!("{new}:refs/tags/new")]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
 }

@@ -2,6 +2,7 @@
 
 use super::elders::{Elders, folder};
 use super::lot::Origin;
+use super::reached::is_reached;
 use super::{Carrier, Terms};
 use crate::git::{GitError, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced};
 use crate::judge::{Judge, Verdict};
@@ -23,6 +24,8 @@ pub(super) struct Weighing<'p> {
     pub(super) elders: &'p Elders,
     pub(super) keys: KeyIndex<'p>,
     pub(super) commits: HashMap<ObjectId, &'p NewCommit>,
+    /// Whether what the refs of this repository reach has been received already.
+    pub(super) is_receiver: bool,
 }
 
 impl Weighing<'_> {
@@ -30,6 +33,13 @@ impl Weighing<'_> {
     pub(super) fn weigh(&mut self, origin: Origin, verdict: &mut Verdict) -> Result<(), GitError> {
         let Carrier::Commit { id, .. } = origin.carrier else {
             self.ruling.weigh(verdict);
+            if let Carrier::Tagged(id) = origin.carrier
+                && self.is_receiver
+                && verdict.refusal().is_some()
+                && is_reached(self.repository, id)?
+            {
+                verdict.call_it_debt();
+            }
             return Ok(());
         };
         let Some(commit) = self.commits.get(&id) else { return Ok(()) };
