@@ -9,7 +9,9 @@ pub use crate::contract::{Input, Reference, Report, Role};
 pub use class::{PathClass, PathKind, path_class};
 pub use governed::{Content, Reason, must_encrypt};
 
+use crate::builtin;
 use crate::detect::Sink;
+use crate::finding::Severity;
 use crate::sops::store::Format;
 
 /// Judges a file.
@@ -34,6 +36,17 @@ pub fn check_as(input: &Input<'_>, format: Option<Format>) -> Report {
             judge::file(input, &class, interest, &mut sink);
         }
     }
+    sink.into_report()
+}
+
+/// What is said of a file that is larger than what the caller reads: only a search for a few words is made. An error
+/// where the file must be encrypted, or where these words are in it; else a warning.
+pub fn check_oversized(input: &Input<'_>) -> Report {
+    let class = path_class(input.path, input.rules);
+    let mut sink = Sink::new(input.path);
+    let severity = if prefilter::look(input, &class).any() { Severity::Error } else { Severity::Warning };
+    let message = "cannot be judged: it is larger than what this server reads".to_owned();
+    sink.add(builtin::BEYOND_LIMITS, severity, (None, String::new(), None), message);
     sink.into_report()
 }
 

@@ -63,6 +63,12 @@ impl Seen {
         let subjects = subjects(input.path, input.bytes, &report.findings);
         Self { report, subjects, sealed: portable::may_be_sealed(input.bytes) }
     }
+
+    fn of_oversized(input: &Input<'_>) -> Self {
+        let report = check::check_oversized(input);
+        let subjects = report.findings.iter().map(|_| Subject::Form).collect();
+        Self { report, subjects, sealed: false }
+    }
 }
 
 /// Judges files, and each content once under the same rules however many commits and paths hold it. Threads
@@ -90,7 +96,7 @@ impl Judge {
         Self::default()
     }
 
-    /// A judge who reads no files larger than this: they cannot be judged.
+    /// A judge who reads no files larger than this: only a few words are searched in them.
     #[must_use]
     pub fn with_limit(mut self, most_bytes: Option<u64>) -> Self {
         self.most_bytes = most_bytes;
@@ -188,11 +194,10 @@ impl Judge {
             return Ok(Arc::clone(seen));
         }
         let bytes = bytes()?;
-        if self.most_bytes.is_some_and(|most| bytes.len() as u64 > most) {
-            return Err(Unreadable::in_words(path, "it is larger than what this server reads"));
-        }
         self.checks.fetch_add(1, Ordering::Relaxed);
-        let seen = Seen::of(&Input { path, bytes: &bytes, rules, role });
+        let input = Input { path, bytes: &bytes, rules, role };
+        let is_oversized = self.most_bytes.is_some_and(|most| bytes.len() as u64 > most);
+        let seen = if is_oversized { Seen::of_oversized(&input) } else { Seen::of(&input) };
         let seen = if seen == *self.nothing { Arc::clone(&self.nothing) } else { Arc::new(seen) };
         if let Some(known) = &mut known {
             **known = Some(Arc::clone(&seen));
