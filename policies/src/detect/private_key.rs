@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bstr::ByteSlice as _;
+use crate::words::Words;
 
 /// What kind of key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,10 +36,16 @@ const PRIVATE_KEY_IN_BASE64: [&str; 3] = ["UFJJVkFURSBLRV", "BSSVZBVEUgS0VZ", "Q
 /// How age writes the beginning of an identity, and how Bech32 may write it.
 const AGE: [&str; 2] = ["AGE-SECRET-KEY-", "age-secret-key-"];
 
+static MAY_HOLD_AGE: Words = Words::new(&AGE);
+static MAY_HOLD_PRIVATE_KEY: Words = Words::new(&["PRIVATE KEY"]);
+static MAY_HOLD_BASE64_OF_AGE: Words = Words::new(&AGE_IN_BASE64);
+static MAY_HOLD_BASE64_OF_KEY: Words = Words::new(&PRIVATE_KEY_IN_BASE64);
+
 /// Whether there may be a key: a search for a few words.
 pub fn may_hold_key(bytes: &[u8]) -> bool {
-    let words = AGE.iter().chain(&["PRIVATE KEY"]).chain(&AGE_IN_BASE64).chain(&PRIVATE_KEY_IN_BASE64);
-    words.into_iter().any(|word| bytes.contains_str(word))
+    [&MAY_HOLD_AGE, &MAY_HOLD_PRIVATE_KEY, &MAY_HOLD_BASE64_OF_AGE, &MAY_HOLD_BASE64_OF_KEY]
+        .iter()
+        .any(|words| words.any_in(bytes))
 }
 
 /// The keys in a text, with their place.
