@@ -1,6 +1,9 @@
 //! The command line: what may be typed, and what each part of it means.
 
-use crate::commands::{completion, config, explain, man, pre_commit, pre_receive, scan};
+use crate::commands::{
+    commit_msg, completion, config, doctor, explain, install, man, pre_commit, pre_push, pre_receive, scan,
+    update,
+};
 use crate::edge::{Console, Failure, Outcome};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::ffi::OsString;
@@ -8,14 +11,16 @@ use std::path::Path;
 
 const AFTER_HELP: &str = "\
 Examples:
-  # On the server: refuse plaintext secrets in every push
-  ln -s \"$(command -v kubiya-hook)\" repo.git/hooks/pre-receive
+  # On the server: refuse plaintext secrets in every push, and see it refuse
+  kubiya-hook install /srv/git/gitops.git
+  kubiya-hook doctor /srv/git/gitops.git
 
-  # On your machine: refuse them before they are committed
-  ln -s \"$(command -v kubiya-hook)\" .git/hooks/pre-commit
+  # In your clone: refuse them before they are committed
+  kubiya-hook install
 
-  # Look at the files that are there
+  # Look at the files that are there, and at what CI was started for
   kubiya-hook scan .
+  kubiya-hook scan --ci
   kubiya-hook scan --format json clusters/ apps/
 
   # What a finding means and what to do
@@ -41,13 +46,38 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     PreReceive(pre_receive::PreReceiveArgs),
+    Update(update::UpdateArgs),
+    #[command(hide = true)]
+    RefUpdate(update::GerritArgs),
+    #[command(hide = true)]
+    CommitReceived(update::GerritArgs),
     PreCommit(pre_commit::PreCommitArgs),
+    PreMergeCommit(pre_commit::PreMergeCommitArgs),
+    PreApplypatch(pre_commit::PreApplypatchArgs),
+    CommitMsg(commit_msg::CommitMsgArgs),
+    PrePush(pre_push::PrePushArgs),
     Scan(scan::ScanArgs),
+    Install(install::InstallArgs),
+    Uninstall(install::UninstallArgs),
+    Doctor(doctor::DoctorArgs),
     Config(config::ConfigArgs),
     Explain(explain::ExplainArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
 }
+
+/// The hooks that the program is when it is called by their names: Git's own, then those of Gerrit.
+const HOOKS: [&str; 9] = [
+    "pre-receive",
+    "update",
+    "pre-commit",
+    "pre-merge-commit",
+    "pre-applypatch",
+    "commit-msg",
+    "pre-push",
+    "ref-update",
+    "commit-received",
+];
 
 /// The whole command line, for completion and manual pages.
 pub(crate) fn command() -> clap::Command {
@@ -65,7 +95,7 @@ pub(crate) enum Parsed {
 /// Reads the arguments, the program's own name first.
 pub(crate) fn parse(mut args: Vec<OsString>, console: &mut Console) -> Parsed {
     let called = args.first().and_then(|name| Path::new(name).file_name());
-    if let Some(hook) = called.filter(|name| *name == "pre-receive" || *name == "pre-commit") {
+    if let Some(hook) = called.filter(|name| HOOKS.iter().any(|hook| name == hook)) {
         let hook = hook.to_owned();
         args.insert(1, hook);
     }

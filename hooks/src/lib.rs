@@ -3,13 +3,17 @@
 //! [`main`] is the program. Commands know the domain ([`push`], [`judge`]); the domain knows its sources
 //! ([`git`], [`work_tree`]) through [`judge::Snapshot`]; what decides is `kubiya_policies::check` alone.
 
+pub mod archive;
 pub mod audit;
 mod cli;
 mod commands;
 pub mod config;
+pub mod continuous;
 pub mod deadline;
+pub mod doctor;
 pub mod edge;
 pub mod git;
+pub mod install;
 pub mod judge;
 pub mod push;
 pub mod report;
@@ -47,8 +51,19 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn run(cli: &Cli, console: &mut Console) -> Outcome {
     match &cli.command {
         Command::PreReceive(args) => commands::pre_receive::run(args, console),
+        Command::Update(args) => commands::update::run(args, console),
+        Command::RefUpdate(args) | Command::CommitReceived(args) => {
+            commands::update::run_for_gerrit(args, console)
+        }
         Command::PreCommit(args) => commands::pre_commit::run(args, console),
+        Command::PreMergeCommit(_) => commands::pre_commit::run_for_merge(console),
+        Command::PreApplypatch(_) => commands::pre_commit::run_for_patch(console),
+        Command::CommitMsg(args) => commands::commit_msg::run(args, console),
+        Command::PrePush(args) => commands::pre_push::run(args, console),
         Command::Scan(args) => commands::scan::run(args, console),
+        Command::Install(args) => commands::install::run(args, console),
+        Command::Uninstall(args) => commands::install::run_uninstall(args, console),
+        Command::Doctor(args) => commands::doctor::run(args, console),
         Command::Config(args) => commands::config::run(args, console),
         Command::Explain(args) => commands::explain::run(args, console),
         Command::Completion(args) => commands::completion::run(args, console),

@@ -2,10 +2,11 @@
 
 mod elders;
 mod lot;
+mod seen;
 mod terms;
 mod weighing;
 
-pub use terms::{PushError, Terms};
+pub use terms::{PushError, Terms, Trusted};
 
 use crate::edge::Kind as Refusal;
 use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced};
@@ -15,7 +16,8 @@ use crate::trust::{KeyIndex, Ruling, is_for_gitops};
 use elders::Elders;
 use kubiya_policies::finding::Severity;
 use lot::{Content, Judging, Lot, Origin};
-use std::collections::{HashMap, HashSet};
+use seen::Seen;
+use std::collections::HashMap;
 use weighing::{Brought, Weighing};
 
 /// Through what the content came.
@@ -56,9 +58,17 @@ pub struct PushVerdict {
     pub pushed: Vec<Pushed>,
     /// What could not be judged.
     pub unverified: Vec<Unverified>,
+    /// How many commits were looked at.
+    pub commits: usize,
 }
 
 impl PushVerdict {
+    /// The same without what brought it.
+    pub fn into_verdict(self) -> Verdict {
+        let found = self.pushed.into_iter().map(|pushed| pushed.found).collect();
+        Verdict { found, unverified: self.unverified, ..Verdict::default() }
+    }
+
     /// How many findings refuse the push.
     pub fn errors(&self) -> usize {
         self.pushed.iter().filter(|pushed| pushed.found.finding.severity == Severity::Error).count()
@@ -83,13 +93,14 @@ pub fn judge_push(
     if updates.iter().all(|update| update.new.is_none()) {
         return Ok(PushVerdict::default());
     }
-    let mut elders = Elders::of(repository, updates, terms.config.trusted_ref.as_deref())?;
+    let mut elders = Elders::of(repository, updates, terms.trusted(repository)?)?;
     let baseline = terms.baseline(repository, elders.trusted)?;
     let limit = terms.config.limits.new_commits;
     let mut brought = Brought::default();
     let judged = spread(&Judging { judge, elders: &elders }, repository, |give| {
-        let listing = Listing { repository, give, seen: HashSet::new(), number: 0 };
-        listing.push(updates, limit, &mut brought)
+        let seen = Seen::new(repository.brought()?);
+        let listing = Listing { repository, give, seen, number: 0 };
+        listing.push(updates, terms, &mut brought)
     })?;
     let Brought { tips, commits } = brought;
     if let Some(limit) = limit.filter(|limit| commits.len() as u64 > *limit) {
@@ -118,6 +129,7 @@ pub fn judge_push(
         let carrier = Carrier::Commit { id: tip.commit, is_tip: true, is_root: false };
         summary.add(carrier, Some(tip.update), verdict);
     }
+    summary.verdict.commits = commits.len();
     Ok(summary.verdict)
 }
 
@@ -125,31 +137,29 @@ pub fn judge_push(
 struct Listing<'p, 'g> {
     repository: &'p Repository,
     give: &'p mut Give<'g, Judging<'p>>,
-    /// The contents that were given away.
-    seen: HashSet<ObjectId>,
+    seen: Seen,
     number: usize,
 }
 
 impl Listing<'_, '_> {
-    fn push(
-        mut self,
-        updates: &[RefUpdate],
-        limit: Option<u64>,
-        brought: &mut Brought,
-    ) -> Result<(), GitError> {
+    fn push(mut self, updates: &[RefUpdate], terms: &Terms, brought: &mut Brought) -> Result<(), GitError> {
         for (number, update) in updates.iter().enumerate() {
             if let Some(new) = update.new.filter(|new| Some(*new) != update.old) {
                 brought.tips.extend(self.update(number, new)?);
             }
         }
-        brought.commits = git::new_commits(self.repository, &brought.tips)?;
+        brought.commits = git::new_commits(self.repository, &brought.tips, &terms.known)?;
+        let limit = terms.config.limits.new_commits;
         if limit.is_some_and(|limit| brought.commits.len() as u64 > limit) {
             return Ok(());
         }
         for commit in &brought.commits {
             let is_tip = brought.tips.iter().any(|tip| tip.commit == commit.id);
+            self.seen.mark(commit.id);
             let carrier = Carrier::Commit { id: commit.id, is_tip, is_root: commit.parents.is_empty() };
             self.tree(commit.tree, &commit.parent_trees, carrier, commit.update)?;
+            let origin = self.origin(carrier, Some(commit.update));
+            (self.give)(Lot { origin, content: Content::Message(commit.id) }, 0)?;
         }
         self.loose()
     }
@@ -182,8 +192,7 @@ impl Listing<'_, '_> {
         update: usize,
     ) -> Result<(), GitError> {
         let origin = self.origin(carrier, Some(update));
-        let files = introduced(self.repository, tree, parents)?;
-        self.seen.extend(files.iter().map(|file| file.id));
+        let files = introduced(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
         let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
             let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();
@@ -194,7 +203,7 @@ impl Listing<'_, '_> {
     }
 
     fn pathless(&mut self, id: ObjectId, carrier: Carrier, update: Option<usize>) -> Result<(), GitError> {
-        if !self.seen.insert(id) {
+        if !self.seen.first(id) {
             return Ok(());
         }
         let origin = self.origin(carrier, update);
@@ -204,12 +213,9 @@ impl Listing<'_, '_> {
     /// The blobs that came along although nothing of the push leads to them: they are stored, and some servers
     /// hand out any object that is asked for by name.
     fn loose(&mut self) -> Result<(), GitError> {
-        for id in self.repository.brought()? {
+        for id in self.seen.rest() {
             // `index-pack` completes thin packs with objects that were there before.
-            if !self.seen.contains(&id)
-                && self.repository.kind(id)? == Some(Kind::Blob)
-                && !(self.repository.was_there(id)?)
-            {
+            if self.repository.kind(id)? == Some(Kind::Blob) && !(self.repository.was_there(id)?) {
                 self.pathless(id, Carrier::Loose(id), None)?;
             }
         }

@@ -4,7 +4,6 @@
 //! The queue between them is short, so that memory does not grow with the work. Little work is done where it was
 //! listed: a thread costs more than a few files.
 
-use std::collections::VecDeque;
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +12,11 @@ use std::thread::{Scope, ScopedJoinHandle};
 /// Up to this weight, threads are not worth it.
 const LITTLE: usize = 200;
 
-/// How many jobs wait for each worker.
-const WAITING: usize = 8;
+/// Jobs are handed over in batches of about this weight, because handing over costs, too.
+const BATCH: usize = 64;
+
+/// How many batches wait for each worker.
+const WAITING: usize = 4;
 
 /// What is done for each job.
 pub(crate) trait Work: Sync {
@@ -47,26 +49,29 @@ pub(crate) fn spread<W: Work>(
     list: impl FnOnce(&mut Give<'_, W>) -> Result<(), W::Fault>,
 ) -> Result<Vec<W::Done>, W::Fault> {
     let mut done = std::thread::scope(|scope| {
-        let mut little = VecDeque::new();
-        let mut weight = 0;
-        let mut number = 0;
+        let mut batch = Vec::new();
+        let (mut number, mut weight, mut handed) = (0, 0, 0);
         let mut crew: Option<Crew<'_, W>> = None;
         list(&mut |job, its_weight| {
             number += 1;
             weight += its_weight;
-            little.push_back((number, job));
-            if weight > LITTLE {
+            batch.push((number, job));
+            if weight > LITTLE && weight - handed >= BATCH {
                 let crew = match &mut crew {
                     Some(crew) => crew,
                     none => none.insert(Crew::start(scope, work, tool)?),
                 };
-                little.drain(..).for_each(|job| crew.give(job));
+                crew.give(std::mem::take(&mut batch));
+                handed = weight;
             }
             Ok(())
         })?;
         match crew {
-            Some(crew) => crew.finish(),
-            None => all(work, tool, little),
+            Some(crew) => {
+                crew.give(batch);
+                crew.finish()
+            }
+            None => all(work, tool, batch),
         }
     })?;
     done.sort_unstable_by_key(|(number, _)| *number);
@@ -91,7 +96,7 @@ type Outcome<W> = Result<Vec<Numbered<<W as Work>::Done>>, <W as Work>::Fault>;
 
 /// The workers of one run.
 struct Crew<'scope, W: Work> {
-    queue: SyncSender<Numbered<W::Job>>,
+    queue: SyncSender<Vec<Numbered<W::Job>>>,
     threads: Vec<ScopedJoinHandle<'scope, Outcome<W>>>,
 }
 
@@ -109,15 +114,15 @@ impl<'scope, W: Work> Crew<'scope, W> {
         for _ in 0..cores {
             let tool = work.another(tool)?;
             let jobs = Arc::clone(&jobs);
-            threads.push(scope.spawn(move || all(work, &tool, std::iter::from_fn(|| next(&jobs)))));
+            threads.push(scope.spawn(move || all(work, &tool, std::iter::from_fn(|| next(&jobs)).flatten())));
         }
         Ok(Self { queue, threads })
     }
 
     /// Waits for room in the queue.
-    fn give(&self, job: Numbered<W::Job>) {
+    fn give(&self, batch: Vec<Numbered<W::Job>>) {
         // Without workers there is a fault, which `finish` finds.
-        let _ = self.queue.send(job);
+        let _ = self.queue.send(batch);
     }
 
     fn finish(self) -> Outcome<W> {

@@ -2,6 +2,7 @@
 
 use crate::git::{EntryKind, Repository};
 use crate::judge::{Entry, File, Snapshot, Unreadable};
+use kubiya_policies::rules::FILE_NAME;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -117,17 +118,27 @@ impl SelectionError {
     }
 }
 
-/// All files at and below a path.
+/// Which files of a folder are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// Those that Git has, and those that it would take: not what `.gitignore` and the like exclude.
+    #[default]
+    NotIgnored,
+    /// All.
+    All,
+}
+
+/// The files at and below a path. A file that is named is looked at in any case.
 ///
 /// # Errors
 /// Where there is nothing to be read.
-pub fn select(path: &Path) -> Result<Selection, SelectionError> {
+pub fn select(path: &Path, which: Which) -> Result<Selection, SelectionError> {
     let failed = |source| SelectionError::Io { path: path.to_owned(), source };
     let absolute = path.canonicalize().map_err(failed)?;
     let metadata = absolute.metadata().map_err(failed)?;
     if metadata.is_dir() {
         let tree = WorkTree::around(&absolute);
-        return Ok(walk(tree, &absolute));
+        return Ok(walk(tree, &absolute, which));
     }
     if !metadata.is_file() {
         return Err(SelectionError::NoFile(path.to_owned()));
@@ -138,10 +149,18 @@ pub fn select(path: &Path) -> Result<Selection, SelectionError> {
     Ok(Selection { tree, files, unreadable: Vec::new() })
 }
 
-fn walk(tree: WorkTree, folder: &Path) -> Selection {
+fn walk(tree: WorkTree, folder: &Path, which: Which) -> Selection {
     let mut selection = Selection { tree, files: Vec::new(), unreadable: Vec::new() };
-    let found = walkdir::WalkDir::new(folder).sort_by_file_name();
-    for found in found.into_iter().filter_entry(|entry| entry.file_name() != ".git") {
+    let honours = which == Which::NotIgnored;
+    let mut walk = ignore::WalkBuilder::new(folder);
+    walk.standard_filters(false)
+        .parents(honours)
+        .git_ignore(honours)
+        .git_exclude(honours)
+        .git_global(honours)
+        .sort_by_file_name(OsStr::cmp)
+        .filter_entry(|entry| entry.file_name() != ".git");
+    for found in walk.build() {
         let found = found.and_then(|found| found.metadata().map(|metadata| (found, metadata)));
         match found {
             Ok((found, metadata)) => {
@@ -151,12 +170,136 @@ fn walk(tree: WorkTree, folder: &Path) -> Selection {
                 }
             }
             Err(error) => {
-                let path = error.path().map(|path| selection.tree.relative(path)).unwrap_or_default();
+                let path = place(&error).map(|path| selection.tree.relative(path)).unwrap_or_default();
                 selection.unreadable.push(Unreadable::new(&path, &error));
             }
         }
     }
+    if honours {
+        selection.add_tracked(folder);
+    }
     selection
+}
+
+/// Where an error of the walk is.
+fn place(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => place(err),
+        ignore::Error::Loop { child, .. } => Some(child),
+        _ => None,
+    }
+}
+
+impl Selection {
+    /// Adds what Git has, however it is ignored. Where the index cannot be read, that is said.
+    fn add_tracked(&mut self, folder: &Path) {
+        let Ok(repository) = Repository::open_at(folder) else { return };
+        if repository.work_tree().and_then(|top| top.canonicalize().ok()).as_ref() != Some(&self.tree.base) {
+            return;
+        }
+        let entries = match repository.index() {
+            Ok(index) => index.entries,
+            Err(error) => return self.unreadable.push(Unreadable::new(&self.tree.relative(folder), &error)),
+        };
+        let below = self.tree.relative(folder);
+        for entry in entries {
+            let is_below = below.is_empty()
+                || entry.path.strip_prefix(below.as_slice()).is_some_and(|rest| rest.starts_with(b"/"));
+            if !is_below {
+                continue;
+            }
+            // What is not there is not looked at: it is deleted, or not checked out.
+            if let Ok(Some(entry_there)) = self.tree.entry(&entry.path)
+                && matches!(entry_there.kind, EntryKind::File | EntryKind::Symlink)
+            {
+                self.files.push(File { path: entry.path, entry: entry_there });
+            }
+        }
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        self.files.dedup_by(|a, b| a.path == b.path);
+    }
+}
+
+/// A file and its rules, as paths of one tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relative {
+    /// The `.sops.yaml`.
+    pub config: Vec<u8>,
+    /// The file.
+    pub path: Vec<u8>,
+}
+
+/// The nearest `.sops.yaml` at or above a file, which need not be there: where it is, what it says, and both
+/// paths in their tree.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn governing(path: &Path) -> Result<Option<(PathBuf, Vec<u8>, Relative)>, SelectionError> {
+    let failed = |source| SelectionError::Io { path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let absolute = absolute.canonicalize().unwrap_or(absolute);
+    let there = absolute.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let tree = WorkTree::around(there);
+    let inside = |folder: &&Path| folder.starts_with(&tree.base);
+    for folder in absolute.ancestors().skip(1).take_while(inside) {
+        let config = folder.join(FILE_NAME);
+        if config.symlink_metadata().is_ok() {
+            let bytes = std::fs::read(&config)
+                .map_err(|source| SelectionError::Io { path: config.clone(), source })?;
+            let relative = Relative { config: tree.relative(&config), path: tree.relative(&absolute) };
+            return Ok(Some((config, bytes, relative)));
+        }
+    }
+    Ok(None)
+}
+
+/// A work tree with one file as somebody else has it: the content of a stream.
+#[derive(Debug)]
+pub struct WithFile {
+    tree: WorkTree,
+    path: Vec<u8>,
+    content: Vec<u8>,
+}
+
+impl WithFile {
+    /// A content that stands for the file at a path, which need not be there.
+    ///
+    /// # Errors
+    /// Where its folder is not there.
+    pub fn new(path: &Path, content: Vec<u8>) -> Result<Self, SelectionError> {
+        let failed = |source| SelectionError::Io { path: path.to_owned(), source };
+        let absolute = std::path::absolute(path).map_err(failed)?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        let folder = folder.canonicalize().map_err(failed)?;
+        let tree = WorkTree::around(&folder);
+        let name = absolute.file_name().ok_or_else(|| SelectionError::NoFile(path.to_owned()))?;
+        let path = tree.relative(&folder.join(name));
+        Ok(Self { tree, path, content })
+    }
+
+    /// What the repository is called: its folder.
+    pub fn name(&self) -> String {
+        self.tree.name()
+    }
+
+    /// The file.
+    pub fn file(&self) -> File {
+        File { path: self.path.clone(), entry: Entry { kind: EntryKind::File, id: None } }
+    }
+}
+
+impl Snapshot for WithFile {
+    fn entry(&self, path: &[u8]) -> Result<Option<Entry>, Unreadable> {
+        if path == self.path { Ok(Some(self.file().entry)) } else { self.tree.entry(path) }
+    }
+
+    fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable> {
+        if path == self.path {
+            return Ok(std::borrow::Cow::Borrowed(self.content.as_slice()));
+        }
+        Ok(std::borrow::Cow::Owned(self.tree.read(path, entry)?.to_vec()))
+    }
 }
 
 /// Puts the selections of one tree together, each file once.

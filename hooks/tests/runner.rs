@@ -4,16 +4,22 @@
 
 mod common;
 mod test_cli;
+mod test_client_hooks;
 mod test_commits;
 mod test_config;
 mod test_debt;
+mod test_doctor;
+mod test_formats;
 mod test_history;
+mod test_install;
 mod test_judged_once;
 mod test_names;
 mod test_output;
 mod test_portable;
 mod test_push;
 mod test_scan;
+mod test_scan_sources;
+mod test_servers;
 mod test_stores;
 mod test_trust;
 

@@ -249,3 +249,15 @@ fn bases_of_a_thin_pack_are_not_of_the_push() {
     world.clone.commit_file("secret.yaml", format!("{filler}kind: ConfigMap\n"));
     assert_snapshot!(world.push(["main"]), @"");
 }
+
+#[test]
+fn the_message_of_a_commit_is_stored_too() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    world.clone.write("good.txt", "good\n");
+    world.clone.commit_all(&format!("It leaked\n\nwhat was in it:\n\n{}\nand more: of: it", plain_secret()));
+    world.clone.commit_file("later.txt", "later\n");
+    let refused = world.push(["main"]);
+    assert_eq!(lines_with(&refused, "in its message: 10:13").len(), 1, "{refused}");
+    assert_eq!(lines_with(&refused, "git rebase -i").len(), 1, "{refused}");
+}

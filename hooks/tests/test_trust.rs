@@ -358,3 +358,53 @@ fn rules_that_cannot_be_used_stop_what_they_could_be_about_and_nothing_else() {
     world.clone.commit_file("values.yaml", values());
     assert_eq!(world.push(["main"]).code(), Some(1));
 }
+
+#[test]
+fn the_old_tip_of_each_ref_has_its_word_in_whatever_order_they_come() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let start = world.clone.ok(["rev-parse", "HEAD"]);
+    world.clone.commit_file(".sops.yaml", rule("^vault/", ALICE));
+    let _ = world.push(["main:refs/heads/release"]).success();
+    world.clone.commit_file(".sops.yaml", rule("^other/", ALICE));
+    world.clone.commit_file("vault/app.yaml", values());
+    let refused = world.push(["main:refs/heads/a", "main:refs/heads/release"]);
+    assert_eq!(lines_with(&refused, "by the rules before").len(), 1, "{refused}");
+    // HEAD of the server has no rules: there, the weaker ones are the first.
+    assert_eq!(world.on_server("HEAD"), start);
+    assert_eq!(world.push(["main:refs/heads/a"]).code(), Some(0));
+}
+
+#[test]
+fn a_head_that_names_no_branch_leaves_main_its_word() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    let _ = world.server.ok(["symbolic-ref", "HEAD", "refs/heads/unused"]);
+    world.clone.write(".sops.yaml", rule("^other/", ALICE));
+    world.clone.commit_file("vault/app.yaml", values());
+    let refused = world.push(["main:refs/heads/new"]);
+    assert_eq!(lines_with(&refused, "by the rules before").len(), 1, "{refused}");
+}
+
+#[test]
+fn what_cannot_be_verified_has_an_exit_code_of_its_own() {
+    let env = TestEnv::new();
+    let clone = kubiya_testdata::git::GitRepo::init(&env, "clone");
+    clone.write(".sops.yaml", rule("^vault/", ALICE));
+    clone.write("vault/app.yaml", "a: [1\n");
+    let scan = || env.run(clone.command(crate::common::hook()).args(["scan", "."])).code();
+    assert_eq!(scan(), Some(3));
+    clone.write("vault/other.yaml", values());
+    assert_eq!(scan(), Some(1));
+}
+
+#[test]
+fn a_private_key_in_the_place_of_a_recipient_is_not_shown() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    let key = "AGE-SECRET-KEY-1QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQPZRY9X8GF2TVDW0S3JN54KHCE6";
+    world.clone.commit_file(".sops.yaml", rule("^vault/", &format!("{ALICE},{key}")));
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert!(!refused.stderr().contains(&key[20..40]), "{refused}");
+}

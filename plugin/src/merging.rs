@@ -29,7 +29,7 @@ pub enum Merged {
     /// Ours says it all.
     Ours,
     /// New bytes, encrypted.
-    Sealed(Zeroizing<Vec<u8>>),
+    Sealed(Vec<u8>),
 }
 
 /// Why files are not merged.

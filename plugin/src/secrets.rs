@@ -21,7 +21,9 @@ pub use open::{Secret, open, read, unlocked};
 pub use problems::{failure_of, file_failure, shown};
 pub use random::random;
 pub use recipe::recipe_for;
-pub use select::{Candidate, Chosen, choose, files_below, may_be_encrypted, repository_top, top_around};
+pub use select::{
+    Candidate, Chosen, Sought, choose, files_below, may_be_encrypted, repository_top, top_around,
+};
 
 use crate::keys::KeyRing;
 use kubiya_hook::edge::Failure;

@@ -1,7 +1,9 @@
 //! Values as hashes: enough to tell that a value is the one of before, and nothing that could be shown.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
+use bstr::ByteSlice as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::builtin;
@@ -90,14 +92,26 @@ pub fn subjects(path: &[u8], bytes: &[u8], findings: &[Finding]) -> Vec<Subject>
             Subject::File(all.get_or_insert_with(|| values(path, bytes)).clone())
         }
         _ => {
-            let span = finding.place.span.as_ref().filter(|span| !span.bytes.is_empty());
-            match span.and_then(|span| bytes.get(span.bytes.clone())) {
+            let value = finding.place.span.as_ref().and_then(|span| value_at(bytes, &span.bytes));
+            match value {
                 Some(value) => Subject::Value(ValueHash::of(&[value])),
                 None => Subject::File(all.get_or_insert_with(|| values(path, bytes)).clone()),
             }
         }
     };
     findings.iter().map(subject).collect()
+}
+
+/// The value that a finding's place means; `None` where the place is not where the value is.
+fn value_at<'b>(bytes: &'b [u8], place: &Range<usize>) -> Option<&'b [u8]> {
+    let value = bytes.get(place.clone()).filter(|value| !value.is_empty())?;
+    if value.starts_with(b"-----BEGIN ") {
+        // The place of a key is its first line.
+        let rest = &bytes[place.start..];
+        return Some(rest.find(b"-----END").map_or(rest, |end| &rest[..end]));
+    }
+    // What an alias stands for is written elsewhere.
+    (!value.starts_with(b"*")).then_some(value)
 }
 
 /// All values of a file with the keys that lead to them. A file that has no keys is one value.
@@ -171,6 +185,20 @@ mod tests {
         assert!(known("s/a.env", "# x\nA=one\n", "A=one\nB=two\n"));
         assert!(!known("s/a.env", "A=three\n", "A=one\nB=two\n"));
         assert!(!known("s/token", "one\n", "two\n"));
+    }
+
+    #[test]
+    fn what_an_alias_stands_for_and_the_body_of_a_key_are_the_value() {
+        let secret = |value: &str| format!("x: &a {value}\nkind: Secret\nstringData: {{p: *a}}\n");
+        assert!(known("x.yaml", &secret("hunter2"), &format!("# y\n{}", secret("hunter2"))));
+        assert!(!known("x.yaml", &secret("hunter3"), &secret("hunter2")));
+        let key = |body: &str| {
+            format!(
+                "-----BEGIN PRIVATE KEY-----\nVEhJUyBJUyBOT1QgQSBLRVkgQlVUIEEgRklYVFVSRQ{body}\n-----END PRIVATE KEY-----\n"
+            )
+        };
+        assert!(known("a.pem", &key("=="), &format!("about\n{}", key("=="))));
+        assert!(!known("a.pem", &key("AA"), &key("==")));
     }
 
     #[test]

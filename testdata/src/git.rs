@@ -36,6 +36,12 @@ impl<'e> GitRepo<'e> {
         Self { env, git_dir: path.join(".git"), path }
     }
 
+    /// Takes a folder that is a bare repository already.
+    pub fn bare_at(env: &'e TestEnv, name: impl AsRef<OsStr>) -> Self {
+        let path = env.root().join(name.as_ref());
+        Self { env, git_dir: path.clone(), path }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

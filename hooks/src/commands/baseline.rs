@@ -22,6 +22,11 @@ pub(super) struct BaselineArgs {
 }
 
 impl BaselineArgs {
+    /// Whether there is such a list.
+    pub(super) fn is_asked(&self) -> bool {
+        self.baseline.is_some()
+    }
+
     /// The list, if one is asked for. Where it is not there yet, it is made of the verdicts.
     pub(super) fn list<'v>(
         &self,

@@ -1,8 +1,9 @@
-//! `pre-commit`: the hook of a clone. Refuses a commit before it is made.
+//! `pre-commit`, `pre-merge-commit`, `pre-applypatch`: the hooks of a clone that Git runs before it makes a commit.
 
+use super::pre_push;
 use crate::config::{self, ConfigFailure};
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::git::{GitError, IndexEntry, IndexSnapshot, Repository, TreeSnapshot, staged};
+use crate::git::{GitError, IndexEntry, IndexSnapshot, ObjectId, Repository, TreeSnapshot, staged};
 use crate::judge::{Entry, File, Judge, Verdict};
 use crate::report::text::{Text, summary};
 use crate::trust::{Ruling, is_for_gitops, repository_name};
@@ -14,7 +15,8 @@ use std::ffi::OsString;
 /// Judge what is about to be committed, as the hook of a clone
 ///
 /// Judges the index that Git names, not the files of the work tree, and only what differs from the last
-/// commit, or from all that are being merged.
+/// commit, or from all that are being merged. Where the pre-commit framework runs it before a push, the
+/// commits of the push are judged.
 #[derive(Args, Debug)]
 pub(crate) struct PreCommitArgs {
     /// Ignored: hook managers name files, and the index says more
@@ -22,9 +24,42 @@ pub(crate) struct PreCommitArgs {
     _files: Vec<OsString>,
 }
 
+/// Judge a merge that is about to be committed, as the hook of a clone
+///
+/// Git runs it where a merge has no conflicts; otherwise pre-commit is run in the end.
+#[derive(Args, Debug)]
+pub(crate) struct PreMergeCommitArgs {
+    /// Ignored: hook managers name files, and the index says more
+    #[arg(hide = true)]
+    _files: Vec<OsString>,
+}
+
+/// Judge a patch that `git am` has applied, before it is committed
+#[derive(Args, Debug)]
+pub(crate) struct PreApplypatchArgs {}
+
 pub(crate) fn run(_args: &PreCommitArgs, console: &mut Console) -> Outcome {
-    let (verdict, files) = judge().map_err(|error| {
-        Failure::unverified("the commit is refused: it cannot be verified")
+    match pre_push::of_framework() {
+        Some(push) => pre_push::refuse_or_pass(console, push),
+        None => judge_index(console, "commit", &[]),
+    }
+}
+
+/// Git writes `MERGE_HEAD` only after this hook, and names what it merges in `GITHEAD_<id>` variables
+/// (`builtin/merge.c`).
+pub(crate) fn run_for_merge(console: &mut Console) -> Outcome {
+    let merged = std::env::vars_os()
+        .filter_map(|(name, _)| ObjectId::from_hex(name.as_encoded_bytes().strip_prefix(b"GITHEAD_")?));
+    judge_index(console, "merge", &merged.collect::<Vec<_>>())
+}
+
+pub(crate) fn run_for_patch(console: &mut Console) -> Outcome {
+    judge_index(console, "patch", &[])
+}
+
+fn judge_index(console: &mut Console, what: &str, merged: &[ObjectId]) -> Outcome {
+    let (verdict, files) = judge(merged).map_err(|error| {
+        Failure::unverified(format!("the {what} is refused: it cannot be verified"))
             .because(&error)
             .hint("git status, git fsck: is the repository whole?")
     })?;
@@ -46,7 +81,7 @@ pub(crate) fn run(_args: &PreCommitArgs, console: &mut Console) -> Outcome {
 
 /// Judges what differs from HEAD and from everything that is being merged into it. Their rules count beside those
 /// of the index, and their values are no news.
-fn judge() -> Result<(Verdict, usize), CommitError> {
+pub(super) fn judge(merged: &[ObjectId]) -> Result<(Verdict, usize), CommitError> {
     let asked = std::thread::spawn(config::load);
     let repository = Repository::open_from_env()?;
     let index = repository.index()?;
@@ -54,9 +89,9 @@ fn judge() -> Result<(Verdict, usize), CommitError> {
         let entry = Entry { kind: staged.kind, id: Some(staged.id) };
         File { path: staged.path, entry }
     };
-    let files: Vec<_> = staged(&repository, &index)?.into_iter().map(file).collect();
+    let files: Vec<_> = staged(&repository, &index, merged)?.into_iter().map(file).collect();
     let count = files.len();
-    let parents = parents(&repository)?;
+    let parents = parents(&repository, merged)?;
     let config = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let snapshot = IndexSnapshot::new(&repository, &index.entries);
     let gitops = || {
@@ -77,9 +112,9 @@ fn is_rules(path: &[u8]) -> bool {
 }
 
 /// What the commit goes on from. Without HEAD there is nothing.
-fn parents(repository: &Repository) -> Result<Vec<TreeSnapshot<'_>>, GitError> {
+fn parents<'r>(repository: &'r Repository, merged: &[ObjectId]) -> Result<Vec<TreeSnapshot<'r>>, GitError> {
     let mut parents = Vec::new();
-    for id in repository.head()?.into_iter().chain(repository.merge_heads()) {
+    for id in repository.head()?.into_iter().chain(repository.merge_heads()).chain(merged.iter().copied()) {
         let commit = repository.commit(id)?.ok_or(GitError::Missing(id))?;
         parents.push(TreeSnapshot::new(repository, commit.tree));
     }
@@ -88,7 +123,7 @@ fn parents(repository: &Repository) -> Result<Vec<TreeSnapshot<'_>>, GitError> {
 
 /// Why a commit cannot be judged.
 #[derive(Debug, thiserror::Error)]
-enum CommitError {
+pub(super) enum CommitError {
     #[error(transparent)]
     Git(#[from] GitError),
     #[error(transparent)]

@@ -4,9 +4,9 @@ use crate::audit::{self, Count, Decision, Line};
 use crate::config::{self, Config, Enforcement};
 use crate::deadline::Deadline;
 use crate::edge::{Console, Kind, Outcome};
-use crate::git::{RefUpdate, Repository};
+use crate::git::{Known, RefUpdate, Repository};
 use crate::judge::Judge;
-use crate::push::{Carrier, PushVerdict, Terms, judge_push};
+use crate::push::{Carrier, PushVerdict, Terms, Trusted, judge_push};
 use crate::report::push::{self, Manner};
 use crate::trust::{Pusher, repository_name};
 use clap::Args;
@@ -37,8 +37,13 @@ pub(crate) fn run(_args: &PreReceiveArgs, console: &mut Console) -> Outcome {
         Ok(updates) => updates,
         Err(error) => return Ok(refuse(console, Kind::Usage, &error.to_string())),
     };
+    Ok(judge(console, &updates))
+}
+
+/// Judges ref updates of the repository that Git names, and gives the exit code.
+pub(crate) fn judge(console: &mut Console, updates: &[RefUpdate]) -> u8 {
     if updates.iter().all(|update| update.new.is_none()) {
-        return Ok(0);
+        return 0;
     }
     // Git is asked while the repository is opened.
     let asked = std::thread::spawn(config::load);
@@ -47,35 +52,36 @@ pub(crate) fn run(_args: &PreReceiveArgs, console: &mut Console) -> Outcome {
         Ok(config) => config,
         Err(error) => {
             let _ = WORD.set((Enforcement::Refuse, error.contact().map(str::to_owned)));
-            return Ok(refuse(console, Kind::Usage, &error.to_string()));
+            return refuse(console, Kind::Usage, &error.to_string());
         }
     };
     let _ = WORD.set((config.enforcement, config.contact.clone()));
     let repository = match repository {
         Ok(repository) => repository,
-        Err(error) => return Ok(refuse(console, Kind::Unverified, &error.to_string())),
+        Err(error) => return refuse(console, Kind::Unverified, &error.to_string()),
     };
     let terms = Terms {
         pusher: Pusher::from_env(&config.identity),
         repository: repository_name(&config, repository.git_dir()),
         config,
+        known: Known::Refs,
+        trusted: Trusted::Configured,
     };
     let _deadline = match deadline(&terms.config) {
         Ok(deadline) => deadline,
-        Err(error) => return Ok(refuse(console, Kind::Unverified, &error.to_string())),
+        Err(error) => return refuse(console, Kind::Unverified, &error.to_string()),
     };
     let judge = Judge::new().with_limit(terms.config.limits.file_size);
-    let code = match judge_push(&repository, &judge, &updates, &terms) {
-        Ok(verdict) => conclude(console, &verdict, &updates, &terms),
+    match judge_push(&repository, &judge, updates, &terms) {
+        Ok(verdict) => conclude(console, &verdict, updates, &terms),
         Err(error) => {
             let decision = Decision::of_refusal(terms.config.enforcement, false);
-            let line = Line { code: "fault".to_owned(), decision, ..line(&terms, &updates, None) };
+            let line = Line { code: "fault".to_owned(), decision, ..line(&terms, updates, None) };
             // The push is refused already; a log that is full changes nothing.
             let _ = record(&terms.config, &[line], &[Count::Push(decision)]);
             refuse(console, Kind::Unverified, &error.to_string())
         }
-    };
-    Ok(code)
+    }
 }
 
 fn deadline(config: &Config) -> std::io::Result<Option<Deadline>> {

@@ -1,26 +1,59 @@
-//! `scan`: the files that are there.
+//! `scan`: what is there already, wherever it is.
+
+mod sources;
 
 use super::baseline::BaselineArgs;
-use crate::config;
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::judge::{File, Judge, Snapshot as _, Verdict};
-use crate::report::text::{Text, summary};
-use crate::report::{json, shown};
-use crate::trust::{Ruling, speaks_of_flux};
-use crate::work_tree::{self, Selection, SelectionError, WorkTree};
-use clap::{Args, ValueEnum};
-use kubiya_policies::rules::FILE_NAME;
+use crate::report::format::Format;
+use crate::report::text::{Text, summary, summary_of_history};
+use clap::Args;
+use sources::Judged;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Judge files and folders of a work tree
+/// Judge files, an index, a revision, a history, an archive or a stream
 ///
-/// Folders are gone through, without `.git`. The rules are those of the nearest `.sops.yaml` at or above a
-/// file. Inside of a repository, paths count from its top.
+/// Folders are gone through, without `.git` and without what Git ignores; what Git has is judged in any case.
+/// The rules are those of the nearest `.sops.yaml` at or above a file. Inside of a repository, paths count from
+/// its top.
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("source").multiple(false))]
 pub(crate) struct ScanArgs {
-    /// Files and folders to judge
+    /// Files and folders to judge; `-` is the content of one file on standard input
     #[arg(value_name = "PATH", default_value = ".")]
     paths: Vec<PathBuf>,
+    /// Judge what is staged, as pre-commit does
+    #[arg(long, group = "source")]
+    staged: bool,
+    /// Judge the commits of a range (A..B), or the whole tree of one revision
+    #[arg(long, value_name = "REV|RANGE", group = "source")]
+    rev: Option<OsString>,
+    /// Judge everything that any ref reaches
+    #[arg(long, group = "source")]
+    all: bool,
+    /// Judge what this run of GitLab CI or GitHub Actions was started for
+    #[arg(long, group = "source")]
+    ci: bool,
+    /// Judge the files of a tar archive, plain or compressed by gzip; `-` is standard input
+    #[arg(long, value_name = "FILE", group = "source")]
+    archive: Option<PathBuf>,
+    /// Judge the files that standard input names, one on each line
+    #[arg(long, group = "source")]
+    stdin_files: bool,
+    /// With --stdin-files: names end in a zero byte
+    #[arg(long, short = 'z', requires = "stdin_files")]
+    null: bool,
+    /// With `-`: the path that the content is judged as
+    #[arg(long, value_name = "PATH")]
+    stdin_filename: Option<PathBuf>,
+    /// Judge what Git ignores, too
+    #[arg(long)]
+    no_ignore: bool,
+    /// With --rev and --ci: the revision whose rules and values count as what was there before
+    ///
+    /// Without it, where the commits left the default branch.
+    #[arg(long, value_name = "REV")]
+    policy_rev: Option<OsString>,
     /// Form of the report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -28,27 +61,30 @@ pub(crate) struct ScanArgs {
     baseline: BaselineArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one object, with the version of its form in `schema`
-    Json,
-}
-
 pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
-    let selections = select(&args.paths)?;
-    let (verdict, files) = judge(selections, &args.baseline, console)?;
-    let written = match args.format {
-        Format::Text => {
-            let text = Text { style: console.out.style(), notes: true };
-            text.lines(&verdict).iter().try_for_each(|line| console.out.line(line))
+    let judged = sources::judge(args, console)?;
+    let text = Text { style: console.out.style(), notes: true };
+    let (lines, verdict, summary) = match judged {
+        Judged::Files { verdict, files } => {
+            (text.lines(&verdict), verdict.clone(), (summary(&verdict, files), files))
         }
-        Format::Json => {
-            let report = json::report(&verdict, files)
-                .map_err(|error| Failure::unverified("cannot write the report").because(&error))?;
-            console.out.line(&report)
+        Judged::Commits { verdict, updates } => {
+            let lines = text.history(&verdict, &updates);
+            let commits = verdict.commits;
+            let verdict = verdict.into_verdict();
+            let summary = summary_of_history(&verdict, commits);
+            (lines, verdict, (summary, commits))
         }
+    };
+    let (summary, count) = summary;
+    let report = args
+        .format
+        .report(&verdict, count)
+        .map_err(|error| Failure::unverified("cannot write the report").because(&error))?;
+    let written = match report {
+        None => lines.iter().try_for_each(|line| console.out.line(line)),
+        Some(report) if report.is_empty() => Ok(()),
+        Some(report) => console.out.line(&report),
     };
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -59,74 +95,7 @@ pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     // What was found comes before what is said about it, also where both go to one terminal.
     let _ = console.out.flush();
     if args.format == Format::Text {
-        let _ = console.err.line(&summary(&verdict, files));
+        let _ = console.err.line(&summary);
     }
     Ok(verdict.refusal().map_or(0, Kind::exit_code))
-}
-
-fn select(paths: &[PathBuf]) -> Result<Vec<Selection>, Failure> {
-    let (selections, problems): (Vec<_>, Vec<_>) =
-        paths.iter().map(|path| work_tree::select(path)).partition(Result::is_ok);
-    let problems: Vec<_> = problems.into_iter().filter_map(Result::err).map(Failure::from).collect();
-    if problems.is_empty() {
-        Ok(selections.into_iter().flatten().collect())
-    } else {
-        Err(Failure::all(format!("{} paths cannot be judged", problems.len()), problems))
-    }
-}
-
-impl From<SelectionError> for Failure {
-    fn from(error: SelectionError) -> Self {
-        use std::os::unix::ffi::OsStrExt as _;
-        let failure = Failure::usage("cannot judge the path").at(shown(error.path().as_os_str().as_bytes()));
-        match &error {
-            SelectionError::Io { source, .. } => failure.because(source),
-            SelectionError::NoFile(_) => failure.because_of(error.to_string()),
-        }
-    }
-}
-
-fn judge(
-    selections: Vec<Selection>,
-    baseline: &BaselineArgs,
-    console: &mut Console,
-) -> Result<(Verdict, usize), Failure> {
-    let config = config::load()?;
-    let here = std::env::current_dir().unwrap_or_default();
-    let judge = Judge::new();
-    let mut count = 0;
-    let mut judged = Vec::new();
-    for selection in work_tree::merged(selections) {
-        count += selection.files.len();
-        let (tree, files) = (selection.tree, selection.files);
-        let mut verdict = judge.judge(&tree, files.iter().cloned());
-        verdict.unverified.extend(selection.unreadable.into_iter().map(Into::into));
-        let name = tree.name();
-        Ruling::new(&config, &name, || is_for_gitops(&tree, &files)).weigh(&mut verdict);
-        judged.push((tree, verdict));
-    }
-    let listed = baseline.list(judged.iter().map(|(_, verdict)| verdict), console)?;
-    let mut all = Verdict::default();
-    for (tree, mut verdict) in judged {
-        if let Some(listed) = &listed {
-            listed.forgive(&mut verdict);
-        }
-        verdict.rename(|path| tree.named_from(&here, path));
-        all.append(verdict);
-    }
-    Ok((all, count))
-}
-
-/// Whether there are rules of SOPS or objects of Flux among the files.
-fn is_for_gitops(tree: &WorkTree, files: &[File]) -> bool {
-    let named = |file: &File, end: &[u8]| file.path.ends_with(end);
-    files.iter().any(|file| tree_rules(&file.path))
-        || files
-            .iter()
-            .filter(|file| named(file, b".yaml") || named(file, b".yml"))
-            .any(|file| tree.read(&file.path, file.entry).is_ok_and(|bytes| speaks_of_flux(&bytes)))
-}
-
-fn tree_rules(path: &[u8]) -> bool {
-    path.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes())
 }

@@ -1,11 +1,11 @@
 //! The clone that a command is run in: its settings, the files in its Git folder, and Git's own merge. All by
 //! the `git` command, which knows linked work trees, submodules and the variables of a running Git command.
 
-use super::ProcessError;
 use super::process::{git, output};
+use super::{ObjectId, ProcessError};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -52,6 +52,119 @@ pub fn common_folder() -> Result<PathBuf, ProcessError> {
 #[must_use]
 pub fn setting(key: &str) -> Option<OsString> {
     line(&["config", "--local", "--get", key]).ok()
+}
+
+/// What the clone knows that a remote has: where its remote-tracking refs point.
+///
+/// # Errors
+/// What Git says.
+pub fn tracked(remote: &OsStr) -> Result<Vec<ObjectId>, ProcessError> {
+    let mut refs = OsString::from("refs/remotes/");
+    refs.push(remote);
+    let words = ["for-each-ref", "--format=%(objectname)", "--"].map(OsStr::new);
+    let listed = run(&[&words[..], &[&refs]].concat())?;
+    Ok(listed.split(|byte| *byte == b'\n').filter_map(ObjectId::from_hex).collect())
+}
+
+/// The default branch of a remote, as the clone knows it: what the remote's HEAD was when it was cloned, or the
+/// branch of a usual name.
+#[must_use]
+pub fn default_branch(remote: &OsStr) -> Option<ObjectId> {
+    ["HEAD", "main", "master"].iter().find_map(|branch| {
+        let mut name = OsString::from("refs/remotes/");
+        name.push(remote);
+        name.push("/");
+        name.push(branch);
+        resolve(&name).ok()
+    })
+}
+
+/// The names of the remotes that are at a URL.
+///
+/// # Errors
+/// Git cannot be started.
+pub fn remotes_at(url: &OsStr) -> Result<Vec<OsString>, ProcessError> {
+    let listed = match run(&["config", "--null", "--get-regexp", r"^remote\..*\.(push)?url$"]) {
+        Ok(listed) => listed,
+        // There is no remote.
+        Err(ProcessError::Failed(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let remote = |setting: &[u8]| {
+        let mut parts = setting.splitn(2, |byte| *byte == b'\n');
+        let key = parts.next()?.strip_prefix(b"remote.")?;
+        let name = key.strip_suffix(b".url").or_else(|| key.strip_suffix(b".pushurl"))?;
+        (parts.next()? == url.as_bytes()).then(|| OsString::from_vec(name.to_owned()))
+    };
+    Ok(listed.split(|byte| *byte == 0).filter_map(remote).collect())
+}
+
+/// The commit that a revision names.
+///
+/// # Errors
+/// It names none.
+pub fn resolve(revision: &OsStr) -> Result<ObjectId, ProcessError> {
+    let mut commit = revision.to_owned();
+    commit.push("^{commit}");
+    let words = ["rev-parse", "--verify", "--end-of-options"].map(OsStr::new);
+    let line = run(&[&words[..], &[&commit]].concat())?;
+    let id = line.split(|byte| *byte == b'\n').find_map(ObjectId::from_hex);
+    id.ok_or_else(|| ProcessError::Failed(format!("{} is no commit", revision.display())))
+}
+
+/// Commits as Git's language of revisions names them (gitrevisions(7)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// What is meant, with all that it follows.
+    pub tips: Vec<ObjectId>,
+    /// What is not meant, with all that it follows.
+    pub without: Vec<ObjectId>,
+}
+
+/// Reads a revision or a range of them.
+///
+/// # Errors
+/// It names none.
+pub fn range(revision: &OsStr) -> Result<Range, ProcessError> {
+    let words = ["rev-parse", "--end-of-options"].map(OsStr::new);
+    let listed = run(&[&words[..], &[revision]].concat())?;
+    let mut range = Range::default();
+    for line in listed.split(|byte| *byte == b'\n') {
+        match line.strip_prefix(b"^") {
+            Some(without) => range.without.extend(ObjectId::from_hex(without)),
+            None => range.tips.extend(ObjectId::from_hex(line)),
+        }
+    }
+    Ok(range)
+}
+
+/// Where two commits parted; `None` where they have nothing in common, or it is not here.
+#[must_use]
+pub fn merge_base(one: ObjectId, other: ObjectId) -> Option<ObjectId> {
+    let line = run(&["merge-base", &one.to_string(), &other.to_string()]).ok()?;
+    line.split(|byte| *byte == b'\n').find_map(ObjectId::from_hex)
+}
+
+/// All refs and HEAD, by what they point at, tags not peeled.
+///
+/// # Errors
+/// What Git says.
+pub fn refs() -> Result<Vec<(ObjectId, Vec<u8>)>, ProcessError> {
+    let listed = run(&["for-each-ref", "--format=%(objectname) %(refname)"])?;
+    let pair = |line: &[u8]| {
+        let space = line.iter().position(|byte| *byte == b' ')?;
+        Some((ObjectId::from_hex(&line[..space])?, line[space + 1..].to_owned()))
+    };
+    let mut refs: Vec<_> = listed.split(|byte| *byte == b'\n').filter_map(pair).collect();
+    // Detached, it may be where no ref is.
+    refs.extend(resolve(OsStr::new("HEAD")).ok().map(|id| (id, b"HEAD".to_vec())));
+    Ok(refs)
+}
+
+/// Whether commits are left out of the clone.
+#[must_use]
+pub fn is_shallow() -> bool {
+    line(&["rev-parse", "--is-shallow-repository"]).is_ok_and(|answer| answer == "true")
 }
 
 /// A setting that is a path, from all of Git's configuration that counts here; a relative one counts from the

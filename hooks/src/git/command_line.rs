@@ -19,7 +19,10 @@ pub(super) struct CommandLine {
     git_dir: PathBuf,
     work_tree: Option<PathBuf>,
     folders: ObjectFolders,
+    /// Whether another repository has promised objects that are not here (a partial clone).
+    promised: bool,
     contents: RefCell<Option<Batch>>,
+    fetched: RefCell<Option<Batch>>,
     before: RefCell<Option<Batch>>,
 }
 
@@ -35,7 +38,18 @@ impl CommandLine {
     fn open(at: Option<PathBuf>, folders: ObjectFolders) -> Result<Self, ProcessError> {
         let git_dir = path_line(git(at.as_deref(), &["rev-parse", "--absolute-git-dir"]))?;
         let work_tree = path_line(git(at.as_deref(), &["rev-parse", "--show-toplevel"])).ok();
-        Ok(Self { at, git_dir, work_tree, folders, contents: RefCell::default(), before: RefCell::default() })
+        let promises = git(at.as_deref(), &["config", "--get-regexp", r"^remote\..*\.promisor$"]);
+        let promised = process::output(promises, b"").is_ok_and(|lines| !lines.is_empty());
+        Ok(Self {
+            at,
+            git_dir,
+            work_tree,
+            folders,
+            promised,
+            contents: RefCell::default(),
+            fetched: RefCell::default(),
+            before: RefCell::default(),
+        })
     }
 
     fn git(&self, arguments: &[&str]) -> Command {
@@ -76,17 +90,35 @@ impl Backend for CommandLine {
             git_dir: self.git_dir.clone(),
             work_tree: self.work_tree.clone(),
             folders: self.folders.clone(),
+            promised: self.promised,
+            fetched: RefCell::default(),
             contents: RefCell::default(),
             before: RefCell::default(),
         }))
     }
 
     fn read(&self, id: ObjectId) -> Result<Option<(Kind, Content<'_>)>, GitError> {
-        let mut slot = self.contents.borrow_mut();
-        let batch = Batch::in_slot(&mut slot, || self.git(&["cat-file", "--batch"]))?;
-        let Some((kind, size)) = batch.header(id)? else { return Ok(None) };
-        let bytes = batch.content(id, size)?;
-        Ok(Some((kind, Content::Command(bytes))))
+        let here = Batch::read(&self.contents, id, || {
+            let mut command = self.git(&["cat-file", "--batch"]);
+            command.env("GIT_NO_LAZY_FETCH", "1");
+            command
+        });
+        match here {
+            Ok(None) if self.promised => {}
+            // Git before 2.45 does not know the variable, tries to fetch into the quarantine, and ends.
+            Err(_) if self.promised => *self.contents.borrow_mut() = None,
+            here => return here,
+        }
+        // Git fetches what was promised, but not into a quarantine.
+        Batch::read(&self.fetched, id, || {
+            let mut command = self.git(&["cat-file", "--batch"]);
+            for variable in
+                ["GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"]
+            {
+                command.env_remove(variable);
+            }
+            command
+        })
     }
 
     fn kind(&self, id: ObjectId) -> Result<Option<Kind>, GitError> {
@@ -105,17 +137,22 @@ impl Backend for CommandLine {
         Ok(ids(&line).first().copied())
     }
 
+    fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        // A name that is none fails as one that is not there.
+        let line = self.run(&["show-ref", "--verify", "--hash", "--", name]).unwrap_or_default();
+        Ok(ids(&line).first().copied())
+    }
+
     fn was_there(&self, id: ObjectId) -> Result<bool, GitError> {
         if !self.folders.quarantined {
             return Ok(true);
         }
-        // With more than one folder, "no" means that more is judged, never less.
-        let [folder] = self.folders.alternates.as_slice() else { return Ok(false) };
+        let Some(folder) = self.folders.alternates.first() else { return Ok(false) };
         let mut slot = self.before.borrow_mut();
         let start = || {
+            // The others of the list stay; what the push brought is in none of them.
             let mut command = self.git(&["cat-file", "--batch-check"]);
-            command.env("GIT_OBJECT_DIRECTORY", folder);
-            command.env_remove("GIT_ALTERNATE_OBJECT_DIRECTORIES");
+            command.env("GIT_OBJECT_DIRECTORY", folder).env("GIT_NO_LAZY_FETCH", "1");
             command
         };
         Ok(Batch::in_slot(&mut slot, start)?.header(id)?.is_some())
@@ -178,6 +215,19 @@ impl Batch {
             *slot = Some(Self { child, questions, answers: BufReader::new(answers) });
         }
         slot.as_mut().ok_or(GitError::Listing)
+    }
+
+    /// Reads one object; `None` where it is missing.
+    fn read(
+        slot: &RefCell<Option<Self>>,
+        id: ObjectId,
+        command: impl FnOnce() -> Command,
+    ) -> Result<Option<(Kind, Content<'static>)>, GitError> {
+        let mut slot = slot.borrow_mut();
+        let batch = Self::in_slot(&mut slot, command)?;
+        let Some((kind, size)) = batch.header(id)? else { return Ok(None) };
+        let bytes = batch.content(id, size)?;
+        Ok(Some((kind, Content::Command(bytes))))
     }
 
     fn header(&mut self, id: ObjectId) -> Result<Option<(Kind, usize)>, GitError> {

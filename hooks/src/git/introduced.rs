@@ -18,7 +18,8 @@ pub struct Introduced {
 const DEEPEST: usize = 2048;
 
 /// Compares a folder with those of all parents; without parents, everything is introduced. A change of
-/// the executable bit alone is none. Renames are not looked for: rules depend on the path.
+/// the executable bit alone is none. Renames are not looked for: rules depend on the path. `seen` is told the names of
+/// all folders and files that were come across on the way and that no parent has.
 ///
 /// # Errors
 /// Where a folder is missing or cannot be read.
@@ -26,37 +27,42 @@ pub fn introduced(
     repository: &Repository,
     tree: ObjectId,
     parents: &[ObjectId],
+    seen: &mut dyn FnMut(ObjectId),
 ) -> Result<Vec<Introduced>, GitError> {
-    let mut comparison = Comparison { repository, path: Vec::new(), depth: 0, introduced: Vec::new() };
+    let mut comparison = Comparison { repository, path: Vec::new(), depth: 0, introduced: Vec::new(), seen };
     if !parents.contains(&tree) {
         comparison.folder(tree, parents)?;
     }
     Ok(comparison.introduced)
 }
 
-struct Comparison<'r> {
+struct Comparison<'r, 's> {
     repository: &'r Repository,
     path: Vec<u8>,
     depth: usize,
     introduced: Vec<Introduced>,
+    seen: &'s mut dyn FnMut(ObjectId),
 }
 
-impl Comparison<'_> {
+impl Comparison<'_, '_> {
     fn folder(&mut self, tree: ObjectId, parents: &[ObjectId]) -> Result<(), GitError> {
         if self.depth >= DEEPEST {
             return Err(GitError::TooDeep(tree));
         }
+        (self.seen)(tree);
         let entries = self.repository.tree(tree)?;
         let parents = parents.iter().map(|id| self.repository.tree(*id)).collect::<Result<Vec<_>, _>>()?;
-        // All are sorted, so one pass through each is enough.
-        let mut parents: Vec<_> = parents.iter().map(|parent| parent.iter().peekable()).collect();
+        // All are in the same order, so one pass through each is enough. Where one is not, more is introduced.
+        let mut parents: Vec<_> = parents.iter().map(|parent| parent.raw()).collect();
         let mut before = Vec::new();
-        for entry in entries.iter() {
-            before.clear();
-            for parent in &mut parents {
-                while parent.next_if(|old| old.name < entry.name).is_some() {}
-                before.extend(parent.peek().filter(|old| old.name == entry.name).copied());
+        for entry in entries.raw() {
+            // Most entries are as they were, and end here.
+            if parents.iter_mut().any(|parent| parent.next_is(entry)) {
+                continue;
             }
+            before.clear();
+            before.extend(parents.iter_mut().filter_map(|parent| parent.find_from_here(entry)));
+            let Some(entry) = entry.read() else { continue };
             if before.iter().any(|old| old.id == entry.id && old.kind == entry.kind) {
                 continue;
             }
@@ -73,11 +79,11 @@ impl Comparison<'_> {
                     self.folder(entry.id, &folders)?;
                     self.depth -= 1;
                 }
-                EntryKind::File | EntryKind::Symlink => self.introduced.push(Introduced {
-                    path: self.path.clone(),
-                    kind: entry.kind,
-                    id: entry.id,
-                }),
+                EntryKind::File | EntryKind::Symlink => {
+                    (self.seen)(entry.id);
+                    let path = self.path.clone();
+                    self.introduced.push(Introduced { path, kind: entry.kind, id: entry.id });
+                }
                 EntryKind::Gitlink => {}
             }
             self.path.truncate(length);

@@ -45,6 +45,9 @@ impl Library {
     }
 
     fn with(repository: git2::Repository, folders: &ObjectFolders) -> Result<Self, git2::Error> {
+        if is_partial(&repository) {
+            return Err(git2::Error::from_str("the repository is a partial clone"));
+        }
         // All refs count, not those of one namespace alone.
         repository.remove_namespace()?;
         let own = folders.own.clone().unwrap_or_else(|| repository.commondir().join("objects"));
@@ -58,6 +61,19 @@ impl Library {
         let index = repository.path().join("index");
         Ok(Self { repository, objects, before, brought, index, at: None })
     }
+}
+
+/// Whether objects are left out until somebody asks for them, which only the `git` command does
+/// (`remote.<name>.promisor`, partial-clone.txt).
+fn is_partial(repository: &git2::Repository) -> bool {
+    let Ok(config) = repository.config() else { return false };
+    let Ok(mut entries) = config.entries(Some(r"^remote\..*\.promisor$")) else { return false };
+    while let Some(entry) = entries.next() {
+        if entry.is_ok_and(|entry| entry.value().is_ok_and(|value| !value.eq_ignore_ascii_case("false"))) {
+            return true;
+        }
+    }
+    false
 }
 
 fn open_objects<'p>(folders: impl Iterator<Item = &'p PathBuf>) -> Result<Arc<Odb<'static>>, git2::Error> {
@@ -146,6 +162,18 @@ impl Backend for Library {
             Ok(head) => Ok(head.target().and_then(ours)),
             Err(error)
                 if matches!(error.code(), git2::ErrorCode::UnbornBranch | git2::ErrorCode::NotFound) =>
+            {
+                Ok(None)
+            }
+            Err(source) => Err(GitError::Refs(source)),
+        }
+    }
+
+    fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        match self.repository.find_reference(name).and_then(|reference| reference.resolve()) {
+            Ok(reference) => Ok(reference.target().and_then(ours)),
+            Err(error)
+                if matches!(error.code(), git2::ErrorCode::InvalidSpec | git2::ErrorCode::NotFound) =>
             {
                 Ok(None)
             }

@@ -4,6 +4,7 @@
 mod changed;
 pub mod clone;
 mod command_line;
+pub mod configuration;
 mod environment;
 mod id;
 mod index;
@@ -27,13 +28,14 @@ pub use index::{Index, IndexEntry};
 pub use introduced::{Introduced, introduced};
 pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
+pub(crate) use process::{output, output_within};
 pub use repository::{Peeled, Repository};
-pub use signature::{commit_named, verified_signer};
+pub use signature::verified_signer;
 pub use snapshot::{IndexSnapshot, TreeSnapshot};
 pub use staged::staged;
 pub use tree::{Tree, TreeEntry};
 pub use update::{MalformedUpdate, RefUpdate};
-pub use walk::{NewCommit, Tip, new_commits};
+pub use walk::{Known, NewCommit, Tip, new_commits};
 
 /// Why something of a repository could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,9 @@ use super::library::Library;
 use super::object::{self, Commit, Content, Kind};
 use super::tree::Tree;
 use super::{GitError, ObjectId};
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a way of reading must be able to do.
 pub(super) trait Backend: Send {
@@ -23,6 +22,8 @@ pub(super) trait Backend: Send {
     fn ref_tips(&self) -> Result<Vec<ObjectId>, GitError>;
     /// The commit of HEAD; `None` where the branch is unborn.
     fn head(&self) -> Result<Option<ObjectId>, GitError>;
+    /// What a ref of this full name points at; `None` where there is none.
+    fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError>;
     /// Whether the object was in the repository before the push that is going on.
     fn was_there(&self, id: ObjectId) -> Result<bool, GitError>;
     /// All objects that the push put into the quarantine.
@@ -48,7 +49,8 @@ struct Remembered {
 /// A repository, open for reading.
 pub struct Repository {
     backend: Box<dyn Backend>,
-    remembered: RefCell<Remembered>,
+    /// Shared by all threads: one lists what others look up.
+    remembered: Arc<Mutex<Remembered>>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -97,7 +99,7 @@ impl Repository {
                 Err(command) => return Err(GitError::Open { library, command }),
             },
         };
-        Ok(Self { backend, remembered: RefCell::default() })
+        Ok(Self { backend, remembered: Arc::default() })
     }
 
     /// The same repository, opened for another thread.
@@ -105,7 +107,7 @@ impl Repository {
     /// # Errors
     /// Where it cannot be opened again.
     pub fn another(&self) -> Result<Self, GitError> {
-        Ok(Self { backend: self.backend.another()?, remembered: RefCell::default() })
+        Ok(Self { backend: self.backend.another()?, remembered: Arc::clone(&self.remembered) })
     }
 
     /// An object; `None` where there is none of that name.
@@ -141,14 +143,15 @@ impl Repository {
     /// # Errors
     /// Where it is missing, no tree, or cannot be read.
     pub fn tree(&self, id: ObjectId) -> Result<Arc<Tree>, GitError> {
-        if let Some(tree) = self.remembered.borrow().trees.get(&id) {
+        let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = remembered().trees.get(&id) {
             return Ok(Arc::clone(tree));
         }
         let tree = match self.backend.read(id)?.ok_or(GitError::Missing(id))? {
             (Kind::Tree, bytes) => Arc::new(Tree::parse(id, &bytes)?),
             _ => return Err(GitError::Malformed { id, what: "tree" }),
         };
-        let mut remembered = self.remembered.borrow_mut();
+        let mut remembered = remembered();
         if remembered.size > REMEMBERED {
             *remembered = Remembered::default();
         }
@@ -200,6 +203,19 @@ impl Repository {
     /// Where HEAD cannot be read.
     pub fn head(&self) -> Result<Option<ObjectId>, GitError> {
         self.backend.head()
+    }
+
+    /// What a ref points at, by its full name or as a branch or tag; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where refs cannot be read.
+    pub fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        for full in [name.to_owned(), format!("refs/heads/{name}"), format!("refs/tags/{name}")] {
+            if let Some(id) = self.backend.reference(&full)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// The commits that are being merged into HEAD (`MERGE_HEAD`).

@@ -1,4 +1,4 @@
-//! Names and signatures of commits, which the `git` command knows best.
+//! Signatures of commits, which the `git` command checks.
 
 use super::{ObjectId, process};
 use std::ffi::OsString;
@@ -25,11 +25,4 @@ pub fn verified_signer(commit: ObjectId, allowed_signers: &Path) -> Option<Strin
     let (status, signer, key) = (fields.next()?, fields.next()?, fields.next()?);
     // A key of OpenPGP comes from whatever keyring there is; only those of the list count.
     (status == "G" && key.starts_with("SHA256:") && !signer.is_empty()).then(|| signer.to_owned())
-}
-
-/// The commit that a name stands for; `None` where there is none.
-pub fn commit_named(name: &str) -> Option<ObjectId> {
-    let mut command = process::git();
-    command.args(["rev-parse", "--verify", "--quiet", "--end-of-options"]).arg(format!("{name}^{{commit}}"));
-    ObjectId::from_hex(process::output(command, b"").ok()?.trim_ascii())
 }

@@ -4,15 +4,19 @@ use super::object::EntryKind;
 use super::{GitError, Index, IndexEntry, ObjectId, Repository, Tree};
 use std::sync::Arc;
 
-/// The entries that a commit would take and that differ from the one at the same path in every parent: HEAD, and
-/// what is being merged into it. Without parents, all. Folders that Git knows to be as in a parent are not looked
+/// The entries that a commit would take and that differ from the one at the same path in every parent: HEAD, what
+/// is being merged into it, and what `merged` names beside. Without parents, all. Folders that Git knows to be as in a parent are not looked
 /// into.
 ///
 /// # Errors
 /// Where HEAD or a commit that is being merged is missing.
-pub fn staged(repository: &Repository, index: &Index) -> Result<Vec<IndexEntry>, GitError> {
+pub fn staged(
+    repository: &Repository,
+    index: &Index,
+    merged: &[ObjectId],
+) -> Result<Vec<IndexEntry>, GitError> {
     let mut trees = Vec::new();
-    for id in repository.head()?.into_iter().chain(repository.merge_heads()) {
+    for id in repository.head()?.into_iter().chain(repository.merge_heads()).chain(merged.iter().copied()) {
         trees.push(repository.commit(id)?.ok_or(GitError::Missing(id))?.tree);
     }
     let mut comparison = Comparison { repository, index, staged: Vec::new() };

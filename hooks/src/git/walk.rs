@@ -17,6 +17,16 @@ pub struct Tip {
     pub update: usize,
 }
 
+/// What the receiver of commits has already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// What the refs of this repository reach: it is the receiver.
+    #[default]
+    Refs,
+    /// What these objects reach. One that is not here tells nothing.
+    These(Vec<ObjectId>),
+}
+
 /// A commit that no ref reached before the push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCommit {
@@ -32,12 +42,15 @@ pub struct NewCommit {
     pub update: usize,
 }
 
-/// Lists the new commits, parents before children where clocks are right.
+/// Lists the commits that are not known, parents before children where clocks are right.
 ///
 /// # Errors
 /// Where a tip is missing, or a commit cannot be read.
-pub fn new_commits(repository: &Repository, tips: &[Tip]) -> Result<Vec<NewCommit>, GitError> {
-    let known: HashSet<_> = repository.ref_tips()?.into_iter().collect();
+pub fn new_commits(repository: &Repository, tips: &[Tip], known: &Known) -> Result<Vec<NewCommit>, GitError> {
+    let known: HashSet<_> = match known {
+        Known::Refs => repository.ref_tips()?.into_iter().collect(),
+        Known::These(ids) => ids.iter().copied().collect(),
+    };
     let mut walk = Walk::new(repository);
     for tip in tips.iter().filter(|tip| !known.contains(&tip.commit)) {
         if !walk.mark(tip.commit, Mark::New(tip.update))? {

@@ -3,7 +3,9 @@
 //! The one judge is [`kubiya_policies::check`]. This module feeds it: from a commit, from the index or from
 //! a work tree, each behind [`Snapshot`]. Nothing here knows how any of them is stored.
 
+mod apart;
 pub mod debt;
+mod message;
 mod policy;
 mod roles;
 mod snapshot;
@@ -53,6 +55,14 @@ pub(crate) struct Seen {
 
 /// What was seen of a content; empty until somebody has looked at it, and locked while somebody does.
 type Slot = Arc<Mutex<Option<Arc<Seen>>>>;
+
+impl Seen {
+    fn of(input: &Input<'_>) -> Self {
+        let report = check::check(input);
+        let subjects = subjects(input.path, input.bytes, &report.findings);
+        Self { report, subjects, sealed: portable::may_be_sealed(input.bytes) }
+    }
+}
 
 /// Judges files, and each content once under the same rules however many commits and paths hold it. Threads
 /// share one judge.
@@ -133,6 +143,24 @@ impl Judge {
         verdict
     }
 
+    /// The contents that were looked at and have no SOPS block.
+    pub fn without_block(&self) -> HashSet<ObjectId> {
+        let reports = locked(&self.reports);
+        let without =
+            reports.iter().filter(|(_, slot)| locked(slot).as_ref().is_some_and(|seen| !seen.sealed));
+        without.map(|(key, _)| key.content).collect()
+    }
+
+    /// Judges content that neither a path nor a name leads to.
+    pub fn judge_stream(&self, bytes: &[u8]) -> Verdict {
+        let mut verdict = Verdict::default();
+        match self.seen(None, b"", || Ok(bytes), None, Role::File) {
+            Ok(seen) => verdict.add(b"-", None, &seen),
+            Err(unreadable) => verdict.unverified.push(unreadable.into()),
+        }
+        verdict
+    }
+
     /// The rule that is for a path in a snapshot, in a form that tells it from others.
     pub fn rule_for<S: Snapshot>(&self, snapshot: &S, path: &[u8]) -> Option<([u8; 32], usize)> {
         let rules = self.rules_for(snapshot, path)?;
@@ -170,9 +198,7 @@ impl Judge {
             return Err(Unreadable::in_words(path, "it is larger than what this server reads"));
         }
         self.checks.fetch_add(1, Ordering::Relaxed);
-        let report = check::check(&Input { path, bytes: &bytes, rules, role });
-        let subjects = subjects(path, &bytes, &report.findings);
-        let seen = Seen { report, subjects, sealed: portable::may_be_sealed(&bytes) };
+        let seen = Seen::of(&Input { path, bytes: &bytes, rules, role });
         let seen = if seen == *self.nothing { Arc::clone(&self.nothing) } else { Arc::new(seen) };
         if let Some(known) = &mut known {
             **known = Some(Arc::clone(&seen));

@@ -1,19 +1,20 @@
 //! What was there before a push: whose rules count beside those that it brings, and which values are no news.
 
-use crate::git::{GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, TreeSnapshot, commit_named};
+use crate::git::{GitError, Kind, NewCommit, ObjectId, RefUpdate, Repository, TreeSnapshot};
 use std::collections::HashSet;
 
-/// The folders of what was there before.
+/// The folders of what was there before. What a push brings by one ref may be what it brings by another, so that
+/// the old tips of all its refs count.
 #[derive(Debug)]
 pub(super) struct Elders {
     /// That of the trusted reference.
     pub(super) trusted: Option<ObjectId>,
     /// For each ref update, that of the ref's old tip.
     old: Vec<Option<ObjectId>>,
-    /// For each ref update, whose rules count.
-    rules: Vec<Vec<ObjectId>>,
-    /// For each ref update, whose values are no news.
-    contents: Vec<Vec<ObjectId>>,
+    /// Whose rules count.
+    rules: Vec<ObjectId>,
+    /// Whose values are no news.
+    contents: Vec<ObjectId>,
     /// Those of commits that were there and that the push goes on from.
     boundary: Vec<ObjectId>,
 }
@@ -28,28 +29,20 @@ pub(super) fn folder(repository: &Repository, id: ObjectId) -> Result<Option<Obj
 }
 
 impl Elders {
-    /// Looks at the trusted reference (HEAD where none is named) and at the old tips. An old tip that cannot be
-    /// read, as in a broken repository, has no word.
+    /// Looks at the commit that is trusted and at the old tips. An old tip that cannot be read, as in a broken
+    /// repository, has no word.
     pub(super) fn of(
         repository: &Repository,
         updates: &[RefUpdate],
-        trusted: Option<&str>,
+        trusted: Option<ObjectId>,
     ) -> Result<Self, GitError> {
-        let commit = match trusted {
-            None | Some("HEAD") => repository.head()?,
-            Some(name) => commit_named(name),
-        };
-        let trusted = commit.map(|commit| folder(repository, commit)).transpose()?.flatten();
+        let trusted = trusted.map(|commit| folder(repository, commit)).transpose()?.flatten();
         let old = |update: &RefUpdate| folder(repository, update.old?).ok().flatten();
         let old: Vec<_> = updates.iter().map(old).collect();
-        let both = |old: &Option<ObjectId>| {
-            let mut folders: Vec<_> = trusted.into_iter().chain(*old).collect();
-            folders.dedup();
-            folders
-        };
-        let rules: Vec<_> = old.iter().map(both).collect();
-        let contents = rules.clone();
-        Ok(Self { trusted, old, rules, contents, boundary: Vec::new() })
+        let mut rules: Vec<_> = trusted.into_iter().chain(old.iter().copied().flatten()).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        Ok(Self { trusted, old, contents: rules.clone(), rules, boundary: Vec::new() })
     }
 
     /// Adds the commits that the push goes on from. The values of a new branch's root are no news where a ref
@@ -71,30 +64,21 @@ impl Elders {
         for parent in parents {
             let Some(tree) = repository.commit(*parent)?.map(|commit| commit.tree) else { continue };
             self.boundary.push(tree);
-            if tips.contains(parent) {
-                let news = self.contents.iter_mut().filter(|trees| !trees.contains(&tree));
-                news.for_each(|trees| trees.push(tree));
+            if tips.contains(parent) && !self.contents.contains(&tree) {
+                self.contents.push(tree);
             }
         }
         Ok(())
     }
 
-    /// Whose rules count in a ref update.
-    pub(super) fn rules<'r>(
-        &self,
-        repository: &'r Repository,
-        update: Option<usize>,
-    ) -> Vec<TreeSnapshot<'r>> {
-        snapshots(repository, &self.rules, update)
+    /// Whose rules count.
+    pub(super) fn rules<'r>(&self, repository: &'r Repository) -> Vec<TreeSnapshot<'r>> {
+        self.rules.iter().map(|tree| TreeSnapshot::new(repository, *tree)).collect()
     }
 
-    /// Whose values are no news in a ref update.
-    pub(super) fn contents<'r>(
-        &self,
-        repository: &'r Repository,
-        update: Option<usize>,
-    ) -> Vec<TreeSnapshot<'r>> {
-        snapshots(repository, &self.contents, update)
+    /// Whose values are no news.
+    pub(super) fn contents<'r>(&self, repository: &'r Repository) -> Vec<TreeSnapshot<'r>> {
+        self.contents.iter().map(|tree| TreeSnapshot::new(repository, *tree)).collect()
     }
 
     /// All folders that say what kind of repository it is: the trusted one, and those that the push wants.
@@ -113,13 +97,4 @@ impl Elders {
         let boundary = if is_new { self.boundary.as_slice() } else { &[] };
         self.trusted.into_iter().chain(boundary.iter().copied()).collect()
     }
-}
-
-fn snapshots<'r>(
-    repository: &'r Repository,
-    trees: &[Vec<ObjectId>],
-    update: Option<usize>,
-) -> Vec<TreeSnapshot<'r>> {
-    let trees = update.and_then(|update| trees.get(update)).map(Vec::as_slice).unwrap_or_default();
-    trees.iter().map(|tree| TreeSnapshot::new(repository, *tree)).collect()
 }

@@ -30,6 +30,8 @@ pub(super) enum Content {
     Files { tree: ObjectId, files: Vec<Introduced> },
     /// An object that no path leads to: a blob, or the message of a tag.
     Pathless(ObjectId),
+    /// The message of a commit.
+    Message(ObjectId),
 }
 
 /// What was found in a lot, or that it could not be judged.
@@ -61,11 +63,11 @@ impl Work for Judging<'_> {
                     let entry = Entry { kind: file.kind, id: Some(file.id) };
                     File { path: file.path, entry }
                 };
-                let elders = self.elders.rules(repository, lot.origin.update);
+                let elders = self.elders.rules(repository);
                 let snapshot = TreeSnapshot::new(repository, tree);
                 self.judge.judge_beside(&snapshot, &elders, files.into_iter().map(file))
             }
-            Content::Pathless(id) => self.pathless(repository, id)?,
+            Content::Pathless(id) | Content::Message(id) => self.pathless(repository, id)?,
         };
         let says = !verdict.is_empty() || !verdict.sealed.is_empty();
         Ok(says.then_some(Judged { origin: lot.origin, verdict }))
@@ -75,12 +77,14 @@ impl Work for Judging<'_> {
 impl Judging<'_> {
     fn pathless(&self, repository: &Repository, id: ObjectId) -> Result<Verdict, GitError> {
         let (kind, bytes) = repository.read(id)?.ok_or(GitError::Missing(id))?;
-        let text = if kind == Kind::Tag { message(&bytes) } else { &bytes };
-        Ok(self.judge.judge_pathless(id, text))
+        Ok(match kind {
+            Kind::Tag | Kind::Commit => Judge::judge_message(message(&bytes)),
+            Kind::Blob | Kind::Tree => self.judge.judge_pathless(id, &bytes),
+        })
     }
 }
 
-/// The part of a tag that its author wrote: what follows the first blank line.
-fn message(tag: &[u8]) -> &[u8] {
-    tag.find(b"\n\n").map_or(tag, |at| &tag[at + 2..])
+/// The part of a tag or a commit that its author wrote: what follows the first blank line.
+fn message(object: &[u8]) -> &[u8] {
+    object.find(b"\n\n").map_or(&[], |at| &object[at + 2..])
 }

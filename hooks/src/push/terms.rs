@@ -1,7 +1,7 @@
 //! On whose word a push is judged.
 
 use crate::config::Config;
-use crate::git::{self, GitError, ObjectId, Repository};
+use crate::git::{self, GitError, Known, ObjectId, Repository};
 use crate::trust::{Baseline, BaselineError, KeyFileError, Pusher, key_of};
 
 /// On whose word a push is judged.
@@ -13,6 +13,20 @@ pub struct Terms {
     pub pusher: Pusher,
     /// What the repository is called.
     pub repository: String,
+    /// What the receiver has already.
+    pub known: Known,
+    /// Whose rules and values were there before.
+    pub trusted: Trusted,
+}
+
+/// Whose rules and values were there before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trusted {
+    /// The ref that the configuration names; HEAD where it names none.
+    #[default]
+    Configured,
+    /// A commit that the caller knows, if there is one.
+    Commit(Option<ObjectId>),
 }
 
 /// Why a push cannot be judged.
@@ -51,6 +65,22 @@ pub enum PushError {
 }
 
 impl Terms {
+    /// The commit that is trusted.
+    pub(super) fn trusted(&self, repository: &Repository) -> Result<Option<ObjectId>, GitError> {
+        match (self.trusted, self.config.trusted_ref.as_deref()) {
+            (Trusted::Commit(commit), _) => Ok(commit),
+            (Trusted::Configured, None | Some("HEAD")) => match repository.head()? {
+                // HEAD of a bare repository may name a branch that nobody uses.
+                None => match repository.reference("refs/heads/main")? {
+                    None => repository.reference("refs/heads/master"),
+                    main => Ok(main),
+                },
+                head => Ok(head),
+            },
+            (Trusted::Configured, Some(name)) => repository.reference(name),
+        }
+    }
+
     /// The list of what was there before: a file of the server, or one of the trusted reference.
     pub(super) fn baseline(
         &self,

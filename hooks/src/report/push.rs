@@ -116,7 +116,7 @@ fn findings(lines: &mut Vec<String>, shown: &[&Pushed], updates: &[RefUpdate]) {
     }
 }
 
-fn carrier(pushed: &Pushed, updates: &[RefUpdate]) -> String {
+pub(super) fn carrier(pushed: &Pushed, updates: &[RefUpdate]) -> String {
     let update = pushed.update.and_then(|number| updates.get(number));
     let on = update.map(|update| format!(" on {}", shown(&update.name))).unwrap_or_default();
     match pushed.carrier {
@@ -137,9 +137,11 @@ fn what_it_is(pushed: &Pushed) -> String {
         0 => String::new(),
         times => format!(" (and in {})", count(times, "later commit")),
     };
+    let is_message = matches!(pushed.carrier, Carrier::Commit { .. }) && finding.place.path.is_empty();
+    let message_of = if is_message { "in its message: " } else { "" };
     let word = if finding.severity == Severity::Error { "" } else { "warning: " };
     let message = shown(finding.message.as_bytes());
-    format!("    {word}{}{key}{message} [{}]{again}", position.unwrap_or_default(), finding.code)
+    format!("    {word}{message_of}{}{key}{message} [{}]{again}", position.unwrap_or_default(), finding.code)
 }
 
 fn unjudged(lines: &mut Vec<String>, unverified: &Unverified) {

@@ -2,7 +2,9 @@
 
 use super::{count, severity, shown};
 use crate::edge::{Color, Style};
+use crate::git::RefUpdate;
 use crate::judge::Verdict;
+use crate::push::PushVerdict;
 use kubiya_policies::builtin;
 use kubiya_policies::finding::{Code, Finding, Severity};
 use std::collections::BTreeSet;
@@ -23,7 +25,7 @@ impl Text {
         let mut told = BTreeSet::new();
         for found in &verdict.found {
             if found.finding.severity > Severity::Note || self.notes {
-                self.finding(&mut lines, &found.finding);
+                lines.extend(self.finding(&found.finding));
                 if told.insert(found.finding.code) {
                     self.help(&mut lines, &found.finding);
                 }
@@ -44,14 +46,35 @@ impl Text {
         lines
     }
 
-    fn finding(self, lines: &mut Vec<String>, finding: &Finding) {
+    /// The lines for commits: each finding with what brought it.
+    pub fn history(self, verdict: &PushVerdict, updates: &[RefUpdate]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut told = BTreeSet::new();
+        for pushed in &verdict.pushed {
+            let finding = &pushed.found.finding;
+            if finding.severity > Severity::Note || self.notes {
+                lines.extend(self.finding(finding));
+                lines.push(self.note("note", &format!("in {}", super::push::carrier(pushed, updates))));
+                if told.insert(finding.code) {
+                    self.help(&mut lines, finding);
+                }
+                lines.push(String::new());
+            }
+        }
+        let unverified = Verdict { unverified: verdict.unverified.clone(), ..Verdict::default() };
+        lines.extend(self.lines(&unverified));
+        lines
+    }
+
+    /// What was found and where.
+    pub fn finding(self, finding: &Finding) -> Vec<String> {
         let color = match finding.severity {
             Severity::Error => Color::Red,
             Severity::Warning => Color::Yellow,
             Severity::Note => Color::Green,
         };
         let label = self.style.paint(&format!("{}[{}]", severity(finding), finding.code), color);
-        lines.push(format!("{label}: {}", shown(finding.message.as_bytes())));
+        let message = format!("{label}: {}", shown(finding.message.as_bytes()));
         let place = &finding.place;
         let mut at = shown(&place.path);
         if let Some(span) = &place.span {
@@ -64,7 +87,7 @@ impl Text {
         if !inside.is_empty() {
             at.push_str(&format!(" ({})", inside.join(", ")));
         }
-        lines.push(self.arrow(&at));
+        vec![message, self.arrow(&at)]
     }
 
     /// What to do, once for each code.
@@ -85,8 +108,17 @@ impl Text {
     }
 }
 
-/// The last line: how much was found.
+/// The last line: how much was found in how many files.
 pub fn summary(verdict: &Verdict, files: usize) -> String {
+    found_in(verdict, &count(files, "file"))
+}
+
+/// The last line: how much was found in how many commits.
+pub fn summary_of_history(verdict: &Verdict, commits: usize) -> String {
+    found_in(verdict, &count(commits, "commit"))
+}
+
+fn found_in(verdict: &Verdict, judged: &str) -> String {
     let of = |severity| verdict.found.iter().filter(|found| found.finding.severity == severity).count();
     let mut parts = Vec::new();
     for (number, word) in [
@@ -98,11 +130,10 @@ pub fn summary(verdict: &Verdict, files: usize) -> String {
             parts.push(count(number, word));
         }
     }
-    let files = count(files, "file");
     if parts.is_empty() {
-        format!("{files} judged, nothing found")
+        format!("{judged} judged, nothing found")
     } else {
-        format!("{files} judged: {}", parts.join(", "))
+        format!("{judged} judged: {}", parts.join(", "))
     }
 }
 

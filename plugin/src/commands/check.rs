@@ -4,7 +4,7 @@ use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
 use crate::files::Version;
 use crate::keys::{KeyArgs, KeyRing};
-use crate::secrets::{Candidate, Configs, choose, file_failure, open, read, shown, top_around};
+use crate::secrets::{Candidate, Configs, Sought, choose, file_failure, open, read, shown, top_around};
 use clap::Args;
 use kubiya_hook::edge::{self, Color, Console, Failure, Kind, Outcome};
 use kubiya_policies::check::{Input, check_as};
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &CheckArgs, connection: &ConnectionArgs, console: &mut C
     let top = top_around(&args.paths);
     let configs = Configs::new(args.files.config.clone(), top.clone());
     let keys = args.decrypt.then(|| gathered(&args.keys, connection)).transpose()?;
-    let chosen = choose(&args.paths, top.as_deref(), &configs)?;
+    let chosen = choose(&args.paths, Sought::Secrets, top.as_deref(), &configs)?;
     let work = |candidate: &Candidate| one(candidate, args, &configs, keys.as_ref());
     let checked = chosen.candidates.par_iter().map(work).collect::<Vec<_>>();
     configs.warnings().iter().for_each(|warning| console.warn(warning));
@@ -109,7 +109,7 @@ fn problems(
     keys: Option<&KeyRing>,
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let path = &candidate.path;
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.clone()).map_err(|error| file_failure(path, &error))?;
     let governed = configs.governing(path)?;
     let secret = read(path, version.bytes(), args.files.format(), governed.as_deref())?;
     let rules = governed.as_ref().map(|governed| &governed.rules);

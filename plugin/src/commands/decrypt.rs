@@ -5,7 +5,7 @@ use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged, Version};
 use crate::keys::KeyArgs;
 use crate::secrets::{
-    Candidate, Configs, Keys, choose, failure_of, file_failure, read, shown, top_around, unlocked,
+    Candidate, Configs, Keys, Sought, choose, failure_of, file_failure, read, shown, top_around, unlocked,
 };
 use clap::Args;
 use kubiya_hook::edge::{self, Console, Failure, Kind, Outcome};
@@ -53,17 +53,16 @@ pub(crate) fn run(args: &DecryptArgs, connection: &ConnectionArgs, console: &mut
     let top = top_around(&args.paths);
     let configs = Configs::new(args.files.config.clone(), top.clone());
     let keys = gathered(&args.keys, connection)?;
-    let mut chosen = choose(&args.paths, top.as_deref(), &configs)?;
+    let mut chosen = choose(&args.paths, Sought::Encrypted, top.as_deref(), &configs)?;
     chosen.candidates.retain(|candidate| candidate.encrypted || candidate.named);
     if args.stdout || args.output.is_some() {
         return elsewhere(args, &chosen.candidates, &configs, &keys, console);
     }
-    let work = |candidate: &Candidate| one(candidate, args, &configs, &keys);
+    let work = |candidate: &Candidate| one(candidate, args, &configs, &keys)?.staged(args.dry_run);
     let results = chosen.candidates.par_iter().map(work).collect::<Vec<_>>();
     let (mut lines, mut failures, mut batch) = (Vec::new(), chosen.failures, Batch::default());
     for (candidate, result) in chosen.candidates.iter().zip(results) {
         let path = shown(&candidate.path);
-        let result = result.and_then(|worked| worked.staged(args.dry_run));
         match result {
             Ok((staged, closed)) => {
                 warn_of_comments(&candidate.path, closed, console);
@@ -108,7 +107,7 @@ fn one(
     keys: &dyn Keys,
 ) -> Result<Worked, Failure> {
     let path = &candidate.path;
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.clone()).map_err(|error| file_failure(path, &error))?;
     // Rules are not needed to open a file; one that cannot be used does not stop it.
     let governed = configs.governing(path).ok().flatten();
     let decrypted = {

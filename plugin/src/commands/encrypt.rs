@@ -5,7 +5,8 @@ use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged, Version};
 use crate::keys::KeyArgs;
 use crate::secrets::{
-    Candidate, Configs, Done, Earlier, Keys, Options, choose, encrypt, file_failure, shown, top_around,
+    Candidate, Configs, Done, Earlier, Keys, Options, Sought, choose, encrypt, file_failure, shown,
+    top_around,
 };
 use clap::Args;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &EncryptArgs, connection: &ConnectionArgs, console: &mut
     if args.paths == [Path::new("-")] {
         return from_stdin(args, &configs, &keys, options, console);
     }
-    let chosen = choose(&args.paths, top.as_deref(), &configs)?;
+    let chosen = choose(&args.paths, Sought::Secrets, top.as_deref(), &configs)?;
     let earlier = Earlier::of(top.as_deref(), &chosen.candidates);
     let work = |candidate: &Candidate| one(candidate, &earlier, &configs, &keys, options, args.dry_run);
     let results = chosen.candidates.par_iter().map(work).collect::<Vec<_>>();
@@ -108,7 +109,7 @@ fn one(
     dry_run: bool,
 ) -> Result<Worked, Failure> {
     let path = &candidate.path;
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.clone()).map_err(|error| file_failure(path, &error))?;
     let done = encrypt(candidate, version.bytes(), earlier.get(path), configs, keys, options)?;
     let mut worked = Worked { line: Line::of(path, ""), staged: None, notes: vec![] };
     let line = &mut worked.line;
@@ -229,7 +230,7 @@ fn from_stdin(
     if bytes.len() as u64 > limit {
         return Err(file_failure(&path, &crate::files::FileError::TooLarge));
     }
-    let candidate = Candidate { path, named: true, encrypted: false, plain: true, role: Role::File };
+    let candidate = Candidate { path, named: true, encrypted: false, plain: Some(true), role: Role::File };
     match encrypt(&candidate, &bytes, None, configs, keys, options)? {
         Done::Sealed { bytes, .. } => console.out.bytes(&bytes),
         _ => console.out.bytes(&bytes),

@@ -5,8 +5,7 @@ use crate::files::Version;
 use crate::secrets::{Configs, Governed, failure_of, file_failure, read, repository_top, shown};
 use clap::Args;
 use kubiya_hook::edge::{Console, Failure, Outcome};
-use kubiya_policies::rules::{Rule, Rules};
-use kubiya_policies::sops::selector::Selector;
+use kubiya_policies::rules::{self as account, Account, Rule};
 use serde::Serialize;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -46,6 +45,8 @@ struct Explanation {
     /// How an encrypted file differs from its rule.
     deviations: Vec<String>,
     notes: Vec<String>,
+    #[serde(skip)]
+    account: Option<Account>,
 }
 
 #[derive(Serialize)]
@@ -85,24 +86,21 @@ pub(crate) fn run(args: &ExplainArgs, console: &mut Console) -> Outcome {
 impl Explanation {
     fn of(path: &Path, governed: Option<&Governed>) -> Self {
         let bytes = path.as_os_str().as_bytes();
-        let rules = governed.map(|governed| &governed.rules);
-        let found = rules.and_then(|rules| rules.for_path(bytes));
-        let considered = rules.map(Rules::rules).unwrap_or_default().iter().enumerate();
-        let considered = considered.take(found.map_or(usize::MAX, |(number, _)| number + 1));
-        let matches = |number: usize| found.is_some_and(|(found, _)| found == number);
-        let rule = found.map(|(_, rule)| rule);
+        let account = governed.map(|governed| governed.rules.account_for(bytes));
+        let considered = account.iter().flat_map(|account| &account.rules);
         Self {
             path: shown(path),
             config: governed.map(|governed| shown(&governed.config)),
-            matched_as: rules.map(|rules| String::from_utf8_lossy(rules.relative(bytes)).into_owned()),
-            rules: considered.map(|(number, rule)| Considered::of(number, rule, matches(number))).collect(),
-            recipients: rule.map(recipients).unwrap_or_default(),
-            shamir_threshold: rule.and_then(|rule| rule.shamir_threshold),
-            selector: rule.map(|rule| selector(&rule.effective_selector())),
-            mac_only_encrypted: rule.is_some_and(|rule| rule.mac_only_encrypted),
+            matched_as: account.as_ref().map(|account| account.matched_as.clone()),
+            rules: considered.map(Considered::from).collect(),
+            recipients: account.as_ref().map(|account| account.recipients.clone()).unwrap_or_default(),
+            shamir_threshold: account.as_ref().and_then(|account| account.shamir_threshold),
+            selector: account.as_ref().and_then(|account| account.selector.clone()),
+            mac_only_encrypted: account.as_ref().is_some_and(|account| account.mac_only_encrypted),
             encrypted: None,
             deviations: Vec::new(),
             notes: governed.map(notes).unwrap_or_default(),
+            account,
         }
     }
 
@@ -136,30 +134,9 @@ impl Explanation {
             None => line("rules", "no .sops.yaml at or above it"),
             Some(config) => line("rules", config),
         }
-        if let Some(matched) = &self.matched_as {
-            line("matched as", matched);
-        }
-        for rule in &self.rules {
-            let pattern = rule.path_regex.as_deref().unwrap_or("(every file)");
-            let verdict = if rule.matches { "is for it" } else { "does not match" };
-            line(&format!("rule {}", rule.rule), &format!("{verdict}: {pattern} (line {})", rule.line));
-        }
-        if !self.rules.iter().any(|rule| rule.matches) {
-            line("result", "no creation rule is for it");
-        }
-        for (number, group) in self.recipients.iter().enumerate() {
-            let label = if self.recipients.len() > 1 {
-                format!("group {}", number + 1)
-            } else {
-                "readers".to_owned()
-            };
-            line(&label, &group.join(", "));
-        }
-        if let Some(threshold) = self.shamir_threshold.filter(|_| self.recipients.len() > 1) {
-            line("needed", &format!("{threshold} of the {} groups", self.recipients.len()));
-        }
-        if let Some(selector) = &self.selector {
-            line("encrypts", selector);
+        match &self.account {
+            Some(account) => account.lines().iter().for_each(|(label, text)| line(label, text)),
+            None => line("result", "no creation rule is for it"),
         }
         if let Some(keys) = &self.encrypted {
             let text = if keys.is_empty() { "nothing in the file".to_owned() } else { keys.join(", ") };
@@ -175,22 +152,11 @@ impl Explanation {
     }
 }
 
-impl Considered {
-    fn of(number: usize, rule: &Rule, matches: bool) -> Self {
-        let path_regex = rule.path_regex.as_ref().map(|regex| regex.as_str().to_owned());
-        Self { rule: number + 1, line: rule.span.line, path_regex, matches }
+impl From<&account::Considered> for Considered {
+    fn from(rule: &account::Considered) -> Self {
+        let path_regex = rule.path_regex.clone();
+        Self { rule: rule.rule, line: rule.line, path_regex, matches: rule.matches }
     }
-}
-
-fn recipients(rule: &Rule) -> Vec<Vec<String>> {
-    let names = |group: &kubiya_policies::sops::recipient::KeyGroup| {
-        group.recipients.iter().map(ToString::to_string).collect()
-    };
-    rule.groups.iter().map(names).collect()
-}
-
-fn selector(selector: &Selector) -> String {
-    format!("{}: {}", selector.name(), selector.pattern())
 }
 
 fn notes(governed: &Governed) -> Vec<String> {

@@ -31,7 +31,7 @@ struct Before {
 
 /// A new version of the file.
 pub(crate) struct Sealed {
-    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) bytes: Vec<u8>,
     /// Keys of the values that were encrypted anew.
     pub(crate) newly: Vec<String>,
     /// What else is to be said.

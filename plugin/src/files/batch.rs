@@ -105,19 +105,15 @@ impl Batch {
     /// each. Returns the files that could not be replaced; the others are.
     #[must_use]
     pub fn put_in_place(self) -> Vec<(PathBuf, FileError)> {
-        let mut failed = Vec::new();
         let folders = self.staged.iter().map(|staged| staged.folder().to_owned()).collect::<Vec<_>>();
         if let Err(error) = make_durable(&self.staged) {
             let all = self.staged.into_iter().map(|staged| staged.target);
             let kind = error.kind();
             return all.map(|path| (path, FileError::Write(kind.into()))).collect();
         }
-        for staged in self.staged {
-            let target = staged.target.clone();
-            if let Err(error) = staged.into_place() {
-                failed.push((target, error));
-            }
-        }
+        // One after the other: a folder changes one name at a time.
+        let placed = self.staged.into_iter().map(|staged| (staged.target.clone(), staged.into_place()));
+        let failed = placed.filter_map(|(target, placed)| Some((target, placed.err()?))).collect();
         // The names are durable once their folders are. A folder that cannot be opened was written to anyway.
         for folder in folders.into_iter().collect::<std::collections::BTreeSet<_>>() {
             let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());

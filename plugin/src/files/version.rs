@@ -2,9 +2,9 @@
 
 use super::{FileError, MAX_BYTES};
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 /// What tells one version of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,27 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// Bytes that are wiped in one go, which takes a fraction of the time that it takes one by one.
+struct Wiped(Vec<u8>);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+/// Shows the size only.
+impl std::fmt::Debug for Wiped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
 /// A file as it was when it was read.
 #[derive(Debug)]
 pub struct Version {
     path: PathBuf,
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: Wiped,
     stamp: Stamp,
     /// Permissions, without the kind of file.
     pub(super) mode: u32,
@@ -36,7 +52,17 @@ impl Version {
         if top.is_some_and(|top| !resolved.starts_with(top)) {
             return Err(FileError::LeadsOutside);
         }
-        let mut file = std::fs::File::open(&resolved).map_err(FileError::Read)?;
+        Self::found(resolved)
+    }
+
+    /// Reads a file whose path has no links: one that was found in a folder.
+    ///
+    /// # Errors
+    /// It is missing, unreadable, no file (any more), or too large.
+    pub fn found(path: PathBuf) -> Result<Self, FileError> {
+        let no_link = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        let mut options = std::fs::File::options();
+        let mut file = options.read(true).custom_flags(no_link).open(&path).map_err(FileError::Read)?;
         let metadata = file.metadata().map_err(FileError::Read)?;
         if !metadata.is_file() {
             return Err(FileError::NotAFile);
@@ -44,13 +70,13 @@ impl Version {
         if metadata.len() > MAX_BYTES {
             return Err(FileError::TooLarge);
         }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
-        file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(FileError::Read)?;
-        if bytes.len() as u64 > MAX_BYTES {
+        let mut bytes = Wiped(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
+        file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes.0).map_err(FileError::Read)?;
+        if bytes.0.len() as u64 > MAX_BYTES {
             return Err(FileError::TooLarge);
         }
         let owner = (metadata.uid(), metadata.gid());
-        Ok(Self { path: resolved, bytes, stamp: stamp(&metadata), mode: metadata.mode() & 0o7777, owner })
+        Ok(Self { path, bytes, stamp: stamp(&metadata), mode: metadata.mode() & 0o7777, owner })
     }
 
     /// Where it is, links resolved.
@@ -62,7 +88,7 @@ impl Version {
     /// What was in it.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes.0
     }
 
     /// What tells this version from others, without its bytes.

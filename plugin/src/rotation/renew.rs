@@ -10,7 +10,6 @@ use kubiya_policies::sops::keys::{KeyBytes, KeyError, KeyService, WrappedKey, un
 use kubiya_policies::sops::problem::{Problem, ProblemKind};
 use kubiya_policies::sops::recipient::Recipient;
 use std::path::Path;
-use zeroize::Zeroizing;
 
 /// Which data keys the files get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +58,7 @@ pub struct Renewed {
     /// What it was made from.
     pub version: Version,
     /// The new bytes.
-    pub bytes: Zeroizing<Vec<u8>>,
+    pub bytes: Vec<u8>,
     /// Whether it has a new data key.
     pub new_data_key: bool,
 }
@@ -76,7 +75,7 @@ pub fn renew(path: &Path, renewal: &Renewal<'_>, configs: &Configs) -> Result<Op
 }
 
 /// The new bytes, and whether they have a new data key.
-type Made = (Zeroizing<Vec<u8>>, bool);
+type Made = (Vec<u8>, bool);
 
 fn made(
     path: &Path,

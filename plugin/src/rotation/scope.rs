@@ -1,7 +1,7 @@
 //! Which files a change of recipients is about.
 
 use crate::files::{FileError, Staged, Version};
-use crate::secrets::{self, Configs, choose, file_failure, shown};
+use crate::secrets::{self, Configs, Sought, choose, file_failure, shown};
 use kubiya_hook::edge::Failure;
 use kubiya_policies::rules::{FILE_NAME, RecipientChange, change_recipients};
 use kubiya_policies::sops::recipient::Recipient;
@@ -25,7 +25,7 @@ impl Scope {
     /// # Errors
     /// All files that cannot be read.
     pub fn of(paths: &[PathBuf], top: &Path, configs: &Configs) -> Result<Self, Failure> {
-        let chosen = choose(paths, Some(top), configs)?;
+        let chosen = choose(paths, Sought::Secrets, Some(top), configs)?;
         let encrypted = chosen.candidates.into_iter().filter(|candidate| candidate.encrypted);
         let encrypted = encrypted.map(|candidate| candidate.path).collect::<Vec<_>>();
         let read = encrypted.into_par_iter().map(|path| {

@@ -12,7 +12,6 @@ use kubiya_policies::sops::problem::{Problem, ProblemKind};
 use kubiya_policies::sops::store::{Format, expand_aliases};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use zeroize::Zeroizing;
 
 /// How to encrypt.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +38,7 @@ pub enum Done {
     /// New bytes.
     Sealed {
         /// The bytes.
-        bytes: Zeroizing<Vec<u8>>,
+        bytes: Vec<u8>,
         /// Keys of values that were plain.
         newly: Vec<String>,
         /// Keys of values that the rule leaves plain.
@@ -70,7 +69,8 @@ pub fn encrypt(
         Some((number, rule.recipe()))
     });
     let (Some(governed), Some((number, recipe))) = (governed, rule) else {
-        return if candidate.plain { Err(no_rule(path)) } else { Ok(Done::NoRule) };
+        let plain = candidate.is_plain(bytes, configs);
+        return if plain { Err(no_rule(path)) } else { Ok(Done::NoRule) };
     };
     if recipe.groups.iter().all(|group| group.recipients.is_empty()) {
         return Err(no_recipients(path, &governed, number));
@@ -88,7 +88,7 @@ pub fn encrypt(
         return again(path, &secret, &recipe, keys, options);
     }
     if !secret.covers_any(&recipe) {
-        return if candidate.plain {
+        return if candidate.is_plain(bytes, configs) {
             Err(covers_nothing(path, &governed, number))
         } else {
             Ok(Done::Nothing)

@@ -9,11 +9,12 @@ use zeroize::Zeroizing;
 /// # Errors
 /// The system gives none.
 pub fn random() -> Result<impl FnMut(&mut [u8]), Failure> {
-    let mut pool = Zeroizing::new([0u8; 4096]);
+    let mut pool = Zeroizing::new([0u8; 1024]);
     fill(&mut *pool)?;
     let mut used = 0;
     Ok(move |buffer: &mut [u8]| {
-        for byte in buffer {
+        let mut rest = buffer;
+        while !rest.is_empty() {
             // What worked a moment ago works again; otherwise the process must not go on.
             if used == pool.len() {
                 if fill(&mut *pool).is_err() {
@@ -21,8 +22,12 @@ pub fn random() -> Result<impl FnMut(&mut [u8]), Failure> {
                 }
                 used = 0;
             }
-            *byte = std::mem::take(&mut pool[used]);
-            used += 1;
+            let length = rest.len().min(pool.len() - used);
+            let (now, later) = rest.split_at_mut(length);
+            let fresh = &mut pool[used..used + length];
+            now.copy_from_slice(fresh);
+            fresh.fill(0);
+            (rest, used) = (later, used + length);
         }
     })
 }

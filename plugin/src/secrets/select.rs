@@ -24,10 +24,28 @@ pub struct Candidate {
     pub named: bool,
     /// It has metadata.
     pub encrypted: bool,
-    /// It holds something that must be encrypted and is not.
-    pub plain: bool,
+    /// It holds something that must be encrypted and is not. `None` where that was not looked at, because the
+    /// file was named; see [`Candidate::is_plain`].
+    pub plain: Option<bool>,
     /// What a kustomization makes of it.
     pub role: Role,
+}
+
+impl Candidate {
+    /// Whether it holds something that must be encrypted and is not. `bytes` are what is in it.
+    #[must_use]
+    pub fn is_plain(&self, bytes: &[u8], configs: &Configs) -> bool {
+        self.plain.unwrap_or_else(|| judged(&self.path, bytes, configs, self.role).plain)
+    }
+}
+
+/// What is looked for in folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// What is encrypted, and what the hook would refuse for being plain.
+    Secrets,
+    /// What is encrypted.
+    Encrypted,
 }
 
 /// What was chosen.
@@ -67,19 +85,24 @@ pub fn top_around(paths: &[PathBuf]) -> Option<PathBuf> {
     repository_top(paths.first().filter(|path| path.is_dir()).unwrap_or(&here))
 }
 
-/// The files of a command: those named; in folders (without any path, in the repository) those that are
-/// encrypted, or that the hook would refuse for being plain. Ignored files are passed over in folders.
+/// The files of a command: those named; in folders (without any path, in the repository) those that are sought.
+/// Ignored files are passed over in folders.
 ///
 /// # Errors
 /// A path that is not there; no path outside of a repository.
-pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Result<Chosen, Failure> {
+pub fn choose(
+    paths: &[PathBuf],
+    sought: Sought,
+    top: Option<&Path>,
+    configs: &Configs,
+) -> Result<Chosen, Failure> {
     let mut folders = Vec::new();
     let mut chosen = Chosen::default();
     let mut problems = Vec::new();
     for path in paths {
         match path.canonicalize() {
             Ok(path) if path.is_dir() => folders.push(path),
-            Ok(resolved) => chosen.named(path, &resolved, top, configs),
+            Ok(resolved) => chosen.named(path, resolved, top),
             Err(error) => problems.push(file_failure(path, &FileError::Read(error))),
         }
     }
@@ -93,12 +116,12 @@ pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Resul
         })?;
         folders.push(top.to_owned());
     }
-    chosen.look_into(&folders, top, configs);
+    chosen.look_into(&folders, sought, top, configs);
     chosen.candidates.sort_by(|a, b| a.path.cmp(&b.path));
     chosen.candidates.dedup_by(|a, b| {
         a.path == b.path && {
             b.named |= a.named;
-            b.plain |= a.plain;
+            b.plain = [b.plain, a.plain].into_iter().flatten().reduce(|one, other| one || other);
             b.role = b.role.max(a.role);
             true
         }
@@ -107,28 +130,31 @@ pub fn choose(paths: &[PathBuf], top: Option<&Path>, configs: &Configs) -> Resul
 }
 
 impl Chosen {
-    fn named(&mut self, given: &Path, resolved: &Path, top: Option<&Path>, configs: &Configs) {
+    fn named(&mut self, given: &Path, resolved: PathBuf, top: Option<&Path>) {
         self.looked_at += 1;
-        let looked = Version::read(given, top.filter(|top| within(given, top)))
-            .and_then(|version| Ok((look(resolved, configs, Role::File)?, version)));
-        match looked {
-            Ok((Look { candidate, .. }, version)) => {
+        match Version::read(given, top.filter(|top| within(given, top))) {
+            Ok(version) => {
                 let encrypted = may_be_encrypted(version.bytes());
-                let plain = candidate.is_some_and(|candidate| candidate.plain);
-                let path = resolved.to_owned();
-                self.candidates.push(Candidate { path, named: true, encrypted, plain, role: Role::File });
+                self.candidates.push(Candidate {
+                    path: resolved,
+                    named: true,
+                    encrypted,
+                    plain: None,
+                    role: Role::File,
+                });
             }
             Err(error) => self.failures.push(file_failure(given, &error)),
         }
     }
 
-    fn look_into(&mut self, folders: &[PathBuf], top: Option<&Path>, configs: &Configs) {
+    fn look_into(&mut self, folders: &[PathBuf], sought: Sought, top: Option<&Path>, configs: &Configs) {
         let mut files = files_below(folders);
         files.extend(tracked_below(folders, top));
         files.sort();
         files.dedup();
         self.looked_at += files.len();
-        let looked = files.par_iter().map(|path| look(path, configs, Role::File)).collect::<Vec<_>>();
+        let look_at = |path: &PathBuf| look(path, sought, configs, Role::File);
+        let looked = files.par_iter().map(look_at).collect::<Vec<_>>();
         let mut references = BTreeMap::new();
         for (path, looked) in files.iter().zip(looked) {
             match looked {
@@ -142,8 +168,10 @@ impl Chosen {
         // What a kustomization makes a Secret of, or patches one with, is judged in that role.
         let here = files.iter().collect::<BTreeSet<_>>();
         let inside = |path: &PathBuf| here.contains(path) || top.is_some_and(|top| path.starts_with(top));
-        for (path, role) in references.into_iter().filter(|(path, _)| inside(path) && path.is_file()) {
-            if let Ok(Look { candidate: Some(candidate), .. }) = look(&path, configs, role) {
+        let resolved =
+            references.into_iter().filter_map(|(path, role)| Some((path.canonicalize().ok()?, role)));
+        for (path, role) in resolved.filter(|(path, _)| inside(path) && path.is_file()) {
+            if let Ok(Look { candidate: Some(candidate), .. }) = look(&path, sought, configs, role) {
                 self.candidates.push(candidate);
             }
         }
@@ -189,42 +217,56 @@ pub fn files_below(folders: &[PathBuf]) -> Vec<PathBuf> {
     files
 }
 
+#[derive(Default)]
 struct Look {
     candidate: Option<Candidate>,
     references: Vec<(PathBuf, Role)>,
 }
 
-fn look(path: &Path, configs: &Configs, role: Role) -> Result<Look, FileError> {
-    let version = match Version::read(path, None) {
+fn look(path: &Path, sought: Sought, configs: &Configs, role: Role) -> Result<Look, FileError> {
+    // Who reads what is no secret.
+    if path_class(path.as_os_str().as_bytes(), None).kind == PathKind::SopsConfig {
+        return Ok(Look::default());
+    }
+    let version = match Version::found(path.to_owned()) {
         // Nothing that large is encrypted by SOPS; the hook judges it.
-        Err(FileError::TooLarge) => return Ok(Look { candidate: None, references: Vec::new() }),
+        Err(FileError::TooLarge) => return Ok(Look::default()),
         version => version?,
     };
-    let governed = configs.governing(path).ok().flatten();
-    let rules = governed.as_deref().map(|governed| &governed.rules);
-    let absolute = path.as_os_str().as_bytes();
-    if path_class(absolute, rules).kind == PathKind::SopsConfig {
-        return Ok(Look { candidate: None, references: Vec::new() });
-    }
     let encrypted = may_be_encrypted(version.bytes());
-    let report = check(&Input { path: absolute, bytes: version.bytes(), rules, role });
-    let plain = report
-        .findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .any(|finding| MENDED.contains(&finding.code));
-    let candidate = (plain || encrypted).then(|| Candidate {
+    let judged = match sought {
+        Sought::Secrets => judged(path, version.bytes(), configs, role),
+        Sought::Encrypted => Judged::default(),
+    };
+    let candidate = (judged.plain || encrypted).then(|| Candidate {
         path: path.to_owned(),
         named: false,
         encrypted,
-        plain,
+        plain: Some(judged.plain),
         role,
     });
+    Ok(Look { candidate, references: judged.references })
+}
+
+/// What the hook says of a file.
+#[derive(Default)]
+struct Judged {
+    /// Something in it must be encrypted and is not.
+    plain: bool,
+    references: Vec<(PathBuf, Role)>,
+}
+
+fn judged(path: &Path, bytes: &[u8], configs: &Configs, role: Role) -> Judged {
+    let governed = configs.governing(path).ok().flatten();
+    let rules = governed.as_deref().map(|governed| &governed.rules);
+    let report = check(&Input { path: path.as_os_str().as_bytes(), bytes, rules, role });
+    let mut errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let plain = errors.any(|finding| MENDED.contains(&finding.code));
     let references = report.references.into_iter().map(|reference| {
         let path = Path::new("/").join(OsStr::from_bytes(&reference.path));
         (path, reference.role)
     });
-    Ok(Look { candidate, references: references.collect() })
+    Judged { plain, references: references.collect() }
 }
 
 /// Whether the bytes hold what all encrypted files do; reading them tells for sure.

@@ -164,9 +164,11 @@ fn without_placeholders(text: &str, depth: u8) -> Option<String> {
                 at += length;
             }
             None => {
-                let c = here.chars().next()?;
-                rest.push(c);
-                at += c.len_utf8();
+                // Up to the next character that a placeholder can begin with.
+                let next = here.char_indices().skip(1).find(|(_, c)| matches!(c, '$' | '{' | '#' | '<'));
+                let length = next.map_or(here.len(), |(length, _)| length);
+                rest.push_str(&here[..length]);
+                at += length;
             }
         }
     }

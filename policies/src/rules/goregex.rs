@@ -5,14 +5,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
 /// A pattern in Go's syntax, compiled.
 #[derive(Clone, Debug)]
 pub struct GoRegex {
-    source: String,
-    regex: Regex,
+    source: Arc<str>,
+    /// Shared by copies: a copy of the regular expression itself would begin anew with what it learns as it
+    /// matches, and every file has a copy of its rule's selector.
+    regex: Arc<Regex>,
 }
 
 thread_local! {
@@ -71,7 +74,7 @@ impl GoRegex {
             .nest_limit(250)
             .build()
             .map_err(|error| Unusable::Syntax(reason(&error)))?;
-        Ok(Self { source: pattern.to_owned(), regex })
+        Ok(Self { source: pattern.into(), regex: Arc::new(regex) })
     }
 
     /// The pattern as written.

@@ -1,5 +1,6 @@
 //! The creation rules of a `.sops.yaml`, as sops reads them (`config/config.go`).
 
+mod account;
 pub mod change;
 pub mod goregex;
 mod problem;
@@ -8,6 +9,7 @@ mod schema;
 
 use std::sync::Arc;
 
+pub use account::{Account, Considered};
 pub use problem::{Problem, Problems, Weight};
 pub use recipients::{RecipientChange, RecipientChangeError, change_recipients};
 

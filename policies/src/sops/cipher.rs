@@ -36,6 +36,17 @@ impl Cipher {
     pub fn seal(&self, kind: ValueType, bytes: &[u8], aad: &str, random: &mut Random<'_>) -> EncryptedValue {
         let mut iv = [0; 32];
         random(&mut iv);
+        self.seal_under(iv, kind, bytes, aad)
+    }
+
+    /// The same under a nonce, which is random and used once.
+    pub(super) fn seal_under(
+        &self,
+        iv: [u8; 32],
+        kind: ValueType,
+        bytes: &[u8],
+        aad: &str,
+    ) -> EncryptedValue {
         let mut data = bytes.to_vec();
         // Only a text beyond 64 GiB fails; a tag of zeros would not open, and what we write is opened before.
         let tag = self

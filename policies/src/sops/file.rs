@@ -114,6 +114,11 @@ impl<'b> File<'b> {
 }
 
 impl File<'_> {
+    /// How often a walk of all documents stops at most.
+    fn stops(&self) -> usize {
+        self.parsed.documents.iter().map(|document| document.count().stops()).sum()
+    }
+
     /// Why a file without metadata cannot be opened: it is plain, or its metadata is lost.
     fn orphan(&self) -> Problem {
         let mut orphan = None;

@@ -19,6 +19,7 @@ pub mod keys;
 pub mod mac;
 pub mod merge;
 pub mod metadata;
+mod parallel;
 pub mod plain;
 pub mod portable;
 pub mod problem;

@@ -77,7 +77,10 @@ impl Plain {
 
     /// Whether two values are the same to sops: not-a-number is itself, and zero has a sign.
     pub fn same(&self, other: &Self) -> bool {
-        self.kind() == other.kind() && self.canonical() == other.canonical()
+        match (self, other) {
+            (Self::Str(one), Self::Str(other)) => one == other,
+            _ => self.kind() == other.kind() && self.canonical() == other.canonical(),
+        }
     }
 
     /// A value from its type and bytes. Comments are no values; bytes of old versions become text.

@@ -17,6 +17,55 @@ pub struct Branch {
     pub items: Vec<Item>,
 }
 
+impl Branch {
+    /// How many leaves and comments are in it, at any depth.
+    pub fn count(&self) -> Count {
+        let mut count = Count::default();
+        count.branch(self);
+        count
+    }
+}
+
+/// How many there are in a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Leaves, null among them.
+    pub leaves: usize,
+    /// Comments.
+    pub comments: usize,
+}
+
+impl Count {
+    /// How often a walk stops at most.
+    pub fn stops(self) -> usize {
+        self.leaves + self.comments
+    }
+
+    fn branch(&mut self, branch: &Branch) {
+        for item in &branch.items {
+            match item {
+                Item::Comment(_) => self.comments += 1,
+                Item::Entry(_, tree) => self.tree(tree),
+            }
+        }
+    }
+
+    fn tree(&mut self, tree: &Tree) {
+        match tree {
+            Tree::Map(branch) => self.branch(branch),
+            Tree::List(elements) => {
+                for element in elements {
+                    match element {
+                        Element::Comment(_) => self.comments += 1,
+                        Element::Value(tree) => self.tree(tree),
+                    }
+                }
+            }
+            Tree::Leaf(_) => self.leaves += 1,
+        }
+    }
+}
+
 /// An entry of a map, or a comment in it.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -54,6 +103,20 @@ pub struct Leaf {
     /// Where it is.
     pub site: Site,
 }
+
+/// What is encrypted is no secret: it is not wiped, which takes its time in a large file.
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        if let Some(Plain::Str(text)) = &mut self.value
+            && text.starts_with(SEALED)
+        {
+            drop(std::mem::take(&mut **text));
+        }
+    }
+}
+
+/// How every encrypted value begins.
+const SEALED: &[u8] = b"ENC[AES256_GCM,data:";
 
 /// One line of comment: what follows the comment sign.
 #[derive(Clone)]

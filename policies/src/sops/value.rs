@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bstr::ByteSlice as _;
 
 /// The type of the plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,9 +49,34 @@ impl std::fmt::Debug for EncryptedValue {
 /// As it stands in a file.
 impl std::fmt::Display for EncryptedValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let b64 = |bytes: &[u8]| STANDARD.encode(bytes);
-        let (data, iv, tag) = (b64(&self.data), b64(&self.iv), b64(&self.tag));
-        write!(f, "ENC[AES256_GCM,data:{data},iv:{iv},tag:{tag},type:{}]", self.kind.name())
+        f.write_str(&self.text())
+    }
+}
+
+impl EncryptedValue {
+    /// As it stands in a file.
+    pub fn text(&self) -> String {
+        // What is written around the parts, and the nonce and tag in base64, are 111 characters at most.
+        let mut text = String::with_capacity(self.data.len().div_ceil(3) * 4 + 128);
+        text.push_str("ENC[AES256_GCM,data:");
+        push_base64(&self.data, &mut text);
+        text.push_str(",iv:");
+        push_base64(&self.iv, &mut text);
+        text.push_str(",tag:");
+        push_base64(&self.tag, &mut text);
+        text.push_str(",type:");
+        text.push_str(self.kind.name());
+        text.push(']');
+        text
+    }
+}
+
+/// Adds bytes in base64: short ones without the buffers that long ones are worth.
+fn push_base64(bytes: &[u8], text: &mut String) {
+    let mut short = [0; 64];
+    match STANDARD.encode_slice(bytes, &mut short).map(|length| std::str::from_utf8(&short[..length])) {
+        Ok(Ok(encoded)) => text.push_str(encoded),
+        _ => STANDARD.encode_string(bytes, text),
     }
 }
 
@@ -118,17 +144,20 @@ pub fn parse(text: &str) -> Result<EncryptedValue, Malformed> {
 pub fn parse_any(text: &str) -> Result<EncryptedValue, Malformed> {
     let inner =
         text.trim_end_matches(['\n', '\r']).strip_prefix("ENC[AES256_GCM,").and_then(|s| s.strip_suffix(']'));
-    let mut parts = inner.ok_or(Malformed::Form)?.split(',');
+    let mut rest = inner.ok_or(Malformed::Form)?;
     let mut part = |name: &str| {
-        parts.next().and_then(|p| p.strip_prefix(name)?.strip_prefix(':')).ok_or(Malformed::Form)
+        let value = rest.strip_prefix(name)?.strip_prefix(':')?;
+        let end = value.as_bytes().find_byte(b',').unwrap_or(value.len());
+        rest = value.get(end + 1..).unwrap_or_default();
+        Some((&value[..end], end == value.len()))
     };
-    let (data, iv, tag, kind) = (part("data")?, part("iv")?, part("tag")?, part("type")?);
-    if parts.next().is_some() {
+    let parts = (part("data"), part("iv"), part("tag"), part("type"));
+    let (Some((data, false)), Some((iv, false)), Some((tag, false)), Some((kind, true))) = parts else {
         return Err(Malformed::Form);
-    }
+    };
     let data = decode("data", data)?;
-    let iv = decode("iv", iv)?.try_into().map_err(|_| Malformed::IvLength)?;
-    let tag = decode("tag", tag)?.try_into().map_err(|_| Malformed::TagLength)?;
+    let iv = decode_exactly("iv", iv, Malformed::IvLength)?;
+    let tag = decode_exactly("tag", tag, Malformed::TagLength)?;
     let kind = match kind {
         "str" => ValueType::Str,
         "int" => ValueType::Int,
@@ -144,6 +173,20 @@ pub fn parse_any(text: &str) -> Result<EncryptedValue, Malformed> {
 
 fn decode(name: &'static str, text: &str) -> Result<Vec<u8>, Malformed> {
     STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty()).ok_or(Malformed::Base64(name))
+}
+
+/// Decodes what has to be of one length.
+fn decode_exactly<const LENGTH: usize>(
+    name: &'static str,
+    text: &str,
+    wrong: Malformed,
+) -> Result<[u8; LENGTH], Malformed> {
+    let mut bytes = [0; LENGTH];
+    match STANDARD.decode_slice(text, &mut bytes) {
+        Ok(length) if length == LENGTH => Ok(bytes),
+        // What does not fit is taken apart again, to tell what is wrong with it.
+        _ => decode(name, text)?.try_into().map_err(|_| wrong),
+    }
 }
 
 impl EncryptedValue {

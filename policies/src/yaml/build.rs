@@ -7,7 +7,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle};
 
 use super::Limits;
 use super::error::{Error, ErrorKind, words};
-use super::node::{Comment, Data, Document, Id, Node, Scalar, Stream, Style, Tag};
+use super::node::{Comment, Data, Document, Id, Node, Properties, Scalar, Stream, Style, Tag, inside};
 
 type Input<'t> = granit_parser::StrInput<'t>;
 
@@ -186,7 +186,7 @@ impl Builder<'_, '_, '_> {
         let place = self.place(&range);
         let target = self.anchors.get(&id).map(|target| target.id);
         if let Some(node) = target.and_then(|id| self.stream.nodes.get_mut(id as usize)) {
-            node.anchor = Some((name.into(), place));
+            node.properties.get_or_insert_default().anchor = Some((name.into(), place));
         }
     }
 
@@ -220,10 +220,13 @@ impl Builder<'_, '_, '_> {
         let header = matches!(style, Style::Literal | Style::Folded)
             .then(|| block_header(self.text, self.floor, range.start))
             .flatten()
-            .map(|header| self.place(&header));
+            .map(|header| Box::new(self.place(&header)));
         // The parser says `~` for a value that is not there.
         let value = if style == Style::Plain && range.is_empty() { "" } else { value };
-        Scalar { value: value.into(), style, header }
+        // Most texts need no copy. (In a reading of its own the source may say something else.)
+        let written = self.stream.source.text().get(inside(style, &self.place(range)));
+        let value = (written != Some(value)).then(|| value.into());
+        Scalar { value, style, header }
     }
 
     fn add(
@@ -235,7 +238,8 @@ impl Builder<'_, '_, '_> {
     ) -> Result<Id, ErrorKind> {
         let id = Id::try_from(self.stream.nodes.len()).map_err(|_| ErrorKind::TooLarge)?;
         let range = self.place(&range);
-        self.stream.nodes.push(Node { data, range, flow, tag, anchor: None });
+        let properties = tag.map(|tag| Box::new(Properties { tag: Some(tag), anchor: None }));
+        self.stream.nodes.push(Node { data, range, flow, properties });
         Ok(id)
     }
 

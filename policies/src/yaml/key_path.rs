@@ -104,10 +104,15 @@ pub(crate) fn shown_keys(keys: &[&str]) -> String {
     shown
 }
 
-fn show_key(f: &mut dyn std::fmt::Write, key: &str, dot: bool) -> std::fmt::Result {
-    let plain = |c: char| c.is_alphanumeric() || "_-/".contains(c);
-    if !key.is_empty() && key.chars().count() <= 80 && key.chars().all(plain) {
-        return write!(f, "{}{key}", if dot { "." } else { "" });
+fn show_key(f: &mut impl std::fmt::Write, key: &str, dot: bool) -> std::fmt::Result {
+    let simple = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/');
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/');
+    let most_are = (1..=80).contains(&key.len()) && key.as_bytes().iter().all(simple);
+    if most_are || (!key.is_empty() && key.chars().count() <= 80 && key.chars().all(plain)) {
+        if dot {
+            f.write_char('.')?;
+        }
+        return f.write_str(key);
     }
     // A key can be anything: control characters are escaped, what is long is cut.
     let short = key.chars().take(80).collect::<String>();

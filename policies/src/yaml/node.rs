@@ -59,12 +59,21 @@ pub enum Sort {
 /// A scalar as written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scalar {
-    /// The text after quotes, escapes and folding are taken away.
-    pub(super) value: Box<str>,
+    /// The text after quotes, escapes and folding are taken away; `None` where it stands so in the source, but
+    /// for quotes around it.
+    pub(super) value: Option<Box<str>>,
     /// How it is written.
     pub(super) style: Style,
     /// Range of a block scalar's `|` or `>` with its indicators.
-    pub(super) header: Option<Range<usize>>,
+    pub(super) header: Option<Box<Range<usize>>>,
+}
+
+/// What stands inside of a scalar's quotes, where it has some.
+pub(super) fn inside(style: Style, range: &Range<usize>) -> Range<usize> {
+    match style {
+        Style::SingleQuoted | Style::DoubleQuoted => range.start + 1..range.end.saturating_sub(1),
+        _ => range.clone(),
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -81,6 +90,13 @@ pub(super) struct Node {
     /// Range in the decoded text. A block scalar's begins after the indentation of its first line.
     pub(super) range: Range<usize>,
     pub(super) flow: bool,
+    /// Few nodes have any.
+    pub(super) properties: Option<Box<Properties>>,
+}
+
+/// What can stand before a node.
+#[derive(Clone, Default)]
+pub(super) struct Properties {
     pub(super) tag: Option<Tag>,
     pub(super) anchor: Option<(Box<str>, Range<usize>)>,
 }
@@ -133,6 +149,11 @@ impl<'s> Stream<'s> {
     /// The documents that could be read, with their roots.
     pub fn documents(&self) -> impl Iterator<Item = (&Document, NodeRef<'_>)> {
         self.documents.iter().map(|document| (document, NodeRef { stream: self, id: document.root }))
+    }
+
+    /// How many nodes it has: keys, values, lists, maps and aliases.
+    pub fn size(&self) -> usize {
+        self.nodes.len()
     }
 
     /// What could not be read.
@@ -207,12 +228,13 @@ impl<'t> NodeRef<'t> {
 
     /// The tag, if one is written.
     pub fn tag(self) -> Option<&'t Tag> {
-        self.node().tag.as_ref()
+        self.node().properties.as_ref()?.tag.as_ref()
     }
 
     /// Name and place of the anchor written here.
     pub fn anchor(self) -> Option<(&'t str, Range<usize>)> {
-        self.written().anchor.as_ref().map(|(name, range)| (name.as_ref(), range.clone()))
+        let anchor = self.written().properties.as_ref()?.anchor.as_ref();
+        anchor.map(|(name, range)| (name.as_ref(), range.clone()))
     }
 
     /// Range in the decoded text, of the alias if one stands here.
@@ -249,7 +271,7 @@ impl<'t> NodeRef<'t> {
 
     /// Range, in the decoded text, of a block scalar's header: `|` or `>` and what follows it.
     pub fn block_header(self) -> Option<Range<usize>> {
-        self.scalar().and_then(|scalar| scalar.header.clone())
+        self.scalar().and_then(|scalar| scalar.header.as_deref().cloned())
     }
 
     fn scalar(self) -> Option<&'t Scalar> {
@@ -261,7 +283,11 @@ impl<'t> NodeRef<'t> {
 
     /// The text of a scalar as YAML gives it: quotes, escapes and folding taken away.
     pub fn raw_text(self) -> Option<&'t str> {
-        self.scalar().map(|scalar| scalar.value.as_ref())
+        let scalar = self.scalar()?;
+        Some(scalar.value.as_deref().unwrap_or_else(|| {
+            let range = inside(scalar.style, &self.node().range);
+            self.stream.source.text().get(range).unwrap_or_default()
+        }))
     }
 
     /// The text of a scalar as a Go program gets it: a `!!binary` scalar is decoded, as go-yaml does.
@@ -277,14 +303,15 @@ impl<'t> NodeRef<'t> {
 
     /// What the scalar means to go-yaml; lists and maps are `Str`.
     pub fn resolved(self) -> Resolved {
-        self.scalar().map_or(Resolved::Str, |scalar| {
-            resolve(self.tag().map(|tag| tag.name.as_str()), scalar.style, &scalar.value)
-        })
+        match (self.style(), self.raw_text()) {
+            (Some(style), Some(text)) => resolve(self.tag().map(|tag| tag.name.as_str()), style, text),
+            _ => Resolved::Str,
+        }
     }
 
     /// Whether this is an empty or null scalar.
     pub fn is_empty_scalar(self) -> bool {
-        self.scalar().is_some_and(|scalar| scalar.value.is_empty() || self.resolved() == Resolved::Null)
+        self.raw_text().is_some_and(|text| text.is_empty() || self.resolved() == Resolved::Null)
     }
 
     /// The items of a list; nothing for other nodes.

@@ -59,6 +59,10 @@ pub fn resolve(tag: Option<&str>, style: Style, text: &str) -> Resolved {
 }
 
 fn plain(text: &str, times: bool) -> Resolved {
+    // Most texts are told by their first character.
+    if text.bytes().next().is_some_and(|first| !b"~nNtTfF.<+-0123456789".contains(&first)) {
+        return Resolved::Str;
+    }
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Resolved::Null,
         "true" | "True" | "TRUE" => return Resolved::Bool(true),

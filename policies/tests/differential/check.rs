@@ -157,7 +157,7 @@ impl Bench {
     /// What a document is encrypted as; nothing where it is refused.
     pub(crate) fn sealed(&self, document: &Document) -> Option<Vec<u8>> {
         let sealed = self.seal(document.format, &document.bytes, &recipe::recipe(6)).ok()?;
-        Some(sealed.bytes.to_vec())
+        Some(sealed.bytes)
     }
 
     fn seal(&self, format: Format, bytes: &[u8], recipe: &Recipe) -> Result<Sealed, Vec<Problem>> {

@@ -94,7 +94,7 @@ fn pieces(mut edits: Vec<Edit>) -> Vec<Piece> {
         let start = clear + (edit.range.start.saturating_sub(sealed));
         let lines = edit.text.contains(&b'\n');
         (sealed, clear) = (edit.range.end, start + edit.text.len());
-        pieces.push(Piece { sealed: edit.range, clear: start..clear, lines });
+        pieces.push(Piece { sealed: edit.range.clone(), clear: start..clear, lines });
     }
     pieces
 }
@@ -220,7 +220,7 @@ mod tests {
         let file = File::read(text.as_bytes(), format, StoreSettings::default()).unwrap();
         let lock = Lock::New(key, vec![vec![wrapped]]);
         let sealing = Sealing { recipe, lock, before: None, now: "2026-11-21T06:00:00Z" };
-        String::from_utf8(file.seal(&sealing, &mut counting()).unwrap().bytes.to_vec()).unwrap()
+        String::from_utf8(file.seal(&sealing, &mut counting()).unwrap().bytes).unwrap()
     }
 
     /// Lines that differ between the sealed file and the one after an edit of its plain text.
@@ -245,7 +245,7 @@ mod tests {
         let read = File::read(&after, format, StoreSettings::default()).unwrap();
         let plain = read.decrypt(&DataKey::new([7; 32]), MacCheck::Required).unwrap();
         assert_eq!(String::from_utf8(plain.bytes.to_vec()).unwrap(), edited);
-        let after = String::from_utf8(after.to_vec()).unwrap();
+        let after = String::from_utf8(after.clone()).unwrap();
         let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line));
         let key = |line: &str| line.trim().split([':', ' ', '=']).next().unwrap_or_default().to_owned();
         gone.map(key).collect()

@@ -1,5 +1,7 @@
 //! Opening: every value plain, the message authentication code checked, the bytes as they were.
 
+use std::borrow::Cow;
+
 use zeroize::Zeroizing;
 
 use super::File;
@@ -8,10 +10,12 @@ use crate::sops::cipher::Cipher;
 use crate::sops::keys::DataKey;
 use crate::sops::mac::{Mac, aad_of};
 use crate::sops::metadata::Metadata;
+use crate::sops::parallel;
 use crate::sops::plain::Plain;
 use crate::sops::problem::{MacMismatch, Problem, ProblemKind};
+use crate::sops::selector::Selector;
 use crate::sops::store::{self, Edit, Layout};
-use crate::sops::tree::{Branch, Comment, Item, Site, Stop, Tree, Visit, aad, walk};
+use crate::sops::tree::{Branch, Comment, Item, Site, Stop, Tree, aad, walk};
 use crate::sops::value::{self, EncryptedValue, ValueType};
 
 /// Whether the message authentication code is asked for.
@@ -83,15 +87,13 @@ impl File<'_> {
             cipher: Cipher::new(key),
             layout: self.parsed.layout.as_ref(),
             mac: Mac::new(metadata.mac_only_encrypted),
-            values: Vec::new(),
+            values: Vec::with_capacity(self.stops()),
             problems: Vec::new(),
             plain_parts: Vec::new(),
-            places: Places::default(),
             closed_comments: 0,
         };
         for document in &self.parsed.documents {
-            opening.places = Places { document: Some(document), aads: None };
-            walk(document, &selector, &mut |visit| opening.visit(visit));
+            opening.document(document, &selector);
         }
         if !opening.problems.is_empty() {
             return Err(opening.problems);
@@ -137,13 +139,16 @@ impl File<'_> {
     pub(super) fn plain_edits(&self, opened: &Opened) -> Result<Vec<Edit>, Vec<Problem>> {
         let layout = self.parsed.layout.as_ref();
         let mut edits: Vec<Edit> = layout.strip();
+        edits.reserve(opened.values.len());
         let mut problems = Vec::new();
-        for value in opened.values.iter().filter(|value| value.sealed.is_some()) {
-            let edit = if value.is_comment {
+        let plain_edits = parallel::map(&opened.values, |value| match value {
+            Value { sealed: None, .. } => Ok(Vec::new()),
+            Value { is_comment: true, .. } => {
                 layout.comment(value.site, value.plain.as_text().unwrap_or_default())
-            } else {
-                layout.open(value.site, &value.plain)
-            };
+            }
+            _ => layout.open(value.site, &value.plain),
+        });
+        for (value, edit) in opened.values.iter().zip(plain_edits) {
             match edit {
                 Ok(edit) => edits.extend(edit),
                 Err(problem) => problems.push(problem.key(value.key_path.clone())),
@@ -176,7 +181,7 @@ impl File<'_> {
         };
         let mut different = None;
         for document in &again.parsed.documents {
-            walk(document, &crate::sops::selector::Selector::default(), &mut |visit| {
+            walk(document, &Selector::default(), &mut |visit| {
                 if let Stop::Leaf(plain, _) = visit.stop {
                     let same = wanted.next().is_some_and(|value| same(&value.plain, plain));
                     if !same && different.is_none() {
@@ -193,6 +198,55 @@ impl File<'_> {
     }
 }
 
+impl File<'_> {
+    /// All leaves in the order of a walk.
+    pub(super) fn leaves(&self, selector: &Selector) -> Vec<Leaf<'_>> {
+        let mut leaves = Vec::with_capacity(self.stops());
+        for document in &self.parsed.documents {
+            walk(document, selector, &mut |visit| {
+                if let Stop::Leaf(plain, _) = visit.stop {
+                    leaves.push(Leaf { plain, aad: visit.aad(), covered: visit.covered });
+                }
+            });
+        }
+        leaves
+    }
+}
+
+/// A leaf as it stands in the file.
+pub(super) struct Leaf<'t> {
+    plain: &'t Plain,
+    /// The additional data of its place.
+    aad: String,
+    /// Whether the selector wants it encrypted.
+    pub(super) covered: bool,
+}
+
+/// A leaf in plain.
+pub(super) struct Clear<'t> {
+    pub(super) plain: Cow<'t, Plain>,
+    /// What stood encrypted there.
+    pub(super) sealed: Option<EncryptedValue>,
+}
+
+impl<'t> Leaf<'t> {
+    /// Whether it may not be plain. Empty texts are never encrypted.
+    pub(super) fn must_be_sealed(&self) -> bool {
+        self.covered && !self.plain.is_empty()
+    }
+
+    /// What it is in plain. What does not claim to be encrypted is plain, whatever the selector wants.
+    pub(super) fn opened(&self, cipher: &Cipher) -> Result<Clear<'t>, ProblemKind> {
+        let claims = self.plain.as_text().filter(|text| self.must_be_sealed() && value::claims(text));
+        let Some(text) = claims else {
+            return Ok(Clear { plain: Cow::Borrowed(self.plain), sealed: None });
+        };
+        let sealed = value::parse_any(text).map_err(ProblemKind::Malformed)?;
+        let plain = open_value(cipher, &sealed, &self.aad)?;
+        Ok(Clear { plain: Cow::Owned(plain), sealed: Some(sealed) })
+    }
+}
+
 struct Opening<'t> {
     cipher: Cipher,
     layout: &'t dyn Layout,
@@ -200,62 +254,74 @@ struct Opening<'t> {
     values: Vec<Value>,
     problems: Vec<Problem>,
     plain_parts: Vec<Problem>,
-    places: Places<'t>,
     closed_comments: usize,
 }
 
 /// The places of a document that a comment may have been encrypted at: readers attach comments differently.
-#[derive(Default)]
 struct Places<'t> {
-    document: Option<&'t Branch>,
+    document: &'t Branch,
     aads: Option<Vec<String>>,
 }
 
 /// Places that are tried for one comment.
 const MOST_PLACES: usize = 2000;
 
-impl<'t> Opening<'t> {
-    fn visit(&mut self, visit: Visit<'t, '_>) {
-        match visit.stop {
-            Stop::Leaf(plain, site) => self.leaf(plain, site, visit),
-            Stop::Comment(comment) => self.comment(comment, visit),
-        }
-    }
+/// A leaf or comment on the way.
+enum Found<'t> {
+    Leaf(Leaf<'t>, Site),
+    Comment(&'t Comment, String),
+}
 
-    fn leaf(&mut self, plain: &Plain, site: Site, visit: Visit<'_, '_>) {
-        let aad = visit.aad();
-        let key_path = || visit.key_path();
-        let at = |kind| Problem::at(kind, self.layout.span(site)).key(key_path());
-        let mut value =
-            Value { aad, key_path: key_path(), plain: plain.clone(), sealed: None, is_comment: false, site };
-        if visit.covered && !plain.is_empty() {
-            let text = plain.as_text().filter(|text| value::claims(text));
-            match text.map(value::parse_any) {
-                None => self.plain_parts.push(at(ProblemKind::Plain)),
-                Some(Err(malformed)) => return self.problems.push(at(ProblemKind::Malformed(malformed))),
-                Some(Ok(sealed)) => match open_value(&self.cipher, &sealed, &value.aad) {
-                    Ok(plain) => {
-                        // In a list sops keeps an encrypted comment as an item.
-                        value.is_comment = sealed.kind == ValueType::Comment;
-                        value.plain = plain;
-                        value.sealed = Some(sealed);
-                    }
-                    Err(kind) => return self.problems.push(at(kind)),
-                },
+impl Opening<'_> {
+    /// Opens a document: a large one's values on all cores.
+    fn document(&mut self, document: &Branch, selector: &Selector) {
+        let mut found = Vec::with_capacity(document.count().stops());
+        walk(document, selector, &mut |visit| {
+            let what = match visit.stop {
+                Stop::Leaf(plain, site) => {
+                    Found::Leaf(Leaf { plain, aad: visit.aad(), covered: visit.covered }, site)
+                }
+                Stop::Comment(comment) => Found::Comment(comment, visit.aad()),
+            };
+            found.push((what, visit.key_path()));
+        });
+        let opened = parallel::map(&found, |(found, _)| match found {
+            Found::Leaf(leaf, _) => Some(leaf.opened(&self.cipher)),
+            Found::Comment(..) => None,
+        });
+        let mut places = Places { document, aads: None };
+        for ((found, key_path), opened) in found.into_iter().zip(opened) {
+            match (found, opened) {
+                (Found::Leaf(leaf, site), Some(opened)) => self.leaf(leaf, site, key_path, opened),
+                (Found::Comment(comment, aad), _) => self.comment(comment, aad, key_path, &mut places),
+                (Found::Leaf(..), None) => {}
             }
         }
-        if !value.is_comment {
-            self.mac.add(&value.plain, visit.covered);
-        }
-        self.values.push(value);
     }
 
-    fn comment(&mut self, comment: &Comment, visit: Visit<'_, '_>) {
-        let mut aad = visit.aad();
+    fn leaf(&mut self, leaf: Leaf<'_>, site: Site, key_path: String, opened: Result<Clear<'_>, ProblemKind>) {
+        let at = |kind, key: &str| Problem::at(kind, self.layout.span(site)).key(key.to_owned());
+        let Clear { plain, sealed } = match opened {
+            Ok(clear) => clear,
+            Err(kind) => return self.problems.push(at(kind, &key_path)),
+        };
+        if leaf.must_be_sealed() && sealed.is_none() {
+            self.plain_parts.push(at(ProblemKind::Plain, &key_path));
+        }
+        // In a list sops keeps an encrypted comment as an item.
+        let is_comment = sealed.as_ref().is_some_and(|sealed| sealed.kind == ValueType::Comment);
+        if !is_comment {
+            self.mac.add(&plain, leaf.covered);
+        }
+        let plain = plain.into_owned();
+        self.values.push(Value { aad: leaf.aad, key_path, plain, sealed, is_comment, site });
+    }
+
+    fn comment(&mut self, comment: &Comment, mut aad: String, key_path: String, places: &mut Places<'_>) {
         let mut plain = Plain::text(&comment.text);
         let mut sealed = None;
         if let Ok(value) = value::parse_any(comment.text.trim()) {
-            match self.place_of(&value, &aad) {
+            match self.place_of(&value, &aad, places) {
                 Some((place, opened)) => {
                     aad = place;
                     plain = opened;
@@ -264,12 +330,16 @@ impl<'t> Opening<'t> {
                 None => self.closed_comments += 1,
             }
         }
-        let key_path = visit.key_path();
         self.values.push(Value { aad, key_path, plain, sealed, is_comment: true, site: comment.site });
     }
 
     /// The place where an encrypted comment opens: its own, else any other of the document.
-    fn place_of(&mut self, value: &EncryptedValue, own: &str) -> Option<(String, Plain)> {
+    fn place_of(
+        &self,
+        value: &EncryptedValue,
+        own: &str,
+        places: &mut Places<'_>,
+    ) -> Option<(String, Plain)> {
         let open = |aad: &str| {
             let mut bytes = self.cipher.open(value, aad).ok()?;
             // What an empty comment in a list is encrypted as.
@@ -281,13 +351,13 @@ impl<'t> Opening<'t> {
         if let Some(found) = open(own) {
             return Some(found);
         }
-        let document = self.places.document;
-        let aads = self.places.aads.get_or_insert_with(|| document.map(places).unwrap_or_default());
+        let document = places.document;
+        let aads = places.aads.get_or_insert_with(|| places_of(document));
         aads.iter().find_map(|aad| open(aad))
     }
 }
 
-fn places(document: &Branch) -> Vec<String> {
+fn places_of(document: &Branch) -> Vec<String> {
     fn descend<'t>(tree: &'t Tree, path: &mut Vec<&'t str>, into: &mut Vec<String>) {
         if into.len() >= MOST_PLACES {
             return;

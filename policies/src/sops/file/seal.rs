@@ -1,18 +1,20 @@
 //! Sealing: what the selector covers becomes encrypted, what it does not becomes plain, and nothing else
 //! changes.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::open::{Opened, Value, open_value, verify_mac};
+use super::open::{Clear, Opened, Value, verify_mac};
 use super::stamp::{new_block, renewed};
 use super::{File, Recipe};
 use crate::sops::block::Meta;
 use crate::sops::cipher::{Cipher, Random};
 use crate::sops::keys::{DataKey, WrappedKey};
 use crate::sops::mac::{Mac, aad_of};
+use crate::sops::parallel;
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
 use crate::sops::selector::Selector;
@@ -49,8 +51,8 @@ pub struct Sealing<'a> {
 /// A sealed file.
 #[derive(Debug)]
 pub struct Sealed {
-    /// The new bytes. Equal to the old ones where nothing was to be done.
-    pub bytes: Zeroizing<Vec<u8>>,
+    /// The new bytes, in which there is no secret. Equal to the old ones where nothing was to be done.
+    pub bytes: Vec<u8>,
     /// Keys of the values that were plain and are encrypted now, encrypted values of before that were used
     /// again not among them.
     pub newly: Vec<String>,
@@ -82,7 +84,7 @@ impl File<'_> {
         let mut round = 1;
         loop {
             let sealed = self.attempt(sealing, key, &values, &places, random)?;
-            if sealed.bytes.as_slice() == self.bytes {
+            if sealed.bytes == self.bytes {
                 return Ok(sealed);
             }
             let again = File::read(&sealed.bytes, self.format, self.settings)
@@ -119,15 +121,17 @@ impl File<'_> {
             places,
             leaves: 0,
             random,
-            edits: Vec::new(),
+            edits: Vec::with_capacity(values.len()),
+            closing: Vec::with_capacity(values.len()),
             problems: Vec::new(),
-            sealed: Sealed { bytes: Zeroizing::default(), newly: vec![], released: vec![], kept: 0 },
+            sealed: Sealed { bytes: vec![], newly: vec![], released: vec![], kept: 0 },
         };
         let selector = sealing.recipe.selector_for(self.format);
         for document in &self.parsed.documents {
             walk(document, &selector, &mut |visit| work.visit(visit));
         }
-        if work.problems.is_empty() { self.finish(work, sealing) } else { Err(work.problems) }
+        work.close_all();
+        if work.problems.is_empty() { self.finish(work, sealing) } else { Err(work.problems()) }
     }
 
     /// All values and comments in plain, in the order of a walk.
@@ -137,7 +141,7 @@ impl File<'_> {
             return Ok(self.open(&before.key)?.values);
         }
         let layout = self.parsed.layout.as_ref();
-        let (mut values, mut orphans) = (Vec::new(), Vec::new());
+        let (mut values, mut orphans) = (Vec::with_capacity(self.stops()), Vec::new());
         for document in &self.parsed.documents {
             walk(document, &sealing.recipe.selector_for(self.format), &mut |visit| {
                 let (plain, site, is_comment) = match visit.stop {
@@ -164,7 +168,7 @@ impl File<'_> {
         });
         let code_holds = sealing.before.is_some_and(|before| before.mac.is_ok());
         if unchanged && recipe_holds && code_holds && self.metadata.is_some() {
-            sealed.bytes = Zeroizing::new(self.bytes.to_vec());
+            sealed.bytes = self.bytes.to_vec();
             return Ok(sealed);
         }
         let mut block = match sealing.before {
@@ -173,9 +177,9 @@ impl File<'_> {
         };
         let mac = cipher.seal(ValueType::Str, code.as_bytes(), &aad_of(sealing.now), random);
         block.set("lastmodified", Meta::Text(sealing.now.to_owned()));
-        block.set("mac", Meta::Text(mac.to_string()));
+        block.set("mac", Meta::Text(mac.text()));
         edits.extend(self.parsed.layout.stamp(&block).map_err(|problem| vec![problem])?);
-        sealed.bytes = store::apply(self.bytes, edits).map_err(|problem| vec![problem])?;
+        sealed.bytes = store::apply_public(self.bytes, edits).map_err(|problem| vec![problem])?;
         Ok(sealed)
     }
 }
@@ -191,39 +195,27 @@ fn prove_sealed(again: &File<'_>, key: &DataKey, values: &[Value]) -> Result<(),
     let selector = metadata.effective_selector();
     let mut mac = Mac::new(metadata.mac_only_encrypted);
     let mut wanted = values.iter().filter(|value| !value.is_comment);
-    let mut different = None;
-    for document in &again.parsed.documents {
-        walk(document, &selector, &mut |visit| {
-            let Stop::Leaf(there, _) = visit.stop else { return };
-            let opened = match opened_leaf(&cipher, there, &visit) {
-                // In a list sops keeps an encrypted comment as an item.
-                Some((_, ValueType::Comment)) => return,
-                Some((plain, _)) => plain,
-                None => Plain::text(""),
-            };
-            mac.add(&opened, visit.covered);
-            if !wanted.next().is_some_and(|value| value.plain.same(&opened)) && different.is_none() {
-                different = Some(visit.key_path());
-            }
-        });
-    }
-    if let Some(key_path) = different {
-        return Err(vec![unproven("a value would come back as another one").key(key_path)]);
+    let leaves = again.leaves(&selector);
+    let opened = parallel::map(&leaves, |leaf| leaf.opened(&cipher));
+    for (leaf, opened) in leaves.iter().zip(opened) {
+        let plain = match opened {
+            // In a list sops keeps an encrypted comment as an item.
+            Ok(Clear { sealed: Some(EncryptedValue { kind: ValueType::Comment, .. }), .. }) => continue,
+            Ok(clear) if clear.sealed.is_some() || !leaf.must_be_sealed() => clear.plain,
+            _ => Cow::Owned(Plain::text("")),
+        };
+        mac.add(&plain, leaf.covered);
+        let Some(value) = wanted.next() else { return Err(vec![unproven("a value would be added")]) };
+        if !value.plain.same(&plain) {
+            let problem = unproven("a value would come back as another one");
+            return Err(vec![problem.key(value.key_path.clone())]);
+        }
     }
     if wanted.next().is_some() {
         return Err(vec![unproven("a value would be lost")]);
     }
     verify_mac(metadata, &cipher, &mac.finish())
         .map_err(|_| vec![unproven("the message authentication code would not fit")])
-}
-
-/// A leaf in plain; `None` where it does not open, or is plain where it must not be.
-fn opened_leaf(cipher: &Cipher, there: &Plain, visit: &Visit<'_, '_>) -> Option<(Plain, ValueType)> {
-    if !visit.covered || there.is_empty() {
-        return Some((there.clone(), there.kind()));
-    }
-    let sealed = value::parse_any(there.as_text()?).ok()?;
-    Some((open_value(cipher, &sealed, visit.place).ok()?, sealed.kind))
 }
 
 /// How often a file is sealed until every comment is where its encryption says: twice is enough but for
@@ -244,6 +236,9 @@ struct Places {
 
 impl Places {
     fn of(file: &File<'_>, selector: &Selector) -> Self {
+        if file.parsed.documents.iter().all(|document| document.count().comments == 0) {
+            return Self::default();
+        }
         let mut comments = Vec::new();
         let mut leaves = Vec::new();
         for document in &file.parsed.documents {
@@ -254,9 +249,6 @@ impl Places {
                     comments.push((offset, comment.site, (visit.aad(), visit.covered)));
                 }
             });
-        }
-        if comments.is_empty() {
-            return Self::default();
         }
         comments.sort_by_key(|(offset, ..)| *offset);
         let sites = comments.iter().map(|(_, site, _)| *site).collect::<Vec<_>>();
@@ -319,11 +311,45 @@ struct Work<'w, 'r> {
     leaves: usize,
     random: &'w mut Random<'r>,
     edits: Vec<Edit>,
-    problems: Vec<Problem>,
+    closing: Vec<Closing<'w>>,
+    problems: Vec<(&'w Value, Problem)>,
     sealed: Sealed,
 }
 
-impl Work<'_, '_> {
+/// A value that is to be encrypted.
+struct Closing<'w> {
+    value: &'w Value,
+    /// The additional data of its place.
+    aad: Cow<'w, str>,
+    /// Whether it is written as a comment; one that sops keeps as a list item stays one.
+    as_comment: bool,
+    with: With,
+}
+
+/// What a value is encrypted with.
+enum With {
+    /// This nonce.
+    Nonce([u8; 32]),
+    /// It was, before.
+    Before(EncryptedValue),
+}
+
+impl Closing<'_> {
+    fn edits(&self, cipher: &Cipher, layout: &dyn Layout) -> Result<Vec<Edit>, Problem> {
+        let Self { value, aad, .. } = self;
+        let text = match &self.with {
+            With::Nonce(nonce) => cipher.seal_under(*nonce, kind_of(value), &bytes_of(value), aad).text(),
+            With::Before(sealed) => sealed.text(),
+        };
+        if self.as_comment { layout.comment(value.site, &text) } else { layout.seal(value.site, &text) }
+    }
+}
+
+fn kind_of(value: &Value) -> ValueType {
+    if value.is_comment { ValueType::Comment } else { value.plain.kind() }
+}
+
+impl<'w> Work<'w, '_> {
     fn visit(&mut self, visit: Visit<'_, '_>) {
         // The walk and the values come from the same documents in the same order.
         let Some(value) = self.values.next() else { return };
@@ -334,7 +360,7 @@ impl Work<'_, '_> {
         if matches!(value.plain, Plain::Float(float) if float == 0.0 && float.is_sign_negative()) {
             let problem =
                 Problem::at(ProblemKind::Unreadable("the number -0.0"), self.layout.span(value.site));
-            return self.problems.push(problem.key(value.key_path.clone()));
+            return self.problems.push((value, problem));
         }
         // Where sops decrypts an empty comment in a list, it makes an empty item of it.
         let wanted = covered && (!value.plain.is_empty() || (value.is_comment && visit.in_list));
@@ -343,14 +369,20 @@ impl Work<'_, '_> {
                 self.sealed.kept += 1;
                 return;
             }
-            (_, true) => self.close(value, &visit),
+            (_, true) => return self.close(value, &visit),
             (Some(_), false) => self.release(value),
             (None, false) => self.layout.keep(value.site).map(|()| Vec::new()),
         };
         match edits {
             Ok(edits) => self.edits.extend(edits),
-            Err(problem) => self.problems.push(problem.key(value.key_path.clone())),
+            Err(problem) => self.problems.push((value, problem)),
         }
+    }
+
+    /// What is wrong, in the order of the file.
+    fn problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|(value, _)| self.layout.offset(value.site));
+        self.problems.into_iter().map(|(value, problem)| problem.key(value.key_path.clone())).collect()
     }
 
     fn place(&self, site: Site) -> Option<&(String, bool)> {
@@ -374,26 +406,47 @@ impl Work<'_, '_> {
         !value.is_comment || self.place(value.site).is_none_or(|(place, _)| *place == value.aad)
     }
 
-    fn close(&mut self, value: &Value, visit: &Visit<'_, '_>) -> Result<Vec<Edit>, Problem> {
-        let kind = if value.is_comment { ValueType::Comment } else { value.plain.kind() };
-        let bytes = bytes_of(value);
-        let aad = self.place(value.site).map_or_else(|| visit.aad(), |(place, _)| place.clone());
-        let kept = self.pool.get_mut(&name(&aad, kind, &bytes)).and_then(VecDeque::pop_front);
-        let sealed = if let Some(kept) = kept {
-            self.sealed.kept += 1;
-            kept
-        } else {
-            if value.sealed.is_none() && !value.is_comment {
-                self.sealed.newly.push(value.key_path.clone());
-            }
-            self.cipher.seal(kind, &bytes, &aad, self.random)
+    fn close(&mut self, value: &'w Value, visit: &Visit<'_, '_>) {
+        let aad = match self.place(value.site) {
+            Some((place, _)) => Cow::Owned(place.clone()),
+            None if value.is_comment => Cow::Owned(visit.aad()),
+            None => Cow::Borrowed(value.aad.as_str()),
         };
-        let text = sealed.to_string();
-        // A comment that sops keeps as a list item stays one.
-        match visit.stop {
-            Stop::Comment(_) => self.layout.comment(value.site, &text),
-            Stop::Leaf(..) => self.layout.seal(value.site, &text),
+        let with = match self.kept(value, &aad) {
+            Some(before) => With::Before(before),
+            None => {
+                if value.sealed.is_none() && !value.is_comment {
+                    self.sealed.newly.push(value.key_path.clone());
+                }
+                let mut nonce = [0; 32];
+                (self.random)(&mut nonce);
+                With::Nonce(nonce)
+            }
+        };
+        self.closing.push(Closing { value, aad, as_comment: matches!(visit.stop, Stop::Comment(_)), with });
+    }
+
+    /// Encrypts what is to be, a large file's values on all cores.
+    fn close_all(&mut self) {
+        let closing = std::mem::take(&mut self.closing);
+        let results = parallel::map(&closing, |closing| closing.edits(&self.cipher, self.layout));
+        for (closing, result) in closing.iter().zip(results) {
+            match result {
+                Ok(edits) => self.edits.extend(edits),
+                Err(problem) => self.problems.push((closing.value, problem)),
+            }
         }
+    }
+
+    /// The encrypted value of before for this value at this place, where one is left.
+    fn kept(&mut self, value: &Value, aad: &str) -> Option<EncryptedValue> {
+        if self.pool.is_empty() {
+            return None;
+        }
+        let name = name(aad, kind_of(value), &bytes_of(value));
+        let kept = self.pool.get_mut(&name)?.pop_front()?;
+        self.sealed.kept += 1;
+        Some(kept)
     }
 
     fn release(&mut self, value: &Value) -> Result<Vec<Edit>, Problem> {

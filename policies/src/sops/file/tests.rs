@@ -33,7 +33,7 @@ fn seal(text: &str, selector: Option<&str>) -> String {
         buffer.fill(count);
     });
     match sealed {
-        Ok(sealed) => String::from_utf8(sealed.bytes.to_vec()).unwrap(),
+        Ok(sealed) => String::from_utf8(sealed.bytes).unwrap(),
         Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
     }
 }
@@ -83,7 +83,7 @@ fn seal_by_comment(text: &str, pattern: &str) -> String {
     let sealing = Sealing { recipe: &recipe, lock, before: None, now: "2026-11-21T06:00:00Z" };
     let file = File::read(text.as_bytes(), Format::Yaml, StoreSettings::default()).unwrap();
     let sealed = file.seal(&sealing, &mut |buffer| buffer.fill(9)).unwrap();
-    String::from_utf8(sealed.bytes.to_vec()).unwrap()
+    String::from_utf8(sealed.bytes).unwrap()
 }
 
 #[test]

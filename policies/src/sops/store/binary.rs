@@ -88,7 +88,7 @@ impl Layout for Raw<'_> {
     }
 
     fn seal(&self, _: Site, sealed: &str) -> Result<Vec<Edit>, Problem> {
-        Ok(vec![Edit::new(0..self.bytes.len(), self.head(sealed))])
+        Ok(vec![Edit::public(0..self.bytes.len(), self.head(sealed))])
     }
 
     fn open(&self, _: Site, plain: &Plain) -> Result<Vec<Edit>, Problem> {

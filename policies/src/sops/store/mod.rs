@@ -19,7 +19,7 @@ use std::ops::Range;
 pub use flat::{Flat, FlatEntry, Format, dotenv, ini};
 pub use yaml::expand_aliases;
 pub(crate) use yaml::inline as yaml_inline;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::block::Block;
 use super::plain::Plain;
@@ -31,14 +31,29 @@ use crate::finding::Span;
 pub struct Edit {
     /// Range in the file's bytes; empty for an insertion.
     pub range: Range<usize>,
-    /// What stands there afterwards. It may be a secret.
-    pub text: Zeroizing<Vec<u8>>,
+    /// What stands there afterwards.
+    pub text: Vec<u8>,
+    /// Whether the text may be a secret: it is wiped then.
+    secret: bool,
 }
 
 impl Edit {
-    /// A change of bytes.
+    /// A change of bytes. The text may be a secret.
     pub fn new(range: Range<usize>, text: impl Into<Vec<u8>>) -> Self {
-        Self { range, text: Zeroizing::new(text.into()) }
+        Self { range, text: text.into(), secret: true }
+    }
+
+    /// A change to what everybody may read, such as an encrypted value.
+    pub fn public(range: Range<usize>, text: impl Into<Vec<u8>>) -> Self {
+        Self { range, text: text.into(), secret: false }
+    }
+}
+
+impl Drop for Edit {
+    fn drop(&mut self) {
+        if self.secret {
+            self.text.zeroize();
+        }
     }
 }
 
@@ -73,7 +88,7 @@ impl std::fmt::Debug for Parsed<'_> {
 }
 
 /// How a store changes one file. The edits of all calls together must not overlap.
-pub trait Layout {
+pub trait Layout: Sync {
     /// The position of a leaf or comment, for messages.
     fn span(&self, site: Site) -> Span;
 
@@ -149,15 +164,33 @@ pub struct StoreSettings {
     pub json_binary_indent: Option<i8>,
 }
 
-/// Applies edits to a file's bytes.
+/// Applies edits to a file's bytes. What comes of it may hold secrets.
 ///
 /// # Errors
 ///
 /// A fault of ours: edits that overlap or reach beyond the file.
-pub fn apply(bytes: &[u8], mut edits: Vec<Edit>) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn apply(bytes: &[u8], edits: Vec<Edit>) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut out = Zeroizing::new(Vec::new());
+    splice(bytes, edits, &mut out)?;
+    Ok(out)
+}
+
+/// The same where what comes of it holds no secret: an encrypted file.
+///
+/// # Errors
+///
+/// As [`apply`].
+pub fn apply_public(bytes: &[u8], edits: Vec<Edit>) -> Result<Vec<u8>, Problem> {
+    let mut out = Vec::new();
+    splice(bytes, edits, &mut out)?;
+    Ok(out)
+}
+
+fn splice(bytes: &[u8], mut edits: Vec<Edit>, out: &mut Vec<u8>) -> Result<(), Problem> {
     edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
     let grown = edits.iter().map(|edit| edit.text.len()).sum::<usize>();
-    let mut out = Zeroizing::new(Vec::with_capacity(bytes.len() + grown));
+    // Growing later would leave copies behind.
+    out.reserve_exact(bytes.len() + grown);
     let mut at = 0;
     for edit in &edits {
         let between = bytes.get(at..edit.range.start).ok_or_else(Problem::overlap)?;
@@ -166,5 +199,5 @@ pub fn apply(bytes: &[u8], mut edits: Vec<Edit>) -> Result<Zeroizing<Vec<u8>>, P
         at = edit.range.end;
     }
     out.extend_from_slice(bytes.get(at..).ok_or_else(Problem::overlap)?);
-    Ok(out)
+    Ok(())
 }

@@ -470,7 +470,7 @@ mod json_files {
         proptest!(|(float in any::<f64>().prop_filter("finite", |float| float.is_finite()))| {
             let parsed = READ(b"{\"a\": \"ENC[\"}", NONE).unwrap();
             let edits = parsed.layout.open(Site(0), &Plain::Float(float)).unwrap();
-            let token = String::from_utf8(edits[0].text.to_vec()).unwrap();
+            let token = String::from_utf8(edits[0].text.clone()).unwrap();
             prop_assert_eq!(token.parse::<f64>().unwrap(), float);
             prop_assert!(serde_json::from_str::<serde_json::Value>(&token).is_ok(), "{}", token);
         });

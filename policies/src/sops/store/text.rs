@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bstr::ByteSlice as _;
+
 use super::Edit;
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
@@ -35,7 +37,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'_>, Vec<Problem>> {
     if let Some(offset) = source.first_invalid() {
         return Err(vec![Problem::at(ProblemKind::NotUtf8, at(offset))]);
     }
-    if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
+    if let Some(offset) = bytes.find_byte(0) {
         return Err(vec![Problem::at(ProblemKind::Nul, at(offset))]);
     }
     if source.text().trim().is_empty() { fails(ProblemKind::Empty) } else { Ok(source) }

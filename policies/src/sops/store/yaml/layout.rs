@@ -40,6 +40,11 @@ impl YamlLayout<'_> {
         Edit::new(self.source.original_range(&range), text)
     }
 
+    /// A change to what is no secret.
+    fn public(&self, range: Range<usize>, text: impl Into<Vec<u8>>) -> Edit {
+        Edit::public(self.source.original_range(&range), text)
+    }
+
     fn line_break(&self) -> &'static str {
         let first = self.text().split_once('\n').map(|(line, _)| line);
         if first.is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" }
@@ -83,7 +88,7 @@ impl YamlLayout<'_> {
 
     /// A tag that says another type than text cannot stay before an encrypted value, nor any before others.
     fn tag_edit(&self, site: &ScalarSite, text: bool) -> Option<Edit> {
-        let (range, keeps) = site.tag.as_ref()?;
+        let (range, keeps) = site.tag.as_deref()?;
         (!(*keeps && text)).then(|| self.edit(range.clone(), ""))
     }
 
@@ -174,7 +179,7 @@ impl YamlLayout<'_> {
         let text = self.text();
         let open = |site: &&Written| matches!(site, Written::Scalar(s) if s.range.end == text.len());
         let Some(Written::Scalar(site)) = self.sites.iter().rev().find(open) else { return None };
-        let range = site.header.clone().filter(|_| !text.ends_with('\n'))?;
+        let range = site.header.as_deref().filter(|_| !text.ends_with('\n'))?.clone();
         let header = &text[range.clone()];
         if header.contains('-') {
             return None;
@@ -310,13 +315,13 @@ impl Layout for YamlLayout<'_> {
         if site.binary {
             return Err(at(ProblemKind::Unreadable("a `!!binary` value")));
         }
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(1);
         edits.extend(self.tag_edit(site, true));
         if let Some(header) = &site.header {
             let body = self.body(site, header);
             let end = if body.open_end { "" } else { self.line_break() };
             let line = format!("{}{sealed}{end}", " ".repeat(site.body_indent));
-            edits.push(self.edit(body.lines, line));
+            edits.push(self.public(body.lines, line));
             return Ok(edits);
         }
         let text = match site.style {
@@ -325,7 +330,7 @@ impl Layout for YamlLayout<'_> {
             _ if site.flow => format!("'{sealed}'"),
             _ => sealed.to_owned(),
         };
-        edits.push(self.edit(site.range.clone(), text));
+        edits.push(self.public(site.range.clone(), text));
         Ok(edits)
     }
 
@@ -336,7 +341,7 @@ impl Layout for YamlLayout<'_> {
         if is_text && plain.as_text().is_none() {
             return Err(at(ProblemKind::Unwritable("it is not text in UTF-8")));
         }
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(1);
         edits.extend(self.tag_edit(site, is_text));
         if let Some(header) = &site.header {
             edits.extend(self.open_block(site, header, plain));
@@ -346,7 +351,7 @@ impl Layout for YamlLayout<'_> {
             edits.push(edit);
             return Ok(edits);
         }
-        let tagged = is_text && site.tag.as_ref().is_some_and(|(_, keeps)| *keeps);
+        let tagged = is_text && site.tag.as_ref().is_some_and(|tag| tag.1);
         edits.push(self.edit(site.range.clone(), scalar::inline(plain, site.style, site.flow, tagged)));
         Ok(edits)
     }

@@ -41,11 +41,11 @@ struct ScalarSite {
     range: Range<usize>,
     style: crate::yaml::Style,
     /// `|` or `>` with its indicators.
-    header: Option<Range<usize>>,
+    header: Option<Box<Range<usize>>>,
     /// Inside of brackets or braces.
     flow: bool,
     /// The tag with the blanks after it, and whether it is one that an encrypted text may keep.
-    tag: Option<(Range<usize>, bool)>,
+    tag: Option<Box<(Range<usize>, bool)>>,
     /// Column of the key or dash that the value belongs to.
     indent: usize,
     /// Spaces before each line of a block text.

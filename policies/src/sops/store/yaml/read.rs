@@ -28,8 +28,9 @@ pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Proble
     let mut reader = Reader {
         text,
         lost: lost(&comments, &notes),
+        // Every second node is a key, in most files.
+        sites: Vec::with_capacity(stream.size() / 2 + comments.len()),
         comments,
-        sites: Vec::new(),
         path: Vec::new(),
         aliased: HashSet::new(),
         follow: 0,
@@ -290,7 +291,9 @@ impl<'t> Reader<'t> {
     }
 
     fn leaf(&mut self, node: NodeRef<'t>, around: Around) -> Leaf {
-        let value = self.plain(node);
+        let resolved = resolved(node);
+        let binary = resolved == Resolved::Binary;
+        let value = self.plain(node, resolved);
         if let Some(what) = self.unreadable(node) {
             self.problem(ProblemKind::Unreadable(what), node);
         }
@@ -299,12 +302,12 @@ impl<'t> Reader<'t> {
             let blanks = self.text[range.end..].bytes().take_while(|byte| *byte == b' ').count();
             let keeps =
                 !matches!(tag.core(), Some("int" | "float" | "bool" | "null" | "timestamp" | "binary"));
-            Some((range.start..range.end + blanks, keeps))
+            Some(Box::new((range.start..range.end + blanks, keeps)))
         });
         let site = ScalarSite {
             range: node.range(),
             style: node.style().unwrap_or(Style::Plain),
-            header: node.block_header(),
+            header: node.block_header().map(Box::new),
             flow: around.flow,
             tag,
             indent: around.indent,
@@ -312,7 +315,7 @@ impl<'t> Reader<'t> {
             alone: false,
             body_indent: self.body_indent(node, around.indent),
             aliased: self.follow > 0,
-            binary: resolved(node) == Resolved::Binary,
+            binary,
         };
         Leaf { value, site: self.site(Written::Scalar(site)) }
     }
@@ -330,9 +333,9 @@ impl<'t> Reader<'t> {
         written.saturating_sub(filled(node.raw_text().unwrap_or_default()).unwrap_or(0)).max(1)
     }
 
-    fn plain(&mut self, node: NodeRef<'t>) -> Option<Plain> {
+    fn plain(&mut self, node: NodeRef<'t>, resolved: Resolved) -> Option<Plain> {
         let raw = node.raw_text().unwrap_or_default();
-        Some(match resolved(node) {
+        Some(match resolved {
             Resolved::Null => return None,
             Resolved::Bool(bool) => Plain::Bool(bool),
             Resolved::Int(int) => Plain::Int(int),
@@ -495,10 +498,9 @@ impl From<Comment> for Element {
 
 /// What a scalar is to sops: the tag `!` says nothing there.
 fn resolved(node: NodeRef<'_>) -> Resolved {
-    match (node.tag(), node.style(), node.raw_text()) {
-        (Some(tag), Some(style), Some(text)) if tag.name == "!" => resolve(None, style, text),
-        _ => node.resolved(),
-    }
+    let (Some(style), Some(text)) = (node.style(), node.raw_text()) else { return Resolved::Str };
+    let tag = node.tag().map(|tag| tag.name.as_str()).filter(|name| *name != "!");
+    resolve(tag, style, text)
 }
 
 /// Whether a text in double quotes has an escape from `\ud800` to `\udfff`.

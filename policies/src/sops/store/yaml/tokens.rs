@@ -223,7 +223,21 @@ impl<'t> Tokens<'t> {
     fn skip_to_break(&mut self) {
         while !self.break_or_end(self.mark.at) {
             self.skip();
+            self.skip_visible(b"");
         }
+    }
+
+    /// Passes over visible characters of ASCII up to one of `ends`; whether there were any.
+    fn skip_visible(&mut self, ends: &[u8]) -> bool {
+        let rest = self.bytes.get(self.mark.at..).unwrap_or_default();
+        let visible = rest.iter().take_while(|byte| byte.is_ascii_graphic() && !ends.contains(byte));
+        let length = visible.count();
+        if length > 0 {
+            self.newlines = 0;
+            self.mark.at += length;
+            self.mark.column += length;
+        }
+        length > 0
     }
 
     // --- tokens --------------------------------------------------------------------------------
@@ -454,6 +468,7 @@ impl<'t> Tokens<'t> {
     fn quoted(&mut self, quote: u8) {
         self.skip();
         while !self.ended() {
+            self.skip_visible(&[quote, b'\\']);
             let here = self.here();
             if self.break_at(self.mark.at) > 0 {
                 self.skip_break();
@@ -487,6 +502,11 @@ impl<'t> Tokens<'t> {
                 break;
             }
             while !self.blank_or_end(self.mark.at) {
+                let stops: &[u8] = if self.flow > 0 { b":,?[]{}" } else { b":" };
+                if self.skip_visible(stops) {
+                    broken = false;
+                    continue;
+                }
                 let here = self.here();
                 let ends = self.flow > 0 && matches!(here, b',' | b'?' | b'[' | b']' | b'{' | b'}');
                 if ends || (here == b':' && self.blank_or_end(self.mark.at + 1)) {
