@@ -33,6 +33,9 @@ const AGE_IN_BASE64: [&str; 6] =
 /// `PRIVATE KEY` likewise.
 const PRIVATE_KEY_IN_BASE64: [&str; 3] = ["UFJJVkFURSBLRV", "BSSVZBVEUgS0VZ", "QUklWQVRFIEtFW"];
 
+/// How many places of one text are decoded.
+const MOST_TRIES: usize = 4096;
+
 /// How age writes the beginning of an identity, and how Bech32 may write it.
 const AGE: [&str; 2] = ["AGE-SECRET-KEY-", "age-secret-key-"];
 
@@ -63,12 +66,14 @@ pub fn find(text: &str) -> Vec<(KeyKind, Range<usize>)> {
         let columns = needles.iter().zip(COLUMNS.iter().cycle());
         columns.flat_map(|(needle, column)| text.match_indices(needle).map(|(at, _)| (at, *column)))
     };
-    for (at, column) in placed(&AGE_IN_BASE64) {
+    for (at, column) in placed(&AGE_IN_BASE64).take(MOST_TRIES) {
         found.extend(in_base64(text, at, column, is_age).map(|range| (KeyKind::AgeInBase64, range)));
     }
-    for (at, column) in placed(&PRIVATE_KEY_IN_BASE64) {
+    for (at, column) in placed(&PRIVATE_KEY_IN_BASE64).take(MOST_TRIES) {
         found.extend(in_base64(text, at, column, is_armored).map(|range| (KeyKind::ArmoredInBase64, range)));
     }
+    // Nobody writes so many by chance: a key may hide among them.
+    found.extend(placed(&AGE_IN_BASE64).nth(MOST_TRIES).map(|(at, _)| (KeyKind::AgeInBase64, at..at + 1)));
     for (at, _) in text.match_indices("-----BEGIN ") {
         found.extend(armored(text, at));
     }
