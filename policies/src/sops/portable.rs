@@ -4,7 +4,6 @@
 use crate::words::has;
 use std::collections::{BTreeSet, HashSet};
 
-
 use super::metadata::Metadata;
 use super::recipient::Recipient;
 use super::store::{self, Format};
