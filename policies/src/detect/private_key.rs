@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bstr::ByteSlice as _;
+use crate::words::Words;
 
 /// What kind of key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,13 +33,22 @@ const AGE_IN_BASE64: [&str; 6] =
 /// `PRIVATE KEY` likewise.
 const PRIVATE_KEY_IN_BASE64: [&str; 3] = ["UFJJVkFURSBLRV", "BSSVZBVEUgS0VZ", "QUklWQVRFIEtFW"];
 
+/// How many places of one text are decoded.
+const MOST_TRIES: usize = 4096;
+
 /// How age writes the beginning of an identity, and how Bech32 may write it.
 const AGE: [&str; 2] = ["AGE-SECRET-KEY-", "age-secret-key-"];
 
+static MAY_HOLD_AGE: Words = Words::new(&AGE);
+static MAY_HOLD_PRIVATE_KEY: Words = Words::new(&["PRIVATE KEY"]);
+static MAY_HOLD_BASE64_OF_AGE: Words = Words::new(&AGE_IN_BASE64);
+static MAY_HOLD_BASE64_OF_KEY: Words = Words::new(&PRIVATE_KEY_IN_BASE64);
+
 /// Whether there may be a key: a search for a few words.
 pub fn may_hold_key(bytes: &[u8]) -> bool {
-    let words = AGE.iter().chain(&["PRIVATE KEY"]).chain(&AGE_IN_BASE64).chain(&PRIVATE_KEY_IN_BASE64);
-    words.into_iter().any(|word| bytes.contains_str(word))
+    [&MAY_HOLD_AGE, &MAY_HOLD_PRIVATE_KEY, &MAY_HOLD_BASE64_OF_AGE, &MAY_HOLD_BASE64_OF_KEY]
+        .iter()
+        .any(|words| words.any_in(bytes))
 }
 
 /// The keys in a text, with their place.
@@ -57,12 +66,14 @@ pub fn find(text: &str) -> Vec<(KeyKind, Range<usize>)> {
         let columns = needles.iter().zip(COLUMNS.iter().cycle());
         columns.flat_map(|(needle, column)| text.match_indices(needle).map(|(at, _)| (at, *column)))
     };
-    for (at, column) in placed(&AGE_IN_BASE64) {
+    for (at, column) in placed(&AGE_IN_BASE64).take(MOST_TRIES) {
         found.extend(in_base64(text, at, column, is_age).map(|range| (KeyKind::AgeInBase64, range)));
     }
-    for (at, column) in placed(&PRIVATE_KEY_IN_BASE64) {
+    for (at, column) in placed(&PRIVATE_KEY_IN_BASE64).take(MOST_TRIES) {
         found.extend(in_base64(text, at, column, is_armored).map(|range| (KeyKind::ArmoredInBase64, range)));
     }
+    // Nobody writes so many by chance: a key may hide among them.
+    found.extend(placed(&AGE_IN_BASE64).nth(MOST_TRIES).map(|(at, _)| (KeyKind::AgeInBase64, at..at + 1)));
     for (at, _) in text.match_indices("-----BEGIN ") {
         found.extend(armored(text, at));
     }
