@@ -9,7 +9,6 @@ pub use crate::contract::{Input, Reference, Report, Role};
 pub use class::{PathClass, PathKind, path_class};
 pub use governed::{Content, Reason, must_encrypt};
 
-use crate::builtin;
 use crate::detect::Sink;
 use crate::finding::Severity;
 use crate::sops::store::Format;
@@ -46,7 +45,7 @@ pub fn check_oversized(input: &Input<'_>) -> Report {
     let mut sink = Sink::new(input.path);
     let severity = if prefilter::look(input, &class).any() { Severity::Error } else { Severity::Warning };
     let message = "cannot be judged: it is larger than what this server reads".to_owned();
-    sink.add(builtin::BEYOND_LIMITS, severity, (None, String::new(), None), message);
+    sink.add(crate::builtin::BEYOND_LIMITS, severity, (None, String::new(), None), message);
     sink.into_report()
 }
 
