@@ -51,7 +51,7 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
         || encrypted
         || credentials
         || (secrets && has("kind"))
-        || (class.yaml_like && (has("Secret") || has("\\") || has("!")))
+        || (class.yaml_like && (has("Secret") || has("\\") || has("!") || (has("kind") && has("${") && has("data"))))
         // Prose and programs speak of Secrets, too. Elsewhere an escape, a tag or a patch can spell the word in
         // another way.
         || (!inert && (told || (has("Secret") && has("kind")) || encoded()));

@@ -46,6 +46,12 @@ pub fn is_base64_literal(text: &str) -> bool {
     }
 }
 
+/// What a text becomes where nothing is given for the variables in it: their defaults, and nothing for others. Of a
+/// template action that is a text, the text.
+pub fn resolved(text: &str) -> String {
+    placeholder::with_defaults(text.trim(), DEPTH).trim().to_owned()
+}
+
 /// Whether a key is named like one that holds a credential.
 pub fn is_credential_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace(['-', '_', '.'], "");
@@ -232,6 +238,26 @@ mod tests {
             "${}",
         ] {
             assert!(is_literal(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_is_left_of_variables() {
+        for text in [
+            "Secret",
+            "${K:=Secret}",
+            "${K:-${L:-Secret}}",
+            "Secre${T:-t}",
+            "Sec${E}ret",
+            "{{ \"Secret\" }}",
+            " Secret ",
+        ] {
+            assert_eq!(resolved(text), "Secret", "{text}");
+        }
+        for text in
+            ["${K}", "ConfigMap", "${K:=Secret", "{{ .kind }}", "{{ eq .x \"Secret\" }}", "${K:?Secret}"]
+        {
+            assert_ne!(resolved(text), "Secret", "{text}");
         }
     }
 

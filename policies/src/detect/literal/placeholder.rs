@@ -197,6 +197,12 @@ fn find_end_of_quote(text: &str, quote: char) -> Option<usize> {
 
 /// `${NAME}` with the operators of Flux's substitution at the start: length, and whether a value is inside.
 fn variable(text: &str, depth: u8) -> Option<(usize, bool)> {
+    let (length, name, operation) = parts_of_variable(text)?;
+    Some((length, operation_gives_literal(name, operation, depth)))
+}
+
+/// `${NAME}` at the start: its length, the name, and what follows the name.
+fn parts_of_variable(text: &str) -> Option<(usize, &str, &str)> {
     let inner = text.strip_prefix("${")?;
     let name = inner.find(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c)).unwrap_or(inner.len());
     if name == 0 || inner.starts_with(|c: char| c.is_ascii_digit()) {
@@ -211,8 +217,32 @@ fn variable(text: &str, depth: u8) -> Option<(usize, bool)> {
         }
         (open == 0).then_some(at)
     })?;
-    let operation = inner.get(name..end)?;
-    Some((2 + end + 1, operation_gives_literal(&inner[..name], operation, depth)))
+    Some((2 + end + 1, &inner[..name], inner.get(name..end)?))
+}
+
+/// The text with the defaults of variables in their place.
+pub(super) fn with_defaults(text: &str, depth: u8) -> String {
+    let action = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
+    if let Some(action) = action {
+        let given = action.trim_matches(['-', ' ']);
+        let quoted =
+            ['"', '\'', '`'].into_iter().find_map(|quote| given.strip_prefix(quote)?.strip_suffix(quote));
+        return quoted.unwrap_or(text).to_owned();
+    }
+    let mut made = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${").filter(|_| depth > 0) {
+        let (before, here) = rest.split_at(at);
+        made.push_str(before);
+        let Some((length, _, operation)) = parts_of_variable(here) else {
+            rest = here;
+            break;
+        };
+        let default = [":=", ":-", "=", "-"].iter().find_map(|operator| operation.strip_prefix(operator));
+        made.push_str(&with_defaults(default.unwrap_or_default(), depth - 1));
+        rest = &here[length..];
+    }
+    made + rest
 }
 
 /// What a name is of that is looked up elsewhere, as in `${env:NAME}`.
@@ -269,9 +299,7 @@ fn is_phrase(text: &str) -> bool {
     let is_mixed = |word: &&str| word.len() <= 6 && word.chars().all(char::is_alphanumeric);
     let phrase = match words.as_slice() {
         [word] => is_word(word) || word.eq_ignore_ascii_case("base64"),
-        _ => {
-            words.iter().any(|word| is_word(word)) && words.iter().all(|word| is_word(word) || is_mixed(word))
-        }
+        _ => words.iter().any(is_word) && words.iter().all(|word| is_word(word) || is_mixed(word)),
     };
     phrase && text.starts_with(char::is_alphanumeric) && !text.contains('/')
 }

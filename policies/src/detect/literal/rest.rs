@@ -153,7 +153,7 @@ fn assigned(part: &str, beside_hole: bool) -> Option<(&str, &str)> {
         beside_hole || quoted || value.is_empty() || value.starts_with(|c: char| c.is_whitespace())
     } else {
         // What ends in `=` may be base64.
-        !value.starts_with('=') && !(value.is_empty() && is_generated(part))
+        !value.starts_with('=') && (!value.is_empty() || !is_generated(part))
     };
     (plain && !value.starts_with("//") && (is_value(key) || key.contains(HOLE))).then_some((key, value))
 }
