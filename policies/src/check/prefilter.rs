@@ -46,12 +46,15 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
     let encrypted = has("sops") && (has("mac") || has("ENC["));
     let inert = class.kind == PathKind::Inert;
     let encoded = || MANIFEST_IN_BASE64.iter().any(|needle| has(needle));
+    // A default can spell the kind, and the target of a patch may leave it open.
+    let defaults = || has("kind") && has("${") && has("data");
+    let patches = || has("patch") && has("/data");
     let told = has("stringData") || has("secretGenerator");
     let structure = asked
         || encrypted
         || credentials
         || (secrets && has("kind"))
-        || (class.yaml_like && (has("Secret") || has("\\") || has("!") || (has("kind") && has("${") && has("data"))))
+        || (class.yaml_like && (has("Secret") || has("\\") || has("!") || defaults() || patches()))
         // Prose and programs speak of Secrets, too. Elsewhere an escape, a tag or a patch can spell the word in
         // another way.
         || (!inert && (told || (has("Secret") && has("kind")) || encoded()));

@@ -44,3 +44,66 @@ fn what_was_applied_and_says_no_kind_is_taken_for_a_secret() {
     assert_eq!(applied(r#"{"data":{"x":"${X}"}}"#), [""; 0]);
     assert_eq!(applied(r#"{"kind":"ConfigMap","data":{"x":"y"}}"#), [""; 0]);
 }
+
+#[test]
+fn patches_of_objects_of_no_certain_kind_may_be_patches_of_secrets() {
+    let patch = |target: &str, patch: &str| {
+        refused("kustomization.yaml", &format!("patches:\n- target: {target}\n  patch: '{patch}'\n"))
+    };
+    let operation = r#"[{"op":"replace","path":"/data/x","value":"aHVudGVyMg=="}]"#;
+    let whole = r#"[{"op":"add","path":"/stringData","value":{"x":"hunter2"}}]"#;
+    for target in ["{name: a}", "{labelSelector: a=b}", "{version: v1}", "{kind: Secret}"] {
+        assert_eq!(patch(target, operation), ["KBY008"], "{target}");
+        assert_eq!(patch(target, whole), ["KBY008"], "{target}");
+        assert_eq!(patch(target, "data: {x: eA==}"), ["KBY008"], "{target}");
+    }
+    for target in ["{kind: ConfigMap}", "{group: apps, name: a}"] {
+        assert_eq!(patch(target, operation), [""; 0], "{target}");
+    }
+    assert_eq!(patch("{name: a}", "{kind: ConfigMap, data: {x: y}}"), [""; 0]);
+    assert_eq!(patch("{name: a}", r#"[{"op":"add","path":"/spec/x","value":"y"}]"#), [""; 0]);
+    let file = "- {op: add, path: /data/x, value: aHVudGVyMg==}\n";
+    assert_eq!(refused_as("p.txt", file, Role::PatchOfAny), ["KBY008"]);
+    assert_eq!(refused_as("p.yaml", "kind: ConfigMap\ndata: {x: y}\n", Role::PatchOfAny), [""; 0]);
+    assert_eq!(refused_as("p.yaml", "data: {x: eA==}\n", Role::PatchOfAny), ["KBY008"]);
+}
+
+#[test]
+fn operations_that_stand_in_a_release_are_judged_one_by_one() {
+    let release = |target: &str| {
+        let text = format!(
+            "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nspec:\n  postRenderers:\n  - kustomize:\n      patchesJson6902:\n      - target: {target}\n        patch:\n        - {{op: add, path: /data/x, value: aHVudGVyMg==}}\n        - {{op: remove, path: /data/y}}\n"
+        );
+        refused("a.yaml", &text)
+    };
+    assert_eq!(release("{kind: Secret, name: a}"), ["KBY008"]);
+    assert_eq!(release("{name: a}"), ["KBY008"]);
+    assert_eq!(release("{kind: ConfigMap, name: a}"), [""; 0]);
+}
+
+#[test]
+fn plugins_in_files_of_their_own_name_files_and_put_values_into_secrets() {
+    let generator = "apiVersion: builtin\nkind: SecretGenerator\nfiles: [pw=t]\nenvs: [x.env]\n";
+    let found = report("apps/g.yaml", generator.as_bytes(), None, Role::File).references;
+    let paths = found.iter().map(|reference| (reference.path.as_slice(), reference.role)).collect::<Vec<_>>();
+    assert_eq!(paths, [(&b"apps/x.env"[..], Role::SecretSource), (b"apps/t", Role::SecretSource)]);
+    let adds = |field: &str, kind: &str, value: &str| {
+        let head = "apiVersion: builtin\nkind: ValueAddTransformer";
+        let target = format!("targets: [{{fieldPath: {field}, selector: {{kind: {kind}}}}}]");
+        refused("t.yaml", &format!("{head}\nvalue: {value}\n{target}\n"))
+    };
+    assert_eq!(adds("stringData/password", "Secret", "hunter2"), ["KBY008"]);
+    assert_eq!(adds("stringData/password", "Secret", "'${PW}'"), [""; 0]);
+    assert_eq!(adds("metadata/labels/x", "Secret", "y"), [""; 0]);
+    assert_eq!(adds("data/x", "ConfigMap", "y"), [""; 0]);
+    let replaces = |select: &str| {
+        let target = format!("{{select: {select}, fieldPaths: [stringData.password]}}");
+        refused(
+            "kustomization.yaml",
+            &format!("replacements:\n- sourceValue: hunter2\n  targets: [{target}]\n"),
+        )
+    };
+    assert_eq!(replaces("{kind: Secret}"), ["KBY008"]);
+    assert_eq!(replaces("{name: a}"), ["KBY008"]);
+    assert_eq!(replaces("{kind: ConfigMap}"), [""; 0]);
+}
