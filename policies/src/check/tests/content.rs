@@ -107,3 +107,24 @@ fn plugins_in_files_of_their_own_name_files_and_put_values_into_secrets() {
     assert_eq!(replaces("{name: a}"), ["KBY008"]);
     assert_eq!(replaces("{kind: ConfigMap}"), [""; 0]);
 }
+
+#[test]
+fn metadata_has_no_room_for_anything_that_sops_does_not_write() {
+    let files = corpus("good");
+    let (_, bytes) = files.iter().find(|(name, _)| name == "secret.sops.yaml").unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert_eq!(refused("secret.sops.yaml", &text), [""; 0]);
+    let with = |field: &str| {
+        refused("secret.sops.yaml", &text.replace("\n    mac: ", &format!("\n    {field}\n    mac: ")))
+    };
+    for field in ["password: hunter2", "data_key: MDAwMDAwMDA=", "x: {y: z}"] {
+        assert_eq!(with(field), ["KBY004"], "{field}");
+    }
+    for field in ["kms: []", "hc_vault: null", "mac_only_encrypted: false", "x: ''"] {
+        assert_eq!(with(field), [""; 0], "{field}");
+    }
+    let in_recipient =
+        text.replace("\n          recipient: ", "\n          password: hunter2\n          recipient: ");
+    assert_ne!(in_recipient, text);
+    assert_eq!(refused("secret.sops.yaml", &in_recipient), ["KBY004"]);
+}
