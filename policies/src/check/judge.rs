@@ -178,6 +178,11 @@ impl Judge<'_> {
                 "a credential of a kubeconfig is plaintext",
             );
         }
+        for (key_path, span) in kubeconfig::find_in_strings(root) {
+            let at = (number, key_path.to_string(), Some(span));
+            let message = "a string holds a kubeconfig with a plaintext credential";
+            sink.add_unless_known(codes::KUBECONFIG, self.carrier_severity(), at, message);
+        }
         self.kustomization(number, root, sink);
         if metadata.is_none() && !sink.has_errors_in(number) {
             self.must_be_encrypted(number, root, sink);

@@ -46,9 +46,9 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
     let encrypted = has("sops") && (has("mac") || has("ENC["));
     let inert = class.kind == PathKind::Inert;
     let encoded = || MANIFEST_IN_BASE64.iter().any(|needle| has(needle));
-    // A default can spell the kind, and the target of a patch may leave it open.
+    // A default can spell the kind, the target of a patch may leave it open, and base64 hides it.
     let defaults = || has("kind") && has("${") && has("data");
-    let patches = || has("patch") && has("/data");
+    let patches = || (has("patch") && has("/data")) || has("binaryData");
     let told = has("stringData") || has("secretGenerator");
     let structure = asked
         || encrypted

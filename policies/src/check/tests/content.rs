@@ -128,3 +128,66 @@ fn metadata_has_no_room_for_anything_that_sops_does_not_write() {
     assert_ne!(in_recipient, text);
     assert_eq!(refused("secret.sops.yaml", &in_recipient), ["KBY004"]);
 }
+
+#[test]
+fn values_of_charts_are_named_from_further_away() {
+    let release = |values: &str| {
+        refused(
+            "a.yaml",
+            &format!("apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nspec:\n  values: {values}\n"),
+        )
+    };
+    for values in [
+        "{password: {value: hunter2}}",
+        "{env: {DB_PASSWORD: {value: hunter2}}}",
+        "{passwords: [hunter2]}",
+        "{tokens: {admin: Zq7exampleW3x}}",
+        "{args: ['--password', 'hunter2']}",
+        "{secret: {data: {any: hunter2}}}",
+        "{secrets: {a: {stringData: {any: hunter2}}}}",
+    ] {
+        assert_eq!(release(values), ["KBY020"], "{values}");
+    }
+    for values in [
+        "{password: {value: '${PW}'}}",
+        "{password: {valueFrom: {secretKeyRef: {name: a, key: password}}}}",
+        "{passwords: []}",
+        "{tokens: {ttl: 3600, issuer: example}}",
+        "{args: ['--token', '--verbose', '--password', '$(PASSWORD)']}",
+        "{secret: {data: {any: '${X}'}}}",
+        "{configMap: {data: {any: thing}}}",
+    ] {
+        assert_eq!(release(values), [""; 0], "{values}");
+    }
+}
+
+#[test]
+fn kubeconfigs_hold_credentials_in_strings_and_variables_too() {
+    let config = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user:\n    token: hunter2hunter2\n";
+    let map = format!(
+        "apiVersion: v1\nkind: ConfigMap\ndata:\n  config: |\n    {}\n",
+        config.replace('\n', "\n    ")
+    );
+    assert!(findings("a.yaml", &map).contains("KBY014"));
+    assert!(!findings("a.yaml", &map.replace("hunter2hunter2", "${TOKEN}")).contains("KBY014"));
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(config);
+    assert!(
+        findings("a.yaml", &format!("apiVersion: v1\nkind: ConfigMap\nbinaryData: {{k: {encoded}}}\n"))
+            .contains("KBY014")
+    );
+    let exec = "kind: Config\nusers:\n- name: a\n  user: {exec: {command: aws, env: [{name: REGION, value: eu}, {name: AWS_SECRET_ACCESS_KEY, value: hunter2}]}}\n";
+    assert_snapshot!(findings("a.yaml", exec), @"KBY014 Warning 4:101 doc 0 users[0].user.exec.env[1].value: a credential of a kubeconfig is plaintext");
+}
+
+#[test]
+fn keys_that_are_spelled_with_escapes_are_keys() {
+    use secrecy::ExposeSecret as _;
+    let key = crate::sops::age::Identity::generate().expose_line().expose_secret().to_owned();
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
+    assert_eq!(refused("a.yaml", &format!("k: \"{}\"\n", key.replacen("AGE-", "AGE\\x2d", 1))), ["KBY011"]);
+    assert_eq!(refused("a.yaml", &format!("k: \"{}\\\n  {}\"\n", &key[..30], &key[30..])), ["KBY011"]);
+    assert_eq!(refused("a.yaml", &format!("k: \"{}\\\n  {}\"\n", &key[..6], &key[6..])), ["KBY011"]);
+    let pem = format!("k: \"-----BEGIN PRIV\\x41TE KEY-----\\n{body}\\n-----END PRIVATE KEY-----\"\n");
+    assert!(findings("a.yaml", &pem).contains("KBY013"));
+}
