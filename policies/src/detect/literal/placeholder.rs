@@ -146,12 +146,17 @@ fn find_outside_quotes(text: &str, wanted: &str) -> Option<usize> {
 fn action_gives_literal(action: &str, depth: u8) -> bool {
     let mut function: Option<&str> = None;
     let mut rest = action.trim_start_matches('-').trim_start();
+    // Of a map that is the value itself, every second text is one: `dict "password" "x" | toYaml`.
+    let mut arguments = rest.starts_with("dict ").then_some(0usize);
     while let Some(c) = rest.chars().next() {
         if matches!(c, '"' | '\'' | '`') {
             let inner = &rest[1..];
             let Some(end) = find_end_of_quote(inner, c) else { return false };
             let text = &inner[..end];
-            let gives = function.is_none_or(|name| GIVING.contains(&name))
+            let in_map = arguments.is_some_and(|count| count % 2 == 1);
+            arguments = arguments.map(|count| count + 1);
+            let gives = in_map
+                || function.is_none_or(|name| GIVING.contains(&name))
                 || (function == Some("printf") && !text.contains('%'));
             if gives && !["true", "false", "yes", "no"].contains(&text) && literal(text, depth - 1) {
                 return true;
@@ -171,10 +176,15 @@ fn action_gives_literal(action: &str, depth: u8) -> bool {
                 // `.x "text"`: an argument of something that is no function we know.
                 function = Some("");
             }
+            // The name of the function itself is no argument of it.
+            arguments = arguments.map(|count| if word == "dict" { count } else { count + 1 });
             rest = &rest[length..];
         } else {
             if c == '=' {
                 function = None;
+            }
+            if matches!(c, '|' | '(') {
+                arguments = None;
             }
             rest = &rest[c.len_utf8()..];
         }
