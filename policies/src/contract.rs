@@ -10,8 +10,11 @@ pub enum Role {
     File,
     /// A `secretGenerator` of a kustomization names it: its content becomes a Secret, so it must be encrypted.
     SecretSource,
-    /// A kustomization includes it as a patch.
+    /// A kustomization includes it as a patch of Secrets.
     Patch,
+    /// A kustomization includes it as a patch of what it knows by another property than its kind: where the file
+    /// does not say a kind either, it may be a patch of Secrets.
+    PatchOfAny,
 }
 
 /// A file to judge.

@@ -178,6 +178,11 @@ impl Judge<'_> {
                 "a credential of a kubeconfig is plaintext",
             );
         }
+        for (key_path, span) in kubeconfig::find_in_strings(root) {
+            let at = (number, key_path.to_string(), Some(span));
+            let message = "a string holds a kubeconfig with a plaintext credential";
+            sink.add_unless_known(codes::KUBECONFIG, self.carrier_severity(), at, message);
+        }
         self.kustomization(number, root, sink);
         if metadata.is_none() && !sink.has_errors_in(number) {
             self.must_be_encrypted(number, root, sink);
@@ -187,7 +192,12 @@ impl Judge<'_> {
     }
 
     fn secrets(&self, number: Option<u32>, root: NodeRef<'_>, has_metadata: bool, sink: &mut Sink<'_>) {
-        let context = Context { has_metadata, is_secret: self.input.role == Role::Patch };
+        let is_secret = match self.input.role {
+            Role::Patch => true,
+            Role::PatchOfAny => !root.has("kind"),
+            Role::File | Role::SecretSource => false,
+        };
+        let context = Context { has_metadata, is_secret };
         for hit in secret::find(root, context) {
             let (code, message) = match hit.what {
                 What::Value if has_metadata => {
@@ -218,9 +228,10 @@ impl Judge<'_> {
     }
 
     fn kustomization(&self, number: Option<u32>, root: NodeRef<'_>, sink: &mut Sink<'_>) {
+        let file_name = self.input.path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let folder = match &self.class.kind {
             PathKind::Kustomization(folder) => folder.as_slice(),
-            _ => b"",
+            _ => &self.input.path[..file_name],
         };
         let found = kustomize::find(root, folder);
         for (key_path, span) in found.literals {
@@ -241,8 +252,8 @@ impl Judge<'_> {
                 "the patch puts a plaintext value into a Secret",
             );
         }
-        // What a file of another name seems to refer to, kustomize does not load.
-        if matches!(self.class.kind, PathKind::Kustomization(_)) {
+        // What a file of another name seems to refer to, kustomize does not load, unless it configures a plugin.
+        if matches!(self.class.kind, PathKind::Kustomization(_)) || kustomize::is_plugin(root) {
             found.references.into_iter().for_each(|reference: Reference| sink.refer(reference));
         }
     }

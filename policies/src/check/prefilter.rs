@@ -48,12 +48,16 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
     let encrypted = has!(bytes, "sops") && (has!(bytes, "mac") || has!(bytes, "ENC["));
     let inert = class.kind == PathKind::Inert;
     let encoded = || ENCODED.any_in(bytes);
+    // A default can spell the kind, the target of a patch may leave it open, and base64 hides it.
+    let defaults = || has!(bytes, "kind") && has!(bytes, "${") && has!(bytes, "data");
+    let patches = || (has!(bytes, "patch") && has!(bytes, "/data")) || has!(bytes, "binaryData");
     let told = has!(bytes, "stringData") || has!(bytes, "secretGenerator");
+    let spelled = || has!(bytes, "Secret") || has!(bytes, "\\") || has!(bytes, "!");
     let structure = asked
         || encrypted
         || credentials
         || (secrets && has!(bytes, "kind"))
-        || (class.yaml_like && (has!(bytes, "Secret") || has!(bytes, "\\") || has!(bytes, "!")))
+        || (class.yaml_like && (spelled() || defaults() || patches()))
         // Prose and programs speak of Secrets, too. Elsewhere an escape, a tag or a patch can spell the word in
         // another way.
         || (!inert && (told || (has!(bytes, "Secret") && has!(bytes, "kind")) || encoded()));

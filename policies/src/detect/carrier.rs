@@ -2,6 +2,7 @@
 //! which controllers make Secrets, in configuration of any kind.
 
 mod kinds;
+mod values;
 
 use std::collections::HashSet;
 
@@ -109,6 +110,7 @@ impl Finder {
         match node.sort() {
             Sort::Scalar => self.string(node, path, place),
             Sort::Sequence => {
+                self.flags(node, path, place);
                 for (index, item) in node.items().enumerate() {
                     path.with(Step::Index(index), |path| {
                         self.listed(item, path, place);
@@ -156,6 +158,7 @@ impl Finder {
                         self.docker(entry.value, path, place);
                     }
                     self.entry(key.trim(), entry.value, path, place);
+                    self.beneath(key.trim(), entry.value, path, place);
                     self.visit(entry.value, path, below);
                 }
             });

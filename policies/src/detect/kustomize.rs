@@ -1,5 +1,7 @@
 //! Kustomizations: generators of Secrets, and patches.
 
+mod fields;
+
 use super::literal::is_literal;
 use super::secret::{self, Context, Hit, What};
 use crate::contract::{Reference, Role};
@@ -23,6 +25,21 @@ pub fn is_kustomization_name(name: &[u8]) -> bool {
     matches!(name, b"kustomization.yaml" | b"kustomization.yml" | b"Kustomization")
 }
 
+/// Whether the document configures a generator or transformer of kustomize's own that names files.
+pub fn is_plugin(root: NodeRef<'_>) -> bool {
+    root.says("apiVersion", "builtin")
+        && root.values("kind").filter_map(NodeRef::text).any(|kind| PLUGINS.contains(&kind.trim()))
+}
+
+/// Generators and transformers that name files.
+const PLUGINS: [&str; 5] = [
+    "SecretGenerator",
+    "PatchTransformer",
+    "PatchJson6902Transformer",
+    "PatchStrategicMergeTransformer",
+    "ReplacementTransformer",
+];
+
 /// Looks at a document. `folder` is where the file stands, with a trailing slash unless it is the root; what
 /// the document names is relative to it. Nothing for documents that are no kustomization.
 pub fn find(root: NodeRef<'_>, folder: &[u8]) -> Kustomization {
@@ -42,6 +59,7 @@ fn find_at(root: NodeRef<'_>, folder: &[u8], outer: bool) -> Kustomization {
     if root.values("kind").filter_map(NodeRef::text).any(|kind| kind.starts_with("Patch")) {
         found.patch(root, &root_path);
     }
+    fields::find(root, &root_path, &mut found.found.patches);
     for name in ["generators", "transformers"] {
         found.each(root, &root_path, name, Finder::plugin);
     }
@@ -155,13 +173,20 @@ impl Finder<'_> {
     }
 
     fn patch(&mut self, patch: NodeRef<'_>, path: &KeyPath) {
-        let is_secret = patch.get("target").is_some_and(targets_secrets);
+        let target = patch.get("target").map_or(Target::Others, Target::of);
         for file in patch.values("path").filter_map(NodeRef::text) {
-            self.refer(&file, if is_secret { Role::Patch } else { Role::File });
+            let role = match target {
+                Target::Secrets => Role::Patch,
+                Target::Any => Role::PatchOfAny,
+                Target::Others => Role::File,
+            };
+            self.refer(&file, role);
         }
         for name in ["patch", "jsonOp", "patches"] {
-            for inline in patch.values(name).filter(|inline| inline.sort() == Sort::Scalar) {
-                self.inline(inline, is_secret, &path.below(&[name]));
+            // Patches under `patches` of a map are visited for themselves.
+            let inline = |value: &NodeRef<'_>| value.sort() == Sort::Scalar || name != "patches";
+            for value in patch.values(name).filter(inline) {
+                self.inline(value, target, &path.below(&[name]));
             }
         }
     }
@@ -170,19 +195,27 @@ impl Finder<'_> {
     fn merge_patch(&mut self, item: NodeRef<'_>, path: &KeyPath) {
         let text = item.text().unwrap_or_default();
         if text.contains('\n') || text.contains(": ") || text.trim_start().starts_with('{') {
-            self.inline(item, false, path);
+            self.inline(item, Target::Others, path);
         } else {
             self.refer(&text, Role::File);
         }
     }
 
-    fn inline(&mut self, node: NodeRef<'_>, is_secret: bool, path: &KeyPath) {
-        let hits = match node.text() {
-            Some(text) => hits_in(&text, is_secret),
-            None => secret::find(node, Context { has_metadata: false, is_secret }),
-        };
-        if hits.iter().any(|hit| hit.what != What::NoMetadata) {
-            self.found.patches.push((path.clone(), node.span()));
+    fn inline(&mut self, node: NodeRef<'_>, target: Target, path: &KeyPath) {
+        match node.text() {
+            Some(text) if hits_in(&text, target).iter().any(|hit| hit.what != What::NoMetadata) => {
+                self.found.patches.push((path.clone(), node.span()));
+            }
+            Some(_) => {}
+            // Operations as they are: each has a place of its own.
+            None => {
+                let hits = secret::find(node, target.context(node)).into_iter();
+                self.found.patches.extend(hits.filter(|hit| hit.what != What::NoMetadata).map(|hit| {
+                    let mut place = path.clone();
+                    hit.key_path.steps().iter().for_each(|step| place.push(step.clone()));
+                    (place, hit.span)
+                }));
+            }
         }
     }
 
@@ -193,23 +226,48 @@ impl Finder<'_> {
     }
 }
 
-fn hits_in(text: &str, is_secret: bool) -> Vec<Hit> {
+fn hits_in(text: &str, target: Target) -> Vec<Hit> {
     let source = Source::new(text.as_bytes());
     let mut hits = Vec::new();
     for (_, stream) in readings(&source, Limits::DEFAULT) {
         for (_, root) in stream.documents() {
-            hits.extend(secret::find(root, Context { has_metadata: false, is_secret }));
+            hits.extend(secret::find(root, target.context(root)));
         }
     }
     hits
 }
 
-/// Whether a patch's target is, or may be, a Secret: kustomize takes `kind` as an anchored regular expression.
-/// Names and choices of names are compared; any other pattern may mean one.
-fn targets_secrets(target: NodeRef<'_>) -> bool {
-    target.values("kind").filter_map(NodeRef::text).any(|kind| {
-        kind.split('|').any(|name| name == "Secret" || name.contains(|c: char| !c.is_ascii_alphanumeric()))
-    })
+/// What a patch is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// Secrets, by their kind.
+    Secrets,
+    /// Objects by name, label or annotation: of any kind.
+    Any,
+    /// Other kinds, or what the patch itself says.
+    Others,
+}
+
+impl Target {
+    /// Kustomize takes `kind` as an anchored regular expression. Names and choices of names are compared; any other
+    /// pattern may mean a Secret.
+    fn of(target: NodeRef<'_>) -> Self {
+        let said = |name| target.values(name).filter_map(NodeRef::text).filter(|text| !text.is_empty());
+        let means_secret = |kind: &str| {
+            kind.split('|')
+                .any(|name| name == "Secret" || name.contains(|c: char| !c.is_ascii_alphanumeric()))
+        };
+        match (said("kind").next().is_some(), said("group").next().is_some()) {
+            (true, _) if said("kind").any(|kind| means_secret(&kind)) => Self::Secrets,
+            (false, false) => Self::Any,
+            _ => Self::Others,
+        }
+    }
+
+    fn context(self, patch: NodeRef<'_>) -> Context {
+        let is_secret = self == Self::Secrets || (self == Self::Any && !patch.has("kind"));
+        Context { has_metadata: false, is_secret }
+    }
 }
 
 fn unquoted(value: &str) -> &str {

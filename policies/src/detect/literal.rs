@@ -3,37 +3,18 @@
 //! Placeholders and references pass: `${VAR}`, `{{ .Values.x }}`, `<your password>`, nothing. A default
 //! inside of one, as in `${VAR:=value}` or `{{ .x | default "value" }}`, is a value.
 
+mod placeholder;
+mod rest;
+
 use crate::yaml::{FILLING, NodeRef, Sort};
+use placeholder::without_placeholders;
+use rest::rest_is_literal;
 
 /// How deep placeholders inside of placeholders are followed.
 const DEPTH: u8 = 8;
 
-/// Characters of one `${…}`: a longer one is taken for a value.
-const LONGEST_VARIABLE: usize = 1024;
-
 /// Stands for a placeholder in what is left of a text.
 const HOLE: char = '\u{1}';
-
-/// Functions of templates that give their text arguments back, more or less.
-const GIVING: [&str; 17] = [
-    "default",
-    "dflt",
-    "coalesce",
-    "ternary",
-    "or",
-    "b64enc",
-    "b64encode",
-    "quote",
-    "squote",
-    "toString",
-    "print",
-    "println",
-    "trim",
-    "upper",
-    "lower",
-    "cat",
-    "else",
-];
 
 /// The text of a leaf: a scalar, or a template action, which YAML takes for a map in a map: `{{ .x }}`.
 pub fn leaf_text(node: NodeRef<'_>) -> Option<String> {
@@ -63,6 +44,12 @@ pub fn is_base64_literal(text: &str) -> bool {
         Some(Ok(decoded)) => is_literal(&decoded),
         _ => true,
     }
+}
+
+/// What a text becomes where nothing is given for the variables in it: their defaults, and nothing for others. Of a
+/// template action that is a text, the text.
+pub fn resolved(text: &str) -> String {
+    placeholder::with_defaults(text.trim(), DEPTH).trim().to_owned()
 }
 
 /// Whether a key is named like one that holds a credential.
@@ -115,199 +102,6 @@ fn is_reference(text: &str) -> bool {
     named && plain && !credentials && !echo
 }
 
-/// What is left around placeholders: configuration with holes in the right places, or a value?
-fn rest_is_literal(rest: &str) -> bool {
-    let is_value = |text: &str| text.contains(char::is_alphanumeric);
-    let mut structured = rest.contains('\n');
-    for url in rest.split(|c: char| c.is_whitespace() || "\"'".contains(c)) {
-        let Some((_, after)) = url.split_once("://") else { continue };
-        structured = true;
-        let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
-        let password = authority
-            .rsplit_once('@')
-            .and_then(|(user, _)| user.split_once(':'))
-            .map(|(_, password)| password);
-        if password.is_some_and(is_value) {
-            return true;
-        }
-    }
-    for part in rest.split(|c: char| c == '\n' || ";,&?{}[]".contains(c)) {
-        let Some((key, value)) = part.split_once(['=', ':']) else { continue };
-        if value.starts_with("//") {
-            continue;
-        }
-        structured = true;
-        let key = key.trim().trim_matches(['"', '\'']);
-        let key = key.rsplit(char::is_whitespace).next().unwrap_or(key);
-        if is_credential_key(key) && is_value(value) && !value.contains(HOLE) {
-            return true;
-        }
-    }
-    !structured || rest.contains("PRIVATE KEY-----")
-}
-
-/// The text with every placeholder made into a hole; `None` when one of them has a value inside.
-fn without_placeholders(text: &str, depth: u8) -> Option<String> {
-    let mut rest = String::new();
-    let mut at = 0;
-    // Where nothing is closed from here on, nothing will be further on.
-    let mut closed = true;
-    while let Some(here) = text.get(at..).filter(|here| !here.is_empty()) {
-        let opens = closed && is_action(here);
-        let found = if opens { action(here, depth) } else { None };
-        closed &= !opens || found.is_some();
-        let found = found.or_else(|| variable(here, depth)).or_else(|| angle(here));
-        match found {
-            Some((_, true)) => return None,
-            Some((length, false)) => {
-                rest.push(HOLE);
-                at += length;
-            }
-            None => {
-                // Up to the next character that a placeholder can begin with.
-                let next = here.char_indices().skip(1).find(|(_, c)| matches!(c, '$' | '{' | '#' | '<'));
-                let length = next.map_or(here.len(), |(length, _)| length);
-                rest.push_str(&here[..length]);
-                at += length;
-            }
-        }
-    }
-    Some(rest)
-}
-
-/// How actions of templates begin and end.
-const ACTIONS: [(&str, &str); 6] =
-    [("${{", "}}"), ("{{", "}}"), ("{%", "%}"), ("#{", "}#"), ("#%", "%#"), ("<<", ">>")];
-
-fn is_action(text: &str) -> bool {
-    ACTIONS.iter().any(|(open, _)| text.starts_with(open))
-}
-
-/// An action at the start: length, and whether a value is inside.
-fn action(text: &str, depth: u8) -> Option<(usize, bool)> {
-    for (open, close) in ACTIONS {
-        let Some(inner) = text.strip_prefix(open) else { continue };
-        let end = find_outside_quotes(inner, close)?;
-        return Some((open.len() + end + close.len(), action_gives_literal(&inner[..end], depth)));
-    }
-    None
-}
-
-fn find_outside_quotes(text: &str, wanted: &str) -> Option<usize> {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match quote {
-            _ if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if text[at..].starts_with(wanted) => return Some(at),
-            None if matches!(c, '"' | '\'' | '`') => quote = Some(c),
-            None => {}
-        }
-    }
-    // A lone apostrophe is no quote.
-    text.find(wanted)
-}
-
-/// Whether an action gives a text of its own: `"text"` alone, or as argument of `default` and the like.
-fn action_gives_literal(action: &str, depth: u8) -> bool {
-    let mut function: Option<&str> = None;
-    let mut rest = action.trim_start_matches('-').trim_start();
-    while let Some(c) = rest.chars().next() {
-        if matches!(c, '"' | '\'' | '`') {
-            let inner = &rest[1..];
-            let Some(end) = find_end_of_quote(inner, c) else { return false };
-            let text = &inner[..end];
-            let gives = function.is_none_or(|name| GIVING.contains(&name))
-                || (function == Some("printf") && !text.contains('%'));
-            if gives && !["true", "false", "yes", "no"].contains(&text) && literal(text, depth - 1) {
-                return true;
-            }
-            rest = &inner[end + 1..];
-        } else if c.is_alphanumeric() || "._$".contains(c) {
-            let length =
-                rest.find(|c: char| !c.is_alphanumeric() && !"._$".contains(c)).unwrap_or(rest.len());
-            let word = &rest[..length];
-            let number = word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-            if number && length >= 6 && function.is_some_and(|name| GIVING.contains(&name)) {
-                return true;
-            }
-            if !number && !word.starts_with(['.', '$']) {
-                function = Some(word);
-            } else if function.is_none() {
-                // `.x "text"`: an argument of something that is no function we know.
-                function = Some("");
-            }
-            rest = &rest[length..];
-        } else {
-            if c == '=' {
-                function = None;
-            }
-            rest = &rest[c.len_utf8()..];
-        }
-    }
-    false
-}
-
-fn find_end_of_quote(text: &str, quote: char) -> Option<usize> {
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quote != '`' => escaped = true,
-            _ if c == quote => return Some(at),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// `${NAME}` with the operators of Flux's substitution at the start: length, and whether a value is inside.
-fn variable(text: &str, depth: u8) -> Option<(usize, bool)> {
-    let inner = text.strip_prefix("${")?;
-    let name = inner.find(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c)).unwrap_or(inner.len());
-    if name == 0 || inner.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let mut open = 1usize;
-    let end = inner.char_indices().take(LONGEST_VARIABLE).find_map(|(at, c)| {
-        match c {
-            '{' => open += 1,
-            '}' => open -= 1,
-            _ => {}
-        }
-        (open == 0).then_some(at)
-    })?;
-    let operation = inner.get(name..end)?;
-    Some((2 + end + 1, operation_gives_literal(operation, depth)))
-}
-
-/// Whether what follows the name is a default or a replacement with a value in it.
-fn operation_gives_literal(operation: &str, depth: u8) -> bool {
-    for operator in [":=", ":-", ":+", "=", "-", "+"] {
-        if let Some(value) = operation.strip_prefix(operator) {
-            return literal(value, depth - 1);
-        }
-    }
-    // `${a/old/new}`: what is put in.
-    operation.strip_prefix('/').is_some_and(|replace| {
-        replace.trim_start_matches('/').split_once('/').is_some_and(|(_, new)| literal(new, depth - 1))
-    })
-}
-
-/// `<words>` at the start.
-fn angle(text: &str) -> Option<(usize, bool)> {
-    let inner = text.strip_prefix('<')?;
-    let end = inner.find(['<', '>', '\n'])?;
-    let words = inner.get(..end)?;
-    let fits = inner[end..].starts_with('>')
-        && words.len() <= 80
-        && words.starts_with(|c: char| c.is_alphabetic() || c == '%');
-    fits.then_some((end + 2, false))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,11 +142,35 @@ mod tests {
             "<your password>",
             "<user>:<password>",
             "<path:secret/data/x#key>",
+            "<path:secret/data/x#key#3>",
+            "<REPLACE_ME>",
+            "<base64 encoded password>",
+            "<your-32-char-key>",
+            "<YourPassword>",
             "<%= ENV['X'] %>",
+            "${var.password}",
+            "${random_password.db[0].result}",
+            "${env:PASSWORD}",
+            "${V:?is missing}",
+            "${V%%suffix}",
+            "{{ ansible_password }}",
+            "{{ dict \"password\" .Values.password | toYaml }}",
+            "{{ include \"common.password\" (dict \"secret\" \"name\" \"context\" $) }}",
+            "{{ .a | default .b | trim | b64enc }}",
+            "{{ a if b is defined else c }}",
+            "{{- with secret \"a/b\" }}{{ .Data.x }}{{ end }}",
             "postgres://app:${PASS}@db:5432/app",
             "postgres://{{ .user }}:{{ .pass }}@db/app?sslmode=disable",
             "Host=db;User=app;Password=${PASS}",
             "[database]\nuser = app\npassword = ${PASS}\n",
+            "# of the database\nserver:\n  roles:\n    - admin\n  host: db.svc\n  password: ${PASS}\n",
+            "bind 0.0.0.0\nrequirepass ${PASS}\n",
+            "machine example.com\nlogin app\npassword ${PASS}\n",
+            "CREATE USER app WITH PASSWORD '${PASS}';\nGRANT ALL ON DATABASE app TO app;\n",
+            "<config>\n  <user>app</user>\n  <password>${PASS}</password>\n</config>",
+            "{\n  \"hosts\": [\n    \"db-1\",\n    \"db-2\"\n  ],\n  \"token\": \"${T}\"\n}",
+            "client_id = 0oA1b2C3d4E5f6\nclient_secret = ${S}\n",
+            "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQ2\n-----END CERTIFICATE-----\n${KEY}",
             "{\"auths\":{\"r.io\":{\"auth\":\"{{ .auth }}\"}}}",
         ] {
             assert!(!is_literal(text), "{text}");
@@ -392,6 +210,31 @@ mod tests {
             "ref+echo://hunter2/hunter2",
             "op://user:hunter2@vault/item",
             "op://vault/item/field\nhunter2",
+            "${A}\ncorrecthorsebatterystaple",
+            "${A}\ncorrect horse battery staple\n",
+            "# ${X}\nhunter2",
+            "#hunter2\n${X}",
+            "foo=Zq7exampleW3x\nh=${A}",
+            "host ${A}\nlogin x\npassphrase hunter2",
+            "${A}\naHVudGVyMg==",
+            "tokens:\n  - hunter2\nhost: ${H}\n",
+            "<c><user>${U}</user><password>hunter2</password></c>",
+            "<property><name>fs.s3a.secret.key</name><value>hunter2</value></property>${X}",
+            "<c user=\"${U}\" password=\"hunter2\"/>",
+            "<hunter2>",
+            "<aG7$kk:!x>",
+            "<Zq7exampleW3x><Zq7exampleW3x>",
+            "<correct><horse>",
+            "<a href=\"hunter2\">",
+            "<path:hunter2>",
+            "${my s3cret pw!}",
+            "${hunter2!}",
+            "${PASSWORD:hunter2}",
+            "{{hunter2!}}",
+            "{{ correct horse battery staple }}",
+            "{{ 4839201 | quote }}",
+            "{{ dict \"password\" \"hunter2\" | toYaml }}",
+            "<%= \"hunter2\" %>",
             "<not closed",
             "{{ not closed",
             "${not closed",
@@ -402,12 +245,33 @@ mod tests {
     }
 
     #[test]
+    fn defaults_are_what_is_left_of_variables() {
+        for text in [
+            "Secret",
+            "${K:=Secret}",
+            "${K:-${L:-Secret}}",
+            "Secre${T:-t}",
+            "Sec${E}ret",
+            "{{ \"Secret\" }}",
+            " Secret ",
+        ] {
+            assert_eq!(resolved(text), "Secret", "{text}");
+        }
+        for text in
+            ["${K}", "ConfigMap", "${K:=Secret", "{{ .kind }}", "{{ eq .x \"Secret\" }}", "${K:?Secret}"]
+        {
+            assert_ne!(resolved(text), "Secret", "{text}");
+        }
+    }
+
+    #[test]
     fn base64_of_a_placeholder_is_none() {
         assert!(!is_base64_literal("JHtWQVJ9"), "${{VAR}}");
         assert!(!is_base64_literal("PHlvdXIgcGFzc3dvcmQ+"), "<your password>");
         assert!(!is_base64_literal("Cg=="), "a line feed");
         assert!(is_base64_literal("aHVudGVyMg=="));
         assert!(is_base64_literal("not base64!"));
+        assert!(is_base64_literal("JHtBfQpodW50ZXIy"), "${{A}} and a line below");
         assert!(is_base64_literal("/9j/"));
     }
 }

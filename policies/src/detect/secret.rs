@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::literal::{is_base64_literal, is_literal, leaf_text};
+use super::literal::{is_base64_literal, is_literal, leaf_text, resolved};
 use crate::finding::Span;
 use crate::sops::metadata::Metadata;
 use crate::sops::sealed::is_sealed_file;
@@ -96,11 +96,17 @@ fn objects<'t>(node: NodeRef<'t>, visit: &mut dyn FnMut(NodeRef<'t>)) {
 /// `kind: Secret` of the core API. A version that is a placeholder, empty or missing does not let it off; one
 /// of another API group does, as its `data` is that API's affair.
 fn is_secret(node: NodeRef<'_>) -> bool {
-    if node.sort() != Sort::Mapping || !node.says("kind", "Secret") {
+    if node.sort() != Sort::Mapping || !node.values("kind").any(names_secret) {
         return false;
     }
     let mut versions = node.values("apiVersion").filter_map(leaf_text).peekable();
-    versions.peek().is_none() || versions.any(|version| version.trim() == "v1" || !is_literal(&version))
+    let core = |version: String| matches!(resolved(&version).as_str(), "v1" | "/v1") || !is_literal(&version);
+    versions.peek().is_none() || versions.any(core)
+}
+
+/// Whether the kind is, or becomes where nobody says otherwise, `Secret`.
+pub(super) fn names_secret(kind: NodeRef<'_>) -> bool {
+    leaf_text(kind).is_some_and(|kind| resolved(&kind) == "Secret")
 }
 
 /// Where a Secret has values. Go's JSON does not tell upper from lower case in the names of fields, and
@@ -238,11 +244,13 @@ impl Finder {
         let Some(text) = node.text() else { return };
         let decoded = base64_manifest(&text);
         let text = decoded.as_deref().unwrap_or(&text);
-        if self.depth == 0 || !may_hold_secret(text) || !self.opened.insert(node.range()) {
+        let applied = path.ends_with_key(LAST_APPLIED);
+        let telling = may_hold_secret(text) || (applied && text.contains("ata"));
+        if self.depth == 0 || !telling || !self.opened.insert(node.range()) {
             return;
         }
-        if embedded_plaintext(text, self.depth - 1) {
-            let what = if path.ends_with_key(LAST_APPLIED) { What::LastApplied } else { What::Embedded };
+        if embedded_plaintext(text, applied, self.depth - 1) {
+            let what = if applied { What::LastApplied } else { What::Embedded };
             self.hit(what, path, node);
         }
     }
@@ -297,14 +305,17 @@ fn may_hold_secret(text: &str) -> bool {
     text.len() > 20 && (spelled || text.contains("binary") || (text.contains('\\') && text.contains(':')))
 }
 
-/// Whether a text is YAML or JSON, as a whole, and holds a plaintext Secret.
-fn embedded_plaintext(text: &str, depth: u8) -> bool {
+/// Whether a text is YAML or JSON, as a whole, and holds a plaintext Secret. What was `applied` and says no kind is
+/// taken for one: kubectl writes the kind.
+fn embedded_plaintext(text: &str, applied: bool, depth: u8) -> bool {
     let source = Source::new(text.as_bytes());
     readings(&source, Limits::DEFAULT).iter().any(|(_, stream)| {
         stream.errors().is_empty()
             && stream.documents().any(|(_, root)| {
-                let context =
-                    Context { has_metadata: Metadata::of_document(root).is_some(), is_secret: false };
+                let context = Context {
+                    has_metadata: Metadata::of_document(root).is_some(),
+                    is_secret: applied && !root.has("kind"),
+                };
                 root.sort() != Sort::Scalar
                     && find_at(root, context, depth).iter().any(|hit| hit.what != What::NoMetadata)
             })

@@ -13,6 +13,10 @@ pub(crate) struct Sink<'a> {
     references: Vec<Reference>,
     seen: std::collections::HashMap<(Code, Option<u32>, String, usize), usize>,
     counts: [usize; 3],
+    /// Which kinds were found in which documents.
+    kinds: std::collections::HashSet<(Code, Option<u32>)>,
+    /// The gravest of what was found at each place.
+    gravest: std::collections::HashMap<Option<usize>, Severity>,
     /// Documents with an error in them.
     refused: std::collections::HashSet<Option<u32>>,
 }
@@ -25,6 +29,8 @@ impl<'a> Sink<'a> {
             references: Vec::new(),
             seen: Default::default(),
             counts: [0; 3],
+            kinds: Default::default(),
+            gravest: Default::default(),
             refused: Default::default(),
         }
     }
@@ -37,7 +43,8 @@ impl<'a> Sink<'a> {
         (document, key_path, span): (Option<u32>, String, Option<Span>),
         message: impl Into<String>,
     ) {
-        let at = span.as_ref().map_or(0, |span| span.bytes.start);
+        let start = span.as_ref().map(|span| span.bytes.start);
+        let at = start.unwrap_or(0);
         if severity == Severity::Error {
             self.refused.insert(document);
         }
@@ -48,6 +55,8 @@ impl<'a> Sink<'a> {
             .and_then(|known| self.findings.get_mut(*known))
         {
             Some(known) if known.severity < severity => {
+                let gravest = self.gravest.entry(start).or_insert(severity);
+                *gravest = severity.max(*gravest);
                 known.severity = severity;
                 known.message = message.into();
                 return;
@@ -57,6 +66,9 @@ impl<'a> Sink<'a> {
             None => {}
         }
         *count += 1;
+        self.kinds.insert((code, document));
+        let gravest = self.gravest.entry(start).or_insert(severity);
+        *gravest = severity.max(*gravest);
         self.seen.insert((code, document, key_path.clone(), at), self.findings.len());
         let place = Place { path: self.path.to_owned(), document, key_path, span };
         self.findings.push(Finding { code, severity, place, message: message.into() });
@@ -71,9 +83,7 @@ impl<'a> Sink<'a> {
         message: impl Into<String>,
     ) {
         let start = at.2.as_ref().map(|span| span.bytes.start);
-        let known = self.findings.iter().any(|known| {
-            known.severity >= severity && known.place.span.as_ref().map(|span| span.bytes.start) == start
-        });
+        let known = self.gravest.get(&start).is_some_and(|known| *known >= severity);
         if !known {
             self.add(code, severity, at, message);
         }
@@ -87,7 +97,7 @@ impl<'a> Sink<'a> {
 
     /// Whether a finding of that kind was made in the document.
     pub(crate) fn has(&self, code: Code, document: Option<u32>) -> bool {
-        self.findings.iter().any(|finding| finding.code == code && finding.place.document == document)
+        self.kinds.contains(&(code, document))
     }
 
     pub(crate) fn refer(&mut self, reference: Reference) {

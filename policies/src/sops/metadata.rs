@@ -29,6 +29,8 @@ pub struct Metadata {
     pub version: Option<String>,
     /// Names of selectors beyond the first one, or with a pattern that sops does not accept.
     pub selector_problem: bool,
+    /// A field with something in it that no version of sops writes.
+    pub unknown_field: bool,
 }
 
 /// What keeps metadata from being whole.
@@ -55,6 +57,9 @@ pub enum Incomplete {
     /// More than one selector, or one that is no regular expression.
     #[error("its selector is not one that sops accepts")]
     Selector,
+    /// Something is in it that sops does not write there, and would not encrypt.
+    #[error("it has a field that sops does not write")]
+    UnknownField,
 }
 
 /// The length of the digest: SHA-512 in hexadecimal (`sops.go`, `Encrypt`).
@@ -74,6 +79,31 @@ const TELLING: [&str; 12] = [
     "key_groups",
     "shamir_threshold",
     "hckms",
+];
+
+/// Fields of the block beside [`TELLING`], [`Selector::NAMES`]: the last one is of the first sops, in Python.
+const OTHERS: [&str; 2] = ["mac_only_encrypted", "attention"];
+
+/// Fields of a recipient, of any kind (`stores.go`; the second names of Azure's are those of its key groups).
+const OF_RECIPIENTS: [&str; 18] = [
+    "recipient",
+    "enc",
+    "created_at",
+    "fp",
+    "arn",
+    "role",
+    "context",
+    "aws_profile",
+    "resource_id",
+    "key_id",
+    "vault_url",
+    "vaultUrl",
+    "name",
+    "key",
+    "version",
+    "vault_address",
+    "engine_path",
+    "key_name",
 ];
 
 impl Metadata {
@@ -103,6 +133,7 @@ impl Metadata {
             last_modified: text("lastmodified"),
             mac: text("mac"),
             version: text("version"),
+            unknown_field: has_unknown_field(block),
             ..Self::default()
         };
         for name in Selector::NAMES {
@@ -186,13 +217,42 @@ impl Metadata {
         for key in self.wrapped.iter().flatten() {
             wrapped::check(key, self.groups.len() > 1)?;
         }
-        if self.selector_problem { Err(Incomplete::Selector) } else { Ok(()) }
+        match (self.selector_problem, self.unknown_field) {
+            (true, _) => Err(Incomplete::Selector),
+            (_, true) => Err(Incomplete::UnknownField),
+            _ => Ok(()),
+        }
     }
 }
 
 /// Whether a block has two of sops's own fields or more: what tells it from a key that happens to be `sops`.
 pub(crate) fn tells(block: &Block) -> bool {
     TELLING.iter().filter(|name| block.get(name).is_some()).count() >= 2
+}
+
+/// Whether the block, a group or a recipient in it has a field that sops does not write, and not an empty one.
+fn has_unknown_field(block: &Block) -> bool {
+    let known =
+        |name: &str| TELLING.contains(&name) || Selector::NAMES.contains(&name) || OTHERS.contains(&name);
+    let groups = block.maps("key_groups");
+    let keys = groups
+        .chain([block])
+        .flat_map(|group| Recipient::KINDS.into_iter().flat_map(|kind| group.maps(kind)));
+    let of_group = |group: &Block| has_other(group, |name| Recipient::KINDS.contains(&name));
+    has_other(block, known)
+        || block.maps("key_groups").any(of_group)
+        || keys.into_iter().any(|key| has_other(key, |name| OF_RECIPIENTS.contains(&name)))
+}
+
+fn has_other(block: &Block, known: impl Fn(&str) -> bool) -> bool {
+    let empty = |value: &Meta| match value {
+        Meta::Null => true,
+        Meta::Text(text) => text.is_empty(),
+        Meta::List(items) => items.is_empty(),
+        Meta::Map(map) => map.fields.is_empty(),
+        Meta::Int(_) | Meta::Bool(_) => false,
+    };
+    block.fields.iter().any(|(name, value)| !known(name) && !empty(value))
 }
 
 fn recipient(kind: &str, key: &Block) -> Option<Recipient> {

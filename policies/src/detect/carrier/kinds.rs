@@ -1,6 +1,7 @@
 //! What kind of object a map is, as far as credentials go.
 
 use super::Carrier;
+use crate::detect::secret::names_secret;
 use crate::yaml::{KeyPath, NodeRef, Sort};
 
 /// How a template becomes a Secret.
@@ -42,8 +43,8 @@ impl Kind {
     pub(super) fn of(node: NodeRef<'_>) -> Self {
         let mut kind =
             Self { carrier: Carrier::Anything, template: None, is_secret: false, is_schema: false };
+        kind.is_secret = node.values("kind").any(names_secret);
         for name in node.values("kind").filter_map(NodeRef::text) {
-            kind.is_secret |= name.trim() == "Secret";
             kind.is_schema |= name == "CustomResourceDefinition";
             for version in node.values("apiVersion").filter_map(NodeRef::text) {
                 let group = version.trim().split_once('/').map_or("", |(group, _)| group);

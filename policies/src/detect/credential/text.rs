@@ -108,7 +108,9 @@ fn stands_as_key(bytes: &[u8], at: usize, anywhere: bool) -> bool {
     let end = at + bytes[at..].iter().take(120).take_while(|b| part(b)).count();
     let Ok(word) = std::str::from_utf8(&bytes[start..end]) else { return false };
     let after = bytes[end..].iter().take(32).find(|b| !b" \t\r\n\"'\\`".contains(b));
-    (anywhere || matches!(after, Some(b':' | b'=')) || is_value_at(bytes, start)) && named(word) != Named::No
+    // Lists of them are called `passwords`.
+    let one = if anywhere { word.trim_end_matches('s') } else { word };
+    (anywhere || matches!(after, Some(b':' | b'=')) || is_value_at(bytes, start)) && named(one) != Named::No
 }
 
 /// Whether nothing but quotes, a tag or an anchor is between a colon and `start`.
