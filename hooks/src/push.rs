@@ -9,7 +9,7 @@ mod weighing;
 pub use terms::{PushError, Terms, Trusted};
 
 use crate::edge::Kind as Refusal;
-use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced};
+use crate::git::{self, GitError, Kind, ObjectId, RefUpdate, Repository, Tip, introduced_with};
 use crate::judge::{Found, Judge, Unverified, Verdict, refusal};
 use crate::spread::{Give, spread};
 use crate::trust::{KeyIndex, Ruling, is_for_gitops};
@@ -192,7 +192,7 @@ impl Listing<'_, '_> {
         update: usize,
     ) -> Result<(), GitError> {
         let origin = self.origin(carrier, Some(update));
-        let files = introduced(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
+        let files = introduced_with(self.repository, tree, parents, &mut |id| self.seen.mark(id))?;
         let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
             let files: Vec<_> = files.by_ref().take(lot::MOST_FILES).collect();

@@ -16,7 +16,7 @@ pub fn changed_paths(
 ) -> Result<BTreeSet<Vec<u8>>, GitError> {
     let mut paths = BTreeSet::new();
     for (from, to) in [(before, now), (now, before)] {
-        paths.extend(introduced(repository, to, &[from], &mut |_| {})?.into_iter().map(|file| file.path));
+        paths.extend(introduced(repository, to, &[from])?.into_iter().map(|file| file.path));
     }
     Ok(paths)
 }
@@ -49,6 +49,6 @@ pub fn files_below(repository: &Repository, tree: ObjectId, folder: &[u8]) -> Re
             None => return Ok(Vec::new()),
         }
     }
-    let files = introduced(repository, at, &[], &mut |_| {})?;
+    let files = introduced(repository, at, &[])?;
     Ok(files.into_iter().map(|file| [folder, &file.path].concat()).collect())
 }

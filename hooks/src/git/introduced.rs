@@ -18,12 +18,24 @@ pub struct Introduced {
 const DEEPEST: usize = 2048;
 
 /// Compares a folder with those of all parents; without parents, everything is introduced. A change of
-/// the executable bit alone is none. Renames are not looked for: rules depend on the path. `seen` is told the names of
-/// all folders and files that were come across on the way and that no parent has.
+/// the executable bit alone is none. Renames are not looked for: rules depend on the path.
 ///
 /// # Errors
 /// Where a folder is missing or cannot be read.
 pub fn introduced(
+    repository: &Repository,
+    tree: ObjectId,
+    parents: &[ObjectId],
+) -> Result<Vec<Introduced>, GitError> {
+    introduced_with(repository, tree, parents, &mut |_| {})
+}
+
+/// As [`introduced`]; `seen` is told the names of all folders and files that were come across on the way and that no
+/// parent has.
+///
+/// # Errors
+/// Where a folder is missing or cannot be read.
+pub fn introduced_with(
     repository: &Repository,
     tree: ObjectId,
     parents: &[ObjectId],
@@ -53,9 +65,9 @@ impl Comparison<'_, '_> {
         let entries = self.repository.tree(tree)?;
         let parents = parents.iter().map(|id| self.repository.tree(*id)).collect::<Result<Vec<_>, _>>()?;
         // All are in the same order, so one pass through each is enough. Where one is not, more is introduced.
-        let mut parents: Vec<_> = parents.iter().map(|parent| parent.iter()).collect();
+        let mut parents: Vec<_> = parents.iter().map(|parent| parent.raw()).collect();
         let mut before = Vec::new();
-        for entry in entries.iter() {
+        for entry in entries.raw() {
             // Most entries are as they were, and end here.
             if parents.iter_mut().any(|parent| parent.next_is(entry)) {
                 continue;

@@ -25,7 +25,7 @@ mod walk;
 pub use changed::{changed_paths, file_in, files_below};
 pub use id::ObjectId;
 pub use index::{Index, IndexEntry};
-pub use introduced::{Introduced, introduced};
+pub use introduced::{Introduced, introduced, introduced_with};
 pub use object::{Commit, Content, EntryKind, Kind};
 pub use process::ProcessError;
 pub(crate) use process::{output, output_within};

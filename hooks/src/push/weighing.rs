@@ -38,7 +38,7 @@ impl Weighing<'_> {
         let snapshot = TreeSnapshot::new(self.repository, tree);
         let elders = self.elders.contents(self.repository);
         let changed = || {
-            let files = introduced(self.repository, tree, parents, &mut |_| {}).unwrap_or_default();
+            let files = introduced(self.repository, tree, parents).unwrap_or_default();
             files.into_iter().map(|file| file.path).collect()
         };
         self.ruling.apply(self.judge, &snapshot, &elders, changed, verdict);
