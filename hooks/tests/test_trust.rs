@@ -91,6 +91,46 @@ fn neither_a_new_branch_nor_a_second_push_launders_weaker_rules() {
     }
 }
 
+/// A file of nothing but the words that a file encrypted by SOPS has.
+fn sealed() -> &'static str {
+    "a: ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\nsops:\n  age:\n  - enc: eA==\n"
+}
+
+#[test]
+fn an_encrypted_file_that_is_there_keeps_a_rule() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    std::fs::remove_file(world.server.path().join("hooks/pre-receive")).unwrap();
+    world.clone.commit_file("vault/app.yaml", sealed());
+    let _ = world.push(["main"]).success();
+    world.server.hook("pre-receive", crate::common::hook());
+    world.clone.commit_file(".sops.yaml", rule("^nothing$", ALICE));
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert_eq!(lines_with(&refused, "no rule is left for vault/app.yaml [KBY026]").len(), 1, "{refused}");
+    // What moved away leaves nothing behind that a next push could bring in plain.
+    let _ = world.clone.ok(["rm", "--quiet", "vault/app.yaml"]);
+    world.clone.commit_all("gone");
+    let passed = world.push(["main"]);
+    assert_eq!(lines_with(&passed, "warning: `^nothing$`").len(), 1, "{passed}");
+    assert_eq!(passed.code(), Some(0), "{passed}");
+}
+
+#[test]
+fn recipients_rotate_on_a_branch_whose_rules_are_not_the_trusted_ones() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    world.clone.commit_file("vault/empty.yaml", "a: ''\n");
+    let _ = world.push(["main"]).success();
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "prod"]);
+    world.clone.commit_file(".sops.yaml", rule("^vault/", &format!("{ALICE},{MALLORY}")));
+    let _ = world.push(["prod"]).success();
+    world.clone.commit_file(".sops.yaml", rule("^vault/", MALLORY));
+    let passed = world.push(["prod"]);
+    assert_eq!(passed.code(), Some(0), "{passed}");
+    assert_eq!(lines_with(&passed, "gone [KBY025]").len(), 1, "{passed}");
+}
+
 #[test]
 fn a_trusted_reference_can_be_named() {
     let env = TestEnv::new();

@@ -11,6 +11,7 @@ use kubiya_policies::check::{self, PathKind};
 use kubiya_policies::finding::Severity;
 use kubiya_policies::rules::change::{ChangeKind, changes, nobody_stays};
 use kubiya_policies::rules::{FILE_NAME, Rules};
+use kubiya_policies::sops::portable::may_be_sealed;
 use std::collections::BTreeSet;
 
 /// One ref update, as far as it matters whose word counts.
@@ -150,26 +151,34 @@ impl PolicyWatch<'_> {
         }
     }
 
-    /// What the change does to the files that are there: by the rules of the trusted reference beside those of
-    /// the new tip, whichever `.sops.yaml` they are in.
+    /// What the change does to the files that are there: by the rules of the trusted reference and of what the
+    /// ref was, beside those of the new tip, whichever `.sops.yaml` they are in.
     fn effects(&self, judge: &Judge, config: &[u8]) -> Result<Vec<(bool, String)>, GitError> {
         let folder = &config[..config.len() - FILE_NAME.len()];
-        let trusted = TreeSnapshot::new(self.repository, self.trusted.unwrap_or(self.before));
-        let tip = TreeSnapshot::new(self.repository, self.tip);
+        let snapshot = |tree| TreeSnapshot::new(self.repository, tree);
+        let elders = [snapshot(self.before), snapshot(self.trusted.unwrap_or(self.before))];
+        let tip = snapshot(self.tip);
         let mut replaced: Vec<Vec<u8>> = Vec::new();
         let mut ungoverned: Vec<Vec<u8>> = Vec::new();
+        let mut sealed = false;
         for path in files_below(self.repository, self.tip, folder)? {
             if check::path_class(&path, None).kind != PathKind::Plain {
                 continue;
             }
-            let Some(old) = judge.rules_for(&trusted, &path) else { continue };
-            let Some((_, old)) = old.for_path(&path) else { continue };
-            let new = judge.rules_for(&tip, &path);
-            match new.as_ref().and_then(|new| new.for_path(&path)) {
-                Some((_, new)) if nobody_stays(old, new) => replaced.push(path),
+            let rule = |rules: Rules| rules.for_path(&path).map(|(_, rule)| rule.clone());
+            let old = elders.iter().filter_map(|elder| judge.rules_for(elder, &path).and_then(rule));
+            let old: Vec<_> = old.filter(|rule| rule.recipients().next().is_some()).collect();
+            if old.is_empty() {
+                continue;
+            }
+            match judge.rules_for(&tip, &path).and_then(rule) {
+                // Whoever has a word by one of the two keeps it.
+                Some(new) if old.iter().all(|old| nobody_stays(old, &new)) => replaced.push(path),
                 Some(_) => {}
-                None if old.recipients().next().is_some() => ungoverned.push(path),
-                None => {}
+                None => {
+                    sealed |= self.is_sealed(&path);
+                    ungoverned.push(path);
+                }
             }
         }
         let sentence = |paths: &[Vec<u8>], what: &str| {
@@ -182,11 +191,19 @@ impl PolicyWatch<'_> {
             told.push((true, sentence(&replaced, "no recipient stays for")));
         }
         if !ungoverned.is_empty() {
-            // Where no rule at all is left, nobody is.
-            let gone = self.read(self.tip, config).is_none_or(|rules| rules.rules().is_empty());
+            // Where no rule at all is left, nobody is; nor for an encrypted file without one, which the next push
+            // could bring in plain.
+            let gone = sealed || self.read(self.tip, config).is_none_or(|rules| rules.rules().is_empty());
             told.push((gone, sentence(&ungoverned, "no rule is left for")));
         }
         Ok(told)
+    }
+
+    /// Whether a file of the new tip may be encrypted.
+    fn is_sealed(&self, path: &[u8]) -> bool {
+        let tip = TreeSnapshot::new(self.repository, self.tip);
+        let Ok(Some(entry)) = tip.entry(path) else { return false };
+        tip.read(path, entry).is_ok_and(|bytes| may_be_sealed(&bytes))
     }
 
     fn was_there(&self, path: &[u8]) -> bool {
