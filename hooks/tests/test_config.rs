@@ -1,6 +1,6 @@
 //! What the operator of a server decides.
 
-use crate::common::{CANARY, World, hook, plain_secret};
+use crate::common::{CANARY, World, hook, lines_with, plain_secret};
 use insta::assert_snapshot;
 use kubiya_testdata::env::TestEnv;
 
@@ -197,12 +197,6 @@ fn a_bypass_is_for_those_who_are_named_and_is_written_down() {
     remote: commit 3915a8e59b on refs/heads/main
     remote:   secret.yaml
     remote:     6:13 stringData.password: a value of a Secret is plaintext [KBY001]
-    remote:
-    remote: hint: Encrypt the file, and if it was ever pushed make a new value:
-    remote: hint:   kubectl kubiya encrypt secret.yaml
-    remote: hint: Then take it into the commit, and push again:
-    remote: hint:   git commit --all --amend --no-edit
-    remote: hint: more about it: kubiya-hook explain KBY001
     ");
     let log = std::fs::read_to_string(&log).unwrap();
     let count = |word: &str| log.lines().filter(|line| line.contains(word)).count();
@@ -244,7 +238,7 @@ fn limits_are_the_operators() {
     remote:
     remote: a.txt cannot be read: it is larger than what this server reads
     remote:
-    remote: hint: what cannot be judged is refused; mend it in the same push
+    remote: hint: what cannot be judged is refused; mend it in the same commit
     To $ROOT/server.git
      ! [remote rejected] main -> main (pre-receive hook declined)
     error: failed to push some refs to '$ROOT/server.git'
@@ -295,4 +289,15 @@ fn the_documented_configuration_is_a_good_one() {
     let config = kubiya_hook::config::Config::parse(example.as_bytes()).unwrap();
     assert_eq!(config.protected.len(), 3);
     assert!(config.bypass.is_some() && config.audit.is_some() && config.baseline.is_some());
+}
+
+#[test]
+fn a_setting_that_is_empty_is_no_configuration_and_not_none() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let _ = world.server.ok(["config", "kubiya.config", ""]);
+    world.clone.commit_file("a.txt", "a\n");
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert_eq!(lines_with(&refused, "cannot be verified").len(), 1, "{refused}");
 }

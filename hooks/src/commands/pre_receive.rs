@@ -6,7 +6,7 @@ use crate::deadline::Deadline;
 use crate::edge::{Console, Kind, Outcome};
 use crate::git::{Known, RefUpdate, Repository};
 use crate::judge::Judge;
-use crate::push::{Carrier, PushVerdict, Terms, Trusted, judge_push};
+use crate::push::{Carrier, PushError, PushVerdict, Terms, Trusted, judge_push};
 use crate::report::push::{self, Manner};
 use crate::trust::{Pusher, repository_name};
 use clap::Args;
@@ -79,7 +79,8 @@ pub(crate) fn judge(console: &mut Console, updates: &[RefUpdate]) -> u8 {
             let line = Line { code: "fault".to_owned(), decision, ..line(&terms, updates, None) };
             // The push is refused already; a log that is full changes nothing.
             let _ = record(&terms.config, &[line], &[Count::Push(decision)]);
-            refuse(console, Kind::Unverified, &error.to_string())
+            let wrong = matches!(error, PushError::NoTrusted(_));
+            refuse(console, if wrong { Kind::Usage } else { Kind::Unverified }, &error.to_string())
         }
     }
 }

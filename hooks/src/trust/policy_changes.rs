@@ -3,8 +3,8 @@
 
 use super::{Pusher, signature};
 use crate::config::{Config, PolicyChanges};
-use crate::git::{GitError, NewCommit, ObjectId, Repository, TreeSnapshot, changed_paths, files_below};
-use crate::judge::{Found, Judge, Snapshot as _};
+use crate::git::{GitError, Kind, NewCommit, ObjectId, Repository, TreeSnapshot, changed_paths, files_below};
+use crate::judge::{Entry, Found, Judge, Snapshot as _};
 use crate::report::shown;
 use kubiya_policies::builtin;
 use kubiya_policies::check::{self, PathKind};
@@ -12,7 +12,7 @@ use kubiya_policies::finding::Severity;
 use kubiya_policies::rules::change::{ChangeKind, changes, nobody_stays};
 use kubiya_policies::rules::{FILE_NAME, Rules};
 use kubiya_policies::sops::portable::may_be_sealed;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// One ref update, as far as it matters whose word counts.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ pub struct PolicyWatch<'w> {
     pub trusted: Option<ObjectId>,
     /// Folders in which what is there was accepted before.
     pub accepted: &'w [ObjectId],
+    /// Whether a new ref has no commit in common with what was there: then it has not had what it lacks.
+    pub unrelated: bool,
+    /// What other refs have was accepted there: the commit that this ref was at, and those that others are at.
+    /// `None` where that does not count, as on the trusted reference.
+    pub elsewhere: Option<(ObjectId, &'w [ObjectId])>,
     /// The commits that the update brings.
     pub commits: &'w [NewCommit],
 }
@@ -65,7 +70,42 @@ impl PolicyWatch<'_> {
                 break;
             }
         }
-        Ok(all.unwrap_or_default())
+        let mut differ = BTreeSet::new();
+        for path in all.unwrap_or_default() {
+            let lacks = self.unrelated && self.entry(self.tip, &path).is_none();
+            if !lacks && !self.is_elsewhere(&path)? {
+                differ.insert(path);
+            }
+        }
+        Ok(differ)
+    }
+
+    /// Whether another ref has a path as the tip has it, and has changed it since it left this ref: what it had
+    /// then is the past, not a change that somebody accepted.
+    fn is_elsewhere(&self, path: &[u8]) -> Result<bool, GitError> {
+        let (Some((old, others)), Some(now)) = (self.elsewhere, self.entry(self.tip, path)) else {
+            return Ok(false);
+        };
+        let has_it = |commit: ObjectId| -> Result<bool, GitError> {
+            let commit = self.repository.commit(commit)?.ok_or(GitError::Missing(commit))?;
+            Ok(self.entry(commit.tree, path) == Some(now))
+        };
+        for other in others {
+            let other = self.repository.peel(*other)?;
+            if other.kind != Kind::Commit || !has_it(other.id)? {
+                continue;
+            }
+            let forks = forks(self.repository, old, other.id)?;
+            let mut had = forks.iter().map(|fork| has_it(*fork));
+            if !forks.is_empty() && !had.try_fold(false, |any, had| had.map(|had| any || had))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn entry(&self, tree: ObjectId, path: &[u8]) -> Option<Entry> {
+        TreeSnapshot::new(self.repository, tree).entry(path).ok().flatten()
     }
 
     /// Whether the change of a path is the word of one of the people: of who pushes, or of who signed every
@@ -207,7 +247,7 @@ impl PolicyWatch<'_> {
     }
 
     fn was_there(&self, path: &[u8]) -> bool {
-        TreeSnapshot::new(self.repository, self.before).entry(path).ok().flatten().is_some()
+        self.entry(self.before, path).is_some()
     }
 
     fn read(&self, tree: ObjectId, path: &[u8]) -> Option<Rules> {
@@ -215,4 +255,30 @@ impl PolicyWatch<'_> {
         let entry = snapshot.entry(path).ok().flatten()?;
         Rules::parse(path, &snapshot.read(path, entry).ok()?).ok()
     }
+}
+
+/// The commits in the history of one at which that of the other left it.
+fn forks(repository: &Repository, one: ObjectId, other: ObjectId) -> Result<Vec<ObjectId>, GitError> {
+    let parents = |id: ObjectId| -> Result<Vec<ObjectId>, GitError> {
+        Ok(repository.commit(id)?.map(|commit| commit.parents).unwrap_or_default())
+    };
+    let mut history = HashSet::new();
+    let mut open = vec![one];
+    while let Some(id) = open.pop() {
+        if history.insert(id) {
+            open.extend(parents(id)?);
+        }
+    }
+    let (mut forks, mut seen, mut open) = (Vec::new(), HashSet::new(), vec![other]);
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if history.contains(&id) {
+            forks.push(id);
+        } else {
+            open.extend(parents(id)?);
+        }
+    }
+    Ok(forks)
 }
