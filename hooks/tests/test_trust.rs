@@ -302,19 +302,32 @@ fn who_signs_a_change_of_rules_is_known_by_the_operators_list() {
     );
     std::fs::write(&file, text).unwrap();
     let _ = world.server.ok(["config", "kubiya.config", file.to_str().unwrap()]);
-    let sign = |who: &str| {
-        world.clone.write(".sops.yaml", rule("^(vault|more)/", ALICE));
+    let sign_rules = |who: &str, pattern: &str| {
+        world.clone.write(".sops.yaml", rule(pattern, ALICE));
         let _ = world.clone.ok(["add", "--all"]);
         let key = format!("user.signingKey={}", env.root().join(format!("{who}.pub")).display());
         let commit = ["commit", "--quiet", "-S", "-m", "rules"];
         let _ = world.clone.ok(["-c", "gpg.format=ssh", "-c", &key].into_iter().chain(commit));
     };
+    let sign = |who: &str| sign_rules(who, "^(vault|more)/");
+    let sign_other = |who: &str| sign_rules(who, "^(vault|most)/");
     sign("bob");
     let refused = world.push(["main"]);
     assert_eq!(lines_with(&refused, "[KBY025]").len(), 1, "{refused}");
     let _ = world.clone.ok(["reset", "--hard", "--quiet", "HEAD^"]);
+    let before = world.clone.ok(["rev-parse", "HEAD"]);
     sign("alice");
     let _ = world.push(["main"]).success();
+    // A merge that takes the rules of before is nobody's word, whoever signed them long ago.
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "old", &before]);
+    world.clone.commit_file("a.txt", "a\n");
+    let _ = world.clone.ok(["checkout", "--quiet", "main"]);
+    sign_other("alice");
+    let _ = world.clone.ok(["merge", "--quiet", "--no-commit", "--strategy=ours", "old"]);
+    let _ = world.clone.ok(["checkout", "--quiet", "old", "--", ".sops.yaml"]);
+    world.clone.commit_all("merge");
+    let refused = world.push(["main"]);
+    assert_eq!(lines_with(&refused, "[KBY025]").len(), 1, "{refused}");
 }
 
 #[test]

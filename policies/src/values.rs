@@ -41,7 +41,7 @@ impl ValueHash {
 }
 
 /// What a finding is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// One value.
     Value(ValueHash),

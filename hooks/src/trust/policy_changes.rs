@@ -127,17 +127,28 @@ impl PolicyWatch<'_> {
         Ok(any)
     }
 
-    /// Whether a commit gives a path a content, or takes it away, unlike any of its parents.
+    /// Whether a commit gives a path a content, or takes it away, unlike any of its parents, or takes back what
+    /// one of them did.
     fn introduces(&self, commit: &NewCommit, path: &[u8]) -> Result<bool, GitError> {
         let entry = |tree| TreeSnapshot::new(self.repository, tree).entry(path);
         let Ok(now) = entry(commit.tree) else { return Ok(true) };
+        let is_same = |id: &ObjectId| -> Result<bool, GitError> {
+            let other = self.repository.commit(*id)?.ok_or(GitError::Missing(*id))?;
+            Ok(entry(other.tree).is_ok_and(|before| before == now))
+        };
+        let (mut same, mut others) = (Vec::new(), Vec::new());
         for parent in &commit.parents {
-            let parent = self.repository.commit(*parent)?.ok_or(GitError::Missing(*parent))?;
-            if entry(parent.tree).is_ok_and(|before| before == now) {
-                return Ok(false);
+            if is_same(parent)? { same.push(*parent) } else { others.push(*parent) }
+        }
+        for (one, other) in same.iter().flat_map(|one| others.iter().map(move |other| (*one, *other))) {
+            // A merge that keeps what was there where the parents parted undoes the change of the other one.
+            for fork in forks(self.repository, one, other)? {
+                if is_same(&fork)? {
+                    return Ok(true);
+                }
             }
         }
-        Ok(!commit.parents.is_empty() || now.is_some())
+        Ok(same.is_empty() && (!commit.parents.is_empty() || now.is_some()))
     }
 
     fn config_file(
