@@ -301,3 +301,30 @@ fn a_setting_that_is_empty_is_no_configuration_and_not_none() {
     assert_eq!(refused.code(), Some(1), "{refused}");
     assert_eq!(lines_with(&refused, "cannot be verified").len(), 1, "{refused}");
 }
+
+#[test]
+fn what_takes_too_long_is_written_down_and_what_cannot_be_is_refused() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let log = env.root().join("audit.jsonl");
+    let configure = |limits: &str, log: &std::path::Path| {
+        world.configure(&format!("enforcement: warn\n{limits}audit: {{file: {}}}\n", log.display()));
+    };
+    for number in 0..400 {
+        world.clone.write(format!("{number}.yaml"), format!("# {number}\n{}", plain_secret().repeat(20)));
+    }
+    world.clone.commit_all("much");
+    configure("limits: {timeout: 1ms}\n", &log);
+    let late = world.push(["main:refs/heads/late"]);
+    assert_eq!(late.code(), Some(0), "{late}");
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert!(lines.contains("\"fault\"") && lines.contains("refs/heads/late"), "{lines}");
+    let _ = world.server.ok(["update-ref", "-d", "refs/heads/late"]);
+    let nowhere = env.root().join("no/such/folder/log");
+    configure("limits: {timeout: 1ms}\n", &nowhere);
+    assert_eq!(world.push(["main:refs/heads/other"]).code(), Some(1));
+    configure("", &nowhere);
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "small", "HEAD^"]);
+    world.clone.commit_file("secret.yaml", plain_secret());
+    assert_eq!(world.push(["small"]).code(), Some(1));
+}
