@@ -94,7 +94,7 @@ pub fn judge_push(
     if updates.iter().all(|update| update.new.is_none()) {
         return Ok(PushVerdict::default());
     }
-    let mut elders = Elders::of(repository, updates, terms.trusted(repository)?)?;
+    let mut elders = Elders::of(repository, updates, &terms.trusted(repository, updates)?)?;
     let baseline = terms.baseline(repository, elders.trusted)?;
     let limit = terms.config.limits.new_commits;
     let mut brought = Brought::default();

@@ -197,12 +197,6 @@ fn a_bypass_is_for_those_who_are_named_and_is_written_down() {
     remote: commit 3915a8e59b on refs/heads/main
     remote:   secret.yaml
     remote:     6:13 stringData.password: a value of a Secret is plaintext [KBY001]
-    remote:
-    remote: hint: Encrypt the file, and if it was ever pushed make a new value:
-    remote: hint:   kubectl kubiya encrypt secret.yaml
-    remote: hint: Then take it into the commit, and push again:
-    remote: hint:   git commit --all --amend --no-edit
-    remote: hint: more about it: kubiya-hook explain KBY001
     ");
     let log = std::fs::read_to_string(&log).unwrap();
     let count = |word: &str| log.lines().filter(|line| line.contains(word)).count();
@@ -291,4 +285,42 @@ fn the_documented_configuration_is_a_good_one() {
     let config = kubiya_hook::config::Config::parse(example.as_bytes()).unwrap();
     assert_eq!(config.protected.len(), 3);
     assert!(config.bypass.is_some() && config.audit.is_some() && config.baseline.is_some());
+}
+
+#[test]
+fn a_setting_that_is_empty_is_no_configuration_and_not_none() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let _ = world.server.ok(["config", "kubiya.config", ""]);
+    world.clone.commit_file("a.txt", "a\n");
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert_eq!(lines_with(&refused, "cannot be verified").len(), 1, "{refused}");
+}
+
+#[test]
+fn what_takes_too_long_is_written_down_and_what_cannot_be_is_refused() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let log = env.root().join("audit.jsonl");
+    let configure = |limits: &str, log: &std::path::Path| {
+        world.configure(&format!("enforcement: warn\n{limits}audit: {{file: {}}}\n", log.display()));
+    };
+    for number in 0..400 {
+        world.clone.write(format!("{number}.yaml"), format!("# {number}\n{}", plain_secret().repeat(20)));
+    }
+    world.clone.commit_all("much");
+    configure("limits: {timeout: 1ms}\n", &log);
+    let late = world.push(["main:refs/heads/late"]);
+    assert_eq!(late.code(), Some(0), "{late}");
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert!(lines.contains("\"fault\"") && lines.contains("refs/heads/late"), "{lines}");
+    let _ = world.server.ok(["update-ref", "-d", "refs/heads/late"]);
+    let nowhere = env.root().join("no/such/folder/log");
+    configure("limits: {timeout: 1ms}\n", &nowhere);
+    assert_eq!(world.push(["main:refs/heads/other"]).code(), Some(1));
+    configure("", &nowhere);
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "small", "HEAD^"]);
+    world.clone.commit_file("secret.yaml", plain_secret());
+    assert_eq!(world.push(["small"]).code(), Some(1));
 }

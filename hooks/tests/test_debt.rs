@@ -58,6 +58,9 @@ fn a_new_value_an_old_one_elsewhere_and_one_that_was_mended_are_no_debts() {
     refused("another path");
     world.clone.commit_file("secret.yaml", plain_secret().replace("password:", "pass:"));
     refused("another key");
+    let copy = plain_secret().replace("name: db", "name: copy");
+    world.clone.commit_file("secret.yaml", format!("{}---\n{copy}", plain_secret()));
+    refused("the value once more, in another Secret");
     world.clone.commit_file("secret.yaml", "kind: ConfigMap\napiVersion: v1\n");
     let _ = world.push(["main"]).success();
     world.clone.commit_file("secret.yaml", format!("# x\n{}", plain_secret()));

@@ -182,7 +182,7 @@ fn rules_behind_a_link_are_not_read() {
     remote: .sops.yaml cannot be used: it is a symbolic link
     remote:   so nobody can say whether values.yaml must be encrypted
     remote:
-    remote: hint: what cannot be judged is refused; mend it in the same push
+    remote: hint: what cannot be judged is refused; mend it in the same commit
     To $ROOT/server.git
      ! [remote rejected] main -> main (pre-receive hook declined)
     error: failed to push some refs to '$ROOT/server.git'

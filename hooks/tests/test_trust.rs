@@ -91,6 +91,46 @@ fn neither_a_new_branch_nor_a_second_push_launders_weaker_rules() {
     }
 }
 
+/// A file of nothing but the words that a file encrypted by SOPS has.
+fn sealed() -> &'static str {
+    "a: ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\nsops:\n  age:\n  - enc: eA==\n"
+}
+
+#[test]
+fn an_encrypted_file_that_is_there_keeps_a_rule() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    std::fs::remove_file(world.server.path().join("hooks/pre-receive")).unwrap();
+    world.clone.commit_file("vault/app.yaml", sealed());
+    let _ = world.push(["main"]).success();
+    world.server.hook("pre-receive", crate::common::hook());
+    world.clone.commit_file(".sops.yaml", rule("^nothing$", ALICE));
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert_eq!(lines_with(&refused, "no rule is left for vault/app.yaml [KBY026]").len(), 1, "{refused}");
+    // What moved away leaves nothing behind that a next push could bring in plain.
+    let _ = world.clone.ok(["rm", "--quiet", "vault/app.yaml"]);
+    world.clone.commit_all("gone");
+    let passed = world.push(["main"]);
+    assert_eq!(lines_with(&passed, "warning: `^nothing$`").len(), 1, "{passed}");
+    assert_eq!(passed.code(), Some(0), "{passed}");
+}
+
+#[test]
+fn recipients_rotate_on_a_branch_whose_rules_are_not_the_trusted_ones() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    world.clone.commit_file("vault/empty.yaml", "a: ''\n");
+    let _ = world.push(["main"]).success();
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "prod"]);
+    world.clone.commit_file(".sops.yaml", rule("^vault/", &format!("{ALICE},{MALLORY}")));
+    let _ = world.push(["prod"]).success();
+    world.clone.commit_file(".sops.yaml", rule("^vault/", MALLORY));
+    let passed = world.push(["prod"]);
+    assert_eq!(passed.code(), Some(0), "{passed}");
+    assert_eq!(lines_with(&passed, "gone [KBY025]").len(), 1, "{passed}");
+}
+
 #[test]
 fn a_trusted_reference_can_be_named() {
     let env = TestEnv::new();
@@ -214,8 +254,6 @@ fn only_owners_change_rules_where_they_are_named() {
     remote:
     remote: hint: Let somebody who owns the rules look at the change, and push it by
     remote: hint: itself.
-    remote: hint: Then take it into the commit, and push again:
-    remote: hint:   git commit --all --amend --no-edit
     remote: hint: more about it: kubiya-hook explain KBY025
     remote: hint: questions: the platform team
     To $ROOT/server.git
@@ -264,19 +302,32 @@ fn who_signs_a_change_of_rules_is_known_by_the_operators_list() {
     );
     std::fs::write(&file, text).unwrap();
     let _ = world.server.ok(["config", "kubiya.config", file.to_str().unwrap()]);
-    let sign = |who: &str| {
-        world.clone.write(".sops.yaml", rule("^(vault|more)/", ALICE));
+    let sign_rules = |who: &str, pattern: &str| {
+        world.clone.write(".sops.yaml", rule(pattern, ALICE));
         let _ = world.clone.ok(["add", "--all"]);
         let key = format!("user.signingKey={}", env.root().join(format!("{who}.pub")).display());
         let commit = ["commit", "--quiet", "-S", "-m", "rules"];
         let _ = world.clone.ok(["-c", "gpg.format=ssh", "-c", &key].into_iter().chain(commit));
     };
+    let sign = |who: &str| sign_rules(who, "^(vault|more)/");
+    let sign_other = |who: &str| sign_rules(who, "^(vault|most)/");
     sign("bob");
     let refused = world.push(["main"]);
     assert_eq!(lines_with(&refused, "[KBY025]").len(), 1, "{refused}");
     let _ = world.clone.ok(["reset", "--hard", "--quiet", "HEAD^"]);
+    let before = world.clone.ok(["rev-parse", "HEAD"]);
     sign("alice");
     let _ = world.push(["main"]).success();
+    // A merge that takes the rules of before is nobody's word, whoever signed them long ago.
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "old", &before]);
+    world.clone.commit_file("a.txt", "a\n");
+    let _ = world.clone.ok(["checkout", "--quiet", "main"]);
+    sign_other("alice");
+    let _ = world.clone.ok(["merge", "--quiet", "--no-commit", "--strategy=ours", "old"]);
+    let _ = world.clone.ok(["checkout", "--quiet", "old", "--", ".sops.yaml"]);
+    world.clone.commit_all("merge");
+    let refused = world.push(["main"]);
+    assert_eq!(lines_with(&refused, "[KBY025]").len(), 1, "{refused}");
 }
 
 #[test]
@@ -308,8 +359,6 @@ fn protected_fields_are_changed_by_those_who_may() {
     remote:       it decides where Flux deploys [KBY027]
     remote:
     remote: hint: Ask one of its owners to make the change.
-    remote: hint: Then take it into the commit, and push again:
-    remote: hint:   git commit --all --amend --no-edit
     remote: hint: more about it: kubiya-hook explain KBY027
     To $ROOT/server.git
      ! [remote rejected] main -> main (pre-receive hook declined)
@@ -407,4 +456,89 @@ fn a_private_key_in_the_place_of_a_recipient_is_not_shown() {
     let refused = world.push(["main"]);
     assert_eq!(refused.code(), Some(1), "{refused}");
     assert!(!refused.stderr().contains(&key[20..40]), "{refused}");
+}
+
+#[test]
+fn a_trusted_reference_that_is_not_there_is_a_wrong_configuration() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    world.configure("trustedRef: refs/heads/mian\n");
+    world.clone.commit_file("a.txt", "a\n");
+    let refused = world.push(["main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert_eq!(lines_with(&refused, "refs/heads/mian").len(), 1, "{refused}");
+    // A longer name that ends like it does not take its place.
+    let _ = world.server.ok(["update-ref", "refs/heads/refs/heads/mian", "main"]);
+    assert_eq!(world.push(["main"]).code(), Some(1));
+    world.configure("trustedRef: mian\n");
+    let refused = world.push(["main"]);
+    assert_eq!(lines_with(&refused, "`trustedRef` must be").len(), 1, "{refused}");
+    // Whoever makes it begins.
+    let _ = world.server.ok(["update-ref", "-d", "refs/heads/refs/heads/mian"]);
+    world.configure("trustedRef: refs/heads/mian\n");
+    let made = world.push(["main:refs/heads/mian"]);
+    assert_eq!(made.code(), Some(0), "{made}");
+    assert_eq!(world.push(["main"]).code(), Some(0));
+}
+
+#[test]
+fn all_branches_have_their_word_where_head_names_none() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    let _ = world.server.ok(["branch", "-m", "main", "trunk"]);
+    let _ = world.server.ok(["symbolic-ref", "HEAD", "refs/heads/unused"]);
+    world.clone.write(".sops.yaml", rule("^other/", ALICE));
+    world.clone.commit_file("vault/app.yaml", values());
+    let refused = world.push(["main:refs/heads/new"]);
+    assert_eq!(lines_with(&refused, "by the rules before").len(), 1, "{refused}");
+}
+
+#[test]
+fn what_has_nothing_to_do_with_the_rules_does_not_take_them_away() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    world.clone.commit_file(
+        ".sops.yaml",
+        format!("creation_rules:\n  - age: {ALICE}\n    encrypted_regex: ^data$\n"),
+    );
+    let _ = world.push(["main"]).success();
+    world.configure("policyChanges: owners\npolicyOwners: [alice]\n");
+    let _ = world.clone.ok(["notes", "add", "-m", "reviewed"]);
+    let passed = world.push_as("bob", ["refs/notes/commits"]);
+    assert_eq!(passed.code(), Some(0), "{passed}");
+    let _ = world.clone.ok(["checkout", "--quiet", "--orphan", "pages"]);
+    let _ = world.clone.ok(["rm", "-rfq", "."]);
+    world.clone.commit_file("index.yaml", "apiVersion: v1\n");
+    let passed = world.push_as("bob", ["pages"]);
+    assert_eq!((passed.code(), lines_with(&passed, "KBY")), (Some(0), vec![]), "{passed}");
+    // What lacks them takes them away where they are.
+    let refused = world.push_as("bob", ["--force", "pages:main"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+}
+
+#[test]
+fn a_change_that_another_ref_has_was_accepted_there_and_the_past_was_not() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    world.configure(
+        "policyChanges: owners\npolicyOwners: [alice]\nprotected: [{paths: [flux/**], owners: [alice]}]\n",
+    );
+    world.clone.commit_file("flux/a.yaml", "v: 1\n");
+    let _ = world.push_as("alice", ["main", "main:past"]).success();
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "feature"]);
+    world.clone.commit_file("f.txt", "f\n");
+    let _ = world.push_as("bob", ["feature"]).success();
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "develop", "main"]);
+    world.clone.write("flux/a.yaml", "v: 2\n");
+    world.clone.commit_file(".sops.yaml", rule("^(vault|more)/", ALICE));
+    let _ = world.push_as("alice", ["develop", "develop:prod"]).success();
+    let _ = world.clone.ok(["checkout", "--quiet", "feature"]);
+    let _ = world.clone.ok(["merge", "--quiet", "--no-edit", "develop"]);
+    let passed = world.push_as("bob", ["feature"]);
+    assert_eq!(passed.code(), Some(0), "{passed}");
+    // On the trusted reference the owners have the word.
+    assert_eq!(world.push_as("bob", ["feature:main"]).code(), Some(1));
+    let _ = world.push_as("alice", ["feature:main"]).success();
+    // That a branch is still at what was changed since, does not bring it back.
+    assert_eq!(world.push_as("bob", ["--force", "main:prod"]).code(), Some(1));
 }

@@ -1,6 +1,6 @@
 //! Values as hashes: enough to tell that a value is the one of before, and nothing that could be shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bstr::ByteSlice as _;
@@ -41,7 +41,7 @@ impl ValueHash {
 }
 
 /// What a finding is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// One value.
     Value(ValueHash),
@@ -78,6 +78,7 @@ impl Subject {
 /// What each of the findings of a file is about, in their order.
 pub fn subjects(path: &[u8], bytes: &[u8], findings: &[Finding]) -> Vec<Subject> {
     let mut all: Option<BTreeSet<ValueHash>> = None;
+    let mut scalars: Option<Scalars> = None;
     let subject = |finding: &Finding| match finding.code {
         builtin::METADATA
         | builtin::UNREADABLE
@@ -91,10 +92,12 @@ pub fn subjects(path: &[u8], bytes: &[u8], findings: &[Finding]) -> Vec<Subject>
         builtin::NOT_ENCRYPTED | builtin::GENERATOR_SOURCE => {
             Subject::File(all.get_or_insert_with(|| values(path, bytes)).clone())
         }
-        _ => {
-            let value = finding.place.span.as_ref().and_then(|span| value_at(bytes, &span.bytes));
-            match value {
-                Some(value) => Subject::Value(ValueHash::of(&[value])),
+        code => {
+            let scalars = scalars.get_or_insert_with(|| Scalars::of(path, bytes));
+            let is_key = [builtin::PGP_PRIVATE_KEY, builtin::PEM_PRIVATE_KEY].contains(&code);
+            let place = finding.place.span.as_ref().map(|span| &span.bytes);
+            match place.and_then(|place| value_at(bytes, scalars, place, is_key)) {
+                Some(value) => Subject::Value(value),
                 None => Subject::File(all.get_or_insert_with(|| values(path, bytes)).clone()),
             }
         }
@@ -102,16 +105,63 @@ pub fn subjects(path: &[u8], bytes: &[u8], findings: &[Finding]) -> Vec<Subject>
     findings.iter().map(subject).collect()
 }
 
-/// The value that a finding's place means; `None` where the place is not where the value is.
-fn value_at<'b>(bytes: &'b [u8], place: &Range<usize>) -> Option<&'b [u8]> {
+/// The value that a finding's place means, as a reader gets it; `None` where the place does not tell.
+fn value_at(bytes: &[u8], scalars: &Scalars, place: &Range<usize>, is_key: bool) -> Option<ValueHash> {
     let value = bytes.get(place.clone()).filter(|value| !value.is_empty())?;
-    if value.starts_with(b"-----BEGIN ") {
-        // The place of a key is its first line.
+    let scalar = scalars.around(place.start);
+    if let Some((start, text)) = scalar
+        && start == place.start
+    {
+        return Some(text);
+    }
+    if is_key {
+        // The place of a key is its first line. Where its end cannot be told, it is the whole scalar or file.
         let rest = &bytes[place.start..];
-        return Some(rest.find(b"-----END").map_or(rest, |end| &rest[..end]));
+        let block = value.starts_with(b"-----BEGIN ").then(|| rest.find(b"-----END")).flatten();
+        return block.map(|end| ValueHash::of(&[&unfolded(&rest[..end])])).or(scalar.map(|(_, text)| text));
     }
     // What an alias stands for is written elsewhere.
-    (!value.starts_with(b"*")).then_some(value)
+    (!value.starts_with(b"*")).then(|| ValueHash::of(&[value]))
+}
+
+/// A key without its line ends, written out or as escapes: the same key in any indentation and quotes.
+fn unfolded(block: &[u8]) -> Vec<u8> {
+    let lines = block.replace(b"\\r", b"").replace(b"\\n", b"");
+    lines.into_iter().filter(|byte| !byte.is_ascii_whitespace()).collect()
+}
+
+/// The scalars of a file by the place where they, or the aliases of them, begin.
+struct Scalars(BTreeMap<usize, (usize, ValueHash)>);
+
+impl Scalars {
+    fn of(path: &[u8], bytes: &[u8]) -> Self {
+        let mut all: BTreeMap<usize, (usize, ValueHash)> = BTreeMap::new();
+        if matches!(Format::of_path(path), Format::Dotenv | Format::Ini) {
+            return Self(all);
+        }
+        let source = Source::new(bytes);
+        for (_, stream) in readings(&source, Limits::DEFAULT) {
+            for (_, root) in stream.documents().filter(|(_, root)| root.sort() != Sort::Scalar) {
+                leaves(root, &mut KeyPath::root(), &mut |_, node| {
+                    let Some(text) = leaf_text(node) else { return };
+                    let place = source.original_range(&node.range());
+                    let hash = ValueHash::of(&[text.as_bytes()]);
+                    let known = all.entry(place.start).or_insert((place.end, hash));
+                    if known.1 != hash {
+                        // Readers differ: it is known where each of them gets what it got before.
+                        *known = (known.0.max(place.end), ValueHash::of(&[&known.1.0, &hash.0]));
+                    }
+                });
+            }
+        }
+        Self(all)
+    }
+
+    /// Where the scalar begins that holds a place, and its text.
+    fn around(&self, at: usize) -> Option<(usize, ValueHash)> {
+        let (start, (end, text)) = self.0.range(..=at).next_back()?;
+        (at < *end).then_some((*start, *text))
+    }
 }
 
 /// All values of a file with the keys that lead to them. A file that has no keys is one value.
@@ -199,6 +249,39 @@ mod tests {
         };
         assert!(known("a.pem", &key("=="), &format!("about\n{}", key("=="))));
         assert!(!known("a.pem", &key("AA"), &key("==")));
+    }
+
+    #[test]
+    fn a_value_is_what_a_reader_gets_however_it_is_written() {
+        let secret = |value: &str| format!("kind: Secret\nstringData:\n  p: {value}\n");
+        for other in ["\"hunter2\"", "'hunter2'", "!!str hunter2", "&a hunter2", "|-\n    hunter2"] {
+            assert!(known("x.yaml", &secret(other), &secret("hunter2")), "{other}");
+            assert!(!known("x.yaml", &secret(other), &secret("hunter3")), "{other}");
+        }
+        assert!(!known("x.yaml", &secret("\"one\n    new\""), &secret("\"one\n    old\"")));
+        let template = |value: &str| format!("{{{{- if .x }}}}\n{}{{{{- end }}}}\n", secret(value));
+        for (now, before) in [("\"one\n    new\"", "\"one\n    old\""), ("one\n    new", "one\n    old")] {
+            assert!(known("x.yaml", &template(before), &template(before)));
+            assert!(!known("x.yaml", &template(now), &template(before)), "{now}");
+        }
+    }
+
+    #[test]
+    fn the_whole_block_of_a_key_is_the_value_wherever_it_stands() {
+        let block = |kind: &str, body: &str| {
+            format!(
+                "-----BEGIN {kind}-----\n\nVEhJUyBJUyBOT1QgQSBLRVkgQlVUIEEgRklYVFVSRQ{body}\n-----END {kind}-----\n"
+            )
+        };
+        for kind in ["PRIVATE KEY", "PGP PRIVATE KEY BLOCK"] {
+            assert!(!known("a.asc", &block(kind, "AA"), &block(kind, "==")));
+            let map = |body: &str, more: &str| {
+                let lines = block(kind, body).replace('\n', "\n    ");
+                format!("kind: ConfigMap\ndata:\n  a: |\n    about {more}\n    {lines}\n")
+            };
+            assert!(known("a.yaml", &map("==", "one"), &map("==", "two")), "{kind}");
+            assert!(!known("a.yaml", &map("AA", "one"), &map("==", "one")), "{kind}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::deadline::Deadline;
 use crate::edge::{Console, Kind, Outcome};
 use crate::git::{Known, RefUpdate, Repository};
 use crate::judge::Judge;
-use crate::push::{Carrier, PushVerdict, Terms, Trusted, judge_push};
+use crate::push::{Carrier, PushError, PushVerdict, Terms, Trusted, judge_push};
 use crate::report::push::{self, Manner};
 use crate::trust::{Pusher, repository_name};
 use clap::Args;
@@ -73,7 +73,7 @@ pub(crate) fn judge(console: &mut Console, updates: &[RefUpdate]) -> u8 {
         known: Known::Refs,
         trusted: Trusted::Configured,
     };
-    let _deadline = match deadline(&terms.config) {
+    let _deadline = match deadline(&terms, updates) {
         Ok(deadline) => deadline,
         Err(error) => return refuse(console, Kind::Unverified, &error.to_string()),
     };
@@ -81,23 +81,51 @@ pub(crate) fn judge(console: &mut Console, updates: &[RefUpdate]) -> u8 {
     match judge_push(&repository, &judge, updates, &terms) {
         Ok(verdict) => conclude(console, &verdict, updates, &terms),
         Err(error) => {
-            let decision = Decision::of_refusal(terms.config.enforcement, false);
-            let line = Line { code: "fault".to_owned(), decision, ..line(&terms, updates, None) };
-            // The push is refused already; a log that is full changes nothing.
-            let _ = record(&terms.config, &[line], &[Count::Push(decision)]);
-            refuse(console, Kind::Unverified, &error.to_string())
+            if let Err(error) = record_fault(&terms, updates) {
+                return refuse_unlogged(console, &error, &terms.config);
+            }
+            let wrong = matches!(error, PushError::NoTrusted(_));
+            refuse(console, if wrong { Kind::Usage } else { Kind::Unverified }, &error.to_string())
         }
     }
 }
 
-fn deadline(config: &Config) -> std::io::Result<Option<Deadline>> {
+fn deadline(terms: &Terms, updates: &[RefUpdate]) -> std::io::Result<Option<Deadline>> {
     let github = || std::env::var_os("GITHUB_REPO_NAME").map(|_| GITHUB_DEADLINE);
-    let Some(after) = config.limits.timeout.or_else(github) else { return Ok(None) };
+    let Some(after) = terms.config.limits.timeout.or_else(github) else { return Ok(None) };
     let reason = format!(
         "it took longer than {} to judge",
         jiff::SignedDuration::try_from(after).map(|after| format!("{after:#}")).unwrap_or_default()
     );
-    Deadline::start(after, move || refuse(&mut Console::of_process(), Kind::Timeout, &reason)).map(Some)
+    // The thread that judges keeps its own.
+    let terms = Terms {
+        config: terms.config.clone(),
+        pusher: terms.pusher.clone(),
+        repository: terms.repository.clone(),
+        ..Terms::default()
+    };
+    let updates = updates.to_vec();
+    let late = move || {
+        let console = &mut Console::of_process();
+        match record_fault(&terms, &updates) {
+            Ok(()) => refuse(console, Kind::Timeout, &reason),
+            Err(error) => refuse_unlogged(console, &error, &terms.config),
+        }
+    };
+    Deadline::start(after, late).map(Some)
+}
+
+/// Writes down that a push as a whole could not be judged.
+fn record_fault(terms: &Terms, updates: &[RefUpdate]) -> Result<(), audit::LogError> {
+    let decision = Decision::of_refusal(terms.config.enforcement, false);
+    let line = Line { code: "fault".to_owned(), decision, ..line(terms, updates, None) };
+    record(&terms.config, &[line], &[Count::Push(decision)])
+}
+
+/// Refuses what cannot be written down, also where findings refuse nothing: nobody would know of it.
+fn refuse_unlogged(console: &mut Console, error: &audit::LogError, config: &Config) -> u8 {
+    say(console, &push::cannot_verify(&error.to_string(), config.contact.as_deref()));
+    Kind::Unverified.exit_code()
 }
 
 /// Says what was found, writes it down, and gives the exit code.
@@ -112,7 +140,7 @@ fn conclude(console: &mut Console, verdict: &PushVerdict, updates: &[RefUpdate],
     let refused = outcome == Decision::Refused;
     let (lines, counts) = decisions(verdict, updates, terms, bypassed, outcome);
     if let Err(error) = record(&terms.config, &lines, &counts) {
-        return refuse(console, Kind::Unverified, &error.to_string());
+        return refuse_unlogged(console, &error, &terms.config);
     }
     if enforcement != Enforcement::Shadow {
         let option = terms.config.bypass.as_ref().map(|bypass| bypass.option.as_str());

@@ -104,6 +104,12 @@ impl Reader {
                 "`bypass` needs `identity.pusher` to know users by",
             );
         }
+        if config.bypass.is_some() && root.get("audit").is_none() {
+            self.error(
+                root.get("bypass").unwrap_or(root),
+                "`bypass` needs `audit`, where each use is written down",
+            );
+        }
         if !config.protected.is_empty() && !identified {
             let why = "needs `identity.pusher` or `identity.allowedSigners` to know owners by";
             self.error(root.get("protected").unwrap_or(root), format!("`protected` {why}"));
@@ -117,7 +123,17 @@ impl Reader {
                 config.enforcement = self.word(value, name, &ENFORCEMENTS).unwrap_or_default();
             }
             "identity" => config.identity = self.identity(value),
-            "trustedRef" => config.trusted_ref = self.text(value, name),
+            "trustedRef" => {
+                config.trusted_ref = self.text(value, name);
+                // A short name is that of a tag, too.
+                if config
+                    .trusted_ref
+                    .as_ref()
+                    .is_some_and(|name| name != "HEAD" && !name.starts_with("refs/"))
+                {
+                    self.error(value, "`trustedRef` must be HEAD or a full name such as refs/heads/main");
+                }
+            }
             "policyChanges" => {
                 config.policy_changes = self.word(value, name, &CHANGES).unwrap_or_default();
             }

@@ -45,6 +45,13 @@ fn owners_must_be_known_by_something() {
 }
 
 #[test]
+fn who_gets_past_findings_is_written_down() {
+    let bypass = "identity: {pusher: WHO}\nbypass: {option: x, users: [alice]}\n";
+    assert!(problems(bypass).contains("`bypass` needs `audit`"));
+    assert!(Config::parse(format!("{HEAD}{bypass}audit: {{file: /var/log/k}}\n").as_bytes()).is_ok());
+}
+
+#[test]
 fn another_kind_of_document_is_none() {
     let error = Config::parse(b"apiVersion: v2\n").unwrap_err();
     insta::assert_snapshot!(error, @"1:1: `kind: HookConfig` is missing; 1:13: `apiVersion` must be kubiya.dev/v1alpha1");

@@ -173,8 +173,10 @@ pub fn is_shallow() -> bool {
 /// # Errors
 /// What Git says; that it has no such setting is none.
 pub fn path_setting(key: &str) -> Result<Option<PathBuf>, ProcessError> {
-    let value = match line(&["config", "--type=path", "--default=", "--get", key])? {
-        value if value.is_empty() => return Ok(None),
+    // A path that cannot be tells what is not set from what is set to nothing, which is no file.
+    const UNSET: &str = "/dev/null/unset";
+    let value = match line(&["config", "--type=path", &format!("--default={UNSET}"), "--get", key])? {
+        value if value == UNSET => return Ok(None),
         value => PathBuf::from(value),
     };
     Ok(Some(if value.is_absolute() {

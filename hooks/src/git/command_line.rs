@@ -131,6 +131,10 @@ impl Backend for CommandLine {
         Ok(tips)
     }
 
+    fn branches(&self) -> Result<Vec<ObjectId>, GitError> {
+        Ok(ids(&self.run(&["for-each-ref", "--format=%(objectname)", "refs/heads/"])?))
+    }
+
     fn head(&self) -> Result<Option<ObjectId>, GitError> {
         // Unborn, it is no revision, which is the one expected way to fail.
         let line = self.run(&["rev-parse", "--verify", "--quiet", "HEAD"]).unwrap_or_default();

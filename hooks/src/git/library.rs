@@ -157,6 +157,12 @@ impl Backend for Library {
         Ok(tips)
     }
 
+    fn branches(&self) -> Result<Vec<ObjectId>, GitError> {
+        let references = self.repository.references_glob("refs/heads/*").map_err(GitError::Refs)?;
+        // A broken branch has no rules to protect.
+        Ok(references.flatten().filter_map(|reference| reference.target().and_then(ours)).collect())
+    }
+
     fn head(&self) -> Result<Option<ObjectId>, GitError> {
         match self.repository.head() {
             Ok(head) => Ok(head.target().and_then(ours)),

@@ -20,6 +20,8 @@ pub(super) trait Backend: Send {
     fn kind(&self, id: ObjectId) -> Result<Option<Kind>, GitError>;
     /// What all refs and HEAD point at, tags not peeled.
     fn ref_tips(&self) -> Result<Vec<ObjectId>, GitError>;
+    /// What the branches point at.
+    fn branches(&self) -> Result<Vec<ObjectId>, GitError>;
     /// The commit of HEAD; `None` where the branch is unborn.
     fn head(&self) -> Result<Option<ObjectId>, GitError>;
     /// What a ref of this full name points at; `None` where there is none.
@@ -205,17 +207,21 @@ impl Repository {
         self.backend.head()
     }
 
-    /// What a ref points at, by its full name or as a branch or tag; `None` where there is none.
+    /// What the branches point at.
+    ///
+    /// # Errors
+    /// Where refs cannot be read.
+    pub fn branches(&self) -> Result<Vec<ObjectId>, GitError> {
+        self.backend.branches()
+    }
+
+    /// What a ref points at, by its full name alone: whoever may make a branch or a tag of a like name must not
+    /// take its place. `None` where there is none.
     ///
     /// # Errors
     /// Where refs cannot be read.
     pub fn reference(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
-        for full in [name.to_owned(), format!("refs/heads/{name}"), format!("refs/tags/{name}")] {
-            if let Some(id) = self.backend.reference(&full)? {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
+        self.backend.reference(name)
     }
 
     /// The commits that are being merged into HEAD (`MERGE_HEAD`).

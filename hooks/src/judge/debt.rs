@@ -7,11 +7,18 @@ use kubiya_policies::finding::Severity;
 use kubiya_policies::values::Subject;
 use std::collections::{BTreeSet, HashMap};
 
+/// A path, and the keys in it.
+type Keys = (Vec<u8>, String);
+
 /// Where a value is; of a whole file the keys of the first one say nothing.
-fn place(found: &Found) -> (Vec<u8>, String) {
+fn place(found: &Found) -> Keys {
     let place = &found.finding.place;
     let keys = if matches!(found.subject, Subject::File(_)) { "" } else { &place.key_path };
     (place.path.clone(), keys.to_owned())
+}
+
+fn start(found: &Found) -> usize {
+    found.finding.place.span.as_ref().map_or(0, |span| span.bytes.start)
 }
 
 /// Makes warnings of errors about values that were in one of the elders already.
@@ -34,8 +41,9 @@ pub fn forgive<S: Snapshot, E: Snapshot>(
     let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().is_some_and(is_kustomization_name);
     let changed = changed();
     paths.extend(changed.iter().map(Vec::as_slice).filter(|path| name(path)));
-    let mut before: HashMap<(Vec<u8>, String), Vec<Subject>> = HashMap::new();
+    let mut all = Vec::new();
     for elder in elders {
+        let mut before: HashMap<Keys, BTreeSet<(usize, Subject)>> = HashMap::new();
         let file = |path: &&[u8]| {
             let entry = elder.entry(path).ok().flatten()?;
             let is_file = matches!(entry.kind, EntryKind::File | EntryKind::Symlink);
@@ -44,12 +52,24 @@ pub fn forgive<S: Snapshot, E: Snapshot>(
         let files: Vec<_> = paths.iter().filter_map(file).collect();
         let then = Overlay { rules: snapshot, files: elder };
         for found in judge.judge_beside(&then, elders, files).found {
-            before.entry(place(&found)).or_default().push(found.subject);
+            before.entry(place(&found)).or_default().insert((start(&found), found.subject));
         }
+        all.push(before);
     }
+    // The same value once more, as in a copy of a Secret below it, is one that was not there.
+    let mut seen: HashMap<(Keys, Subject), BTreeSet<usize>> = HashMap::new();
     for found in verdict.found.iter_mut().filter(|found| found.finding.severity == Severity::Error) {
-        let known = before.get(&place(found)).into_iter().flatten();
-        if found.subject.is_known_by(known) {
+        let starts = seen.entry((place(found), found.subject.clone())).or_default();
+        starts.insert(start(found));
+        let times = starts.len();
+        let is_known = all.iter().filter_map(|before| before.get(&place(found))).any(|before| {
+            let mut subjects = before.iter().map(|(_, subject)| subject);
+            match found.subject {
+                Subject::Value(_) => subjects.filter(|subject| **subject == found.subject).count() >= times,
+                Subject::File(_) | Subject::Form => found.subject.is_known_by(&mut subjects),
+            }
+        });
+        if is_known {
             found.finding.severity = Severity::Warning;
             found.finding.message.push_str(", as it was before");
             found.standing = Standing::Debt;

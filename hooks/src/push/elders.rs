@@ -29,17 +29,21 @@ pub(super) fn folder(repository: &Repository, id: ObjectId) -> Result<Option<Obj
 }
 
 impl Elders {
-    /// Looks at the commit that is trusted and at the old tips. An old tip that cannot be read, as in a broken
+    /// Looks at the commits that are trusted, the first before all, and at the old tips. An old tip that cannot be read, as in a broken
     /// repository, has no word.
     pub(super) fn of(
         repository: &Repository,
         updates: &[RefUpdate],
-        trusted: Option<ObjectId>,
+        trusted: &[ObjectId],
     ) -> Result<Self, GitError> {
-        let trusted = trusted.map(|commit| folder(repository, commit)).transpose()?.flatten();
+        let mut all = Vec::new();
+        for commit in trusted {
+            all.extend(folder(repository, *commit)?);
+        }
+        let trusted = all.first().copied();
         let old = |update: &RefUpdate| folder(repository, update.old?).ok().flatten();
         let old: Vec<_> = updates.iter().map(old).collect();
-        let mut rules: Vec<_> = trusted.into_iter().chain(old.iter().copied().flatten()).collect();
+        let mut rules: Vec<_> = all.into_iter().chain(old.iter().copied().flatten()).collect();
         rules.sort_unstable();
         rules.dedup();
         Ok(Self { trusted, old, contents: rules.clone(), rules, boundary: Vec::new() })

@@ -1,7 +1,7 @@
 //! On whose word a push is judged.
 
 use crate::config::Config;
-use crate::git::{self, GitError, Known, ObjectId, Repository};
+use crate::git::{self, GitError, Known, ObjectId, RefUpdate, Repository};
 use crate::trust::{Baseline, BaselineError, KeyFileError, Pusher, key_of};
 
 /// On whose word a push is judged.
@@ -51,6 +51,9 @@ pub enum PushError {
         /// Why.
         source: std::io::Error,
     },
+    /// The ref whose rules count is not there.
+    #[error("`trustedRef` of the configuration names {0}, and there is no such ref")]
+    NoTrusted(String),
     /// Its key cannot be read.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -65,19 +68,50 @@ pub enum PushError {
 }
 
 impl Terms {
-    /// The commit that is trusted.
-    pub(super) fn trusted(&self, repository: &Repository) -> Result<Option<ObjectId>, GitError> {
+    /// The commit that is trusted. Where HEAD names a branch that nobody uses, as that of a new bare repository
+    /// may, all branches have their word, the usual names first. Empty only where there is nothing to trust.
+    ///
+    /// # Errors
+    /// Where the configuration names a ref that is not there: without it nothing would protect anything.
+    pub(super) fn trusted(
+        &self,
+        repository: &Repository,
+        updates: &[RefUpdate],
+    ) -> Result<Vec<ObjectId>, PushError> {
+        let named = match (self.trusted, self.config.trusted_ref.as_deref()) {
+            (Trusted::Commit(commit), _) => return Ok(commit.into_iter().collect()),
+            (Trusted::Configured, None | Some("HEAD")) => repository.head()?,
+            (Trusted::Configured, Some(name)) => {
+                let named = repository.reference(name)?;
+                let is_made = updates.iter().any(|update| update.name == name.as_bytes());
+                if named.is_none() && !is_made && !repository.ref_tips()?.is_empty() {
+                    return Err(PushError::NoTrusted(name.to_owned()));
+                }
+                named
+            }
+        };
+        if let Some(commit) = named {
+            return Ok(vec![commit]);
+        }
+        let mut all = Vec::new();
+        for name in ["refs/heads/main", "refs/heads/master"] {
+            all.extend(repository.reference(name)?);
+        }
+        all.extend(repository.branches()?);
+        Ok(all)
+    }
+
+    /// Whether an update is one of the trusted reference, as far as that can be told.
+    pub(super) fn is_trusted(&self, repository: &Repository, update: &RefUpdate) -> bool {
         match (self.trusted, self.config.trusted_ref.as_deref()) {
-            (Trusted::Commit(commit), _) => Ok(commit),
-            (Trusted::Configured, None | Some("HEAD")) => match repository.head()? {
-                // HEAD of a bare repository may name a branch that nobody uses.
-                None => match repository.reference("refs/heads/main")? {
-                    None => repository.reference("refs/heads/master"),
-                    main => Ok(main),
-                },
-                head => Ok(head),
-            },
-            (Trusted::Configured, Some(name)) => repository.reference(name),
+            (Trusted::Commit(_), _) => true,
+            (Trusted::Configured, None | Some("HEAD")) => {
+                let head = std::fs::read(repository.git_dir().join("HEAD")).unwrap_or_default();
+                let branch = head.strip_prefix(b"ref: ").unwrap_or_default().trim_ascii();
+                let is_there = |name| repository.reference(name).is_ok_and(|id| id.is_some());
+                branch == update.name || !std::str::from_utf8(branch).is_ok_and(is_there)
+            }
+            (Trusted::Configured, Some(name)) => name.as_bytes() == update.name,
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Carrier, Terms};
 use crate::git::{GitError, NewCommit, ObjectId, RefUpdate, Repository, Tip, TreeSnapshot, introduced};
 use crate::judge::{Judge, Verdict};
 use crate::trust::{KeyIndex, PolicyWatch, Ruling, judge_protected};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a push brings, as it was listed.
 #[derive(Debug, Default)]
@@ -77,6 +77,8 @@ impl Weighing<'_> {
         if is_new && known {
             return Ok(Verdict::default());
         }
+        let tips = self.repository.ref_tips()?;
+        let old = updates.get(tip.update).filter(|update| !terms.is_trusted(self.repository, update));
         let update = PolicyWatch {
             repository: self.repository,
             config: &terms.config,
@@ -85,6 +87,8 @@ impl Weighing<'_> {
             before,
             trusted: self.elders.trusted,
             accepted: &self.elders.accepted(is_new),
+            unrelated: is_new && !self.goes_on(tip.commit),
+            elsewhere: old.and_then(|update| update.old).map(|old| (old, tips.as_slice())),
             commits,
         };
         let mut found = update.judge(self.judge)?;
@@ -92,5 +96,18 @@ impl Weighing<'_> {
         let mut verdict = Verdict { found, ..Verdict::default() };
         self.ruling.weigh(&mut verdict);
         Ok(verdict)
+    }
+
+    /// Whether the history of a new commit goes on from what was there.
+    fn goes_on(&self, commit: ObjectId) -> bool {
+        let (mut open, mut seen) = (vec![commit], HashSet::new());
+        while let Some(id) = open.pop() {
+            match self.commits.get(&id) {
+                Some(commit) if seen.insert(id) => open.extend(&commit.parents),
+                Some(_) => {}
+                None => return true,
+            }
+        }
+        false
     }
 }

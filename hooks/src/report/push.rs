@@ -38,11 +38,13 @@ pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate], manner: &Manner<'_>) 
     headline(&mut lines, verdict, manner);
     findings(&mut lines, &shown, updates);
     verdict.unverified.iter().for_each(|unverified| unjudged(&mut lines, unverified));
-    if verdict.errors() > 0 {
+    if manner.bypass.is_some() {
+        // What has passed is not to be pushed again.
+    } else if verdict.errors() > 0 {
         hints(&mut lines, &shown);
     } else if !verdict.unverified.is_empty() {
         lines.push(String::new());
-        hint(&mut lines, "what cannot be judged is refused; mend it in the same push");
+        hint(&mut lines, "what cannot be judged is refused; mend it in the same commit");
     }
     if manner.refused {
         ask(&mut lines, manner.contact);
@@ -170,7 +172,11 @@ fn hints(lines: &mut Vec<String>, shown: &[&Pushed]) {
         shown.iter().filter(|pushed| pushed.found.finding.severity == Severity::Error).copied().collect();
     lines.push(String::new());
     fixes(lines, &errors);
-    rewriting(lines, &errors);
+    // What needs somebody else needs no other commit.
+    let by_others = [builtin::POLICY_CHANGED, builtin::PROTECTED];
+    if errors.iter().any(|pushed| !by_others.contains(&pushed.found.finding.code)) {
+        rewriting(lines, &errors);
+    }
     let codes: BTreeSet<Code> = errors.iter().map(|pushed| pushed.found.finding.code).collect();
     let codes: Vec<_> = codes.iter().map(ToString::to_string).collect();
     if let Some(code) = codes.first() {

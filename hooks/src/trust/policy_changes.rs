@@ -3,15 +3,16 @@
 
 use super::{Pusher, signature};
 use crate::config::{Config, PolicyChanges};
-use crate::git::{GitError, NewCommit, ObjectId, Repository, TreeSnapshot, changed_paths, files_below};
-use crate::judge::{Found, Judge, Snapshot as _};
+use crate::git::{GitError, Kind, NewCommit, ObjectId, Repository, TreeSnapshot, changed_paths, files_below};
+use crate::judge::{Entry, Found, Judge, Snapshot as _};
 use crate::report::shown;
 use kubiya_policies::builtin;
 use kubiya_policies::check::{self, PathKind};
 use kubiya_policies::finding::Severity;
 use kubiya_policies::rules::change::{ChangeKind, changes, nobody_stays};
 use kubiya_policies::rules::{FILE_NAME, Rules};
-use std::collections::BTreeSet;
+use kubiya_policies::sops::portable::may_be_sealed;
+use std::collections::{BTreeSet, HashSet};
 
 /// One ref update, as far as it matters whose word counts.
 #[derive(Debug)]
@@ -30,6 +31,11 @@ pub struct PolicyWatch<'w> {
     pub trusted: Option<ObjectId>,
     /// Folders in which what is there was accepted before.
     pub accepted: &'w [ObjectId],
+    /// Whether a new ref has no commit in common with what was there: then it has not had what it lacks.
+    pub unrelated: bool,
+    /// What other refs have was accepted there: the commit that this ref was at, and those that others are at.
+    /// `None` where that does not count, as on the trusted reference.
+    pub elsewhere: Option<(ObjectId, &'w [ObjectId])>,
     /// The commits that the update brings.
     pub commits: &'w [NewCommit],
 }
@@ -64,7 +70,42 @@ impl PolicyWatch<'_> {
                 break;
             }
         }
-        Ok(all.unwrap_or_default())
+        let mut differ = BTreeSet::new();
+        for path in all.unwrap_or_default() {
+            let lacks = self.unrelated && self.entry(self.tip, &path).is_none();
+            if !lacks && !self.is_elsewhere(&path)? {
+                differ.insert(path);
+            }
+        }
+        Ok(differ)
+    }
+
+    /// Whether another ref has a path as the tip has it, and has changed it since it left this ref: what it had
+    /// then is the past, not a change that somebody accepted.
+    fn is_elsewhere(&self, path: &[u8]) -> Result<bool, GitError> {
+        let (Some((old, others)), Some(now)) = (self.elsewhere, self.entry(self.tip, path)) else {
+            return Ok(false);
+        };
+        let has_it = |commit: ObjectId| -> Result<bool, GitError> {
+            let commit = self.repository.commit(commit)?.ok_or(GitError::Missing(commit))?;
+            Ok(self.entry(commit.tree, path) == Some(now))
+        };
+        for other in others {
+            let other = self.repository.peel(*other)?;
+            if other.kind != Kind::Commit || !has_it(other.id)? {
+                continue;
+            }
+            let forks = forks(self.repository, old, other.id)?;
+            let mut had = forks.iter().map(|fork| has_it(*fork));
+            if !forks.is_empty() && !had.try_fold(false, |any, had| had.map(|had| any || had))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn entry(&self, tree: ObjectId, path: &[u8]) -> Option<Entry> {
+        TreeSnapshot::new(self.repository, tree).entry(path).ok().flatten()
     }
 
     /// Whether the change of a path is the word of one of the people: of who pushes, or of who signed every
@@ -86,17 +127,28 @@ impl PolicyWatch<'_> {
         Ok(any)
     }
 
-    /// Whether a commit gives a path a content, or takes it away, unlike any of its parents.
+    /// Whether a commit gives a path a content, or takes it away, unlike any of its parents, or takes back what
+    /// one of them did.
     fn introduces(&self, commit: &NewCommit, path: &[u8]) -> Result<bool, GitError> {
         let entry = |tree| TreeSnapshot::new(self.repository, tree).entry(path);
         let Ok(now) = entry(commit.tree) else { return Ok(true) };
+        let is_same = |id: &ObjectId| -> Result<bool, GitError> {
+            let other = self.repository.commit(*id)?.ok_or(GitError::Missing(*id))?;
+            Ok(entry(other.tree).is_ok_and(|before| before == now))
+        };
+        let (mut same, mut others) = (Vec::new(), Vec::new());
         for parent in &commit.parents {
-            let parent = self.repository.commit(*parent)?.ok_or(GitError::Missing(*parent))?;
-            if entry(parent.tree).is_ok_and(|before| before == now) {
-                return Ok(false);
+            if is_same(parent)? { same.push(*parent) } else { others.push(*parent) }
+        }
+        for (one, other) in same.iter().flat_map(|one| others.iter().map(move |other| (*one, *other))) {
+            // A merge that keeps what was there where the parents parted undoes the change of the other one.
+            for fork in forks(self.repository, one, other)? {
+                if is_same(&fork)? {
+                    return Ok(true);
+                }
             }
         }
-        Ok(!commit.parents.is_empty() || now.is_some())
+        Ok(same.is_empty() && (!commit.parents.is_empty() || now.is_some()))
     }
 
     fn config_file(
@@ -150,26 +202,34 @@ impl PolicyWatch<'_> {
         }
     }
 
-    /// What the change does to the files that are there: by the rules of the trusted reference beside those of
-    /// the new tip, whichever `.sops.yaml` they are in.
+    /// What the change does to the files that are there: by the rules of the trusted reference and of what the
+    /// ref was, beside those of the new tip, whichever `.sops.yaml` they are in.
     fn effects(&self, judge: &Judge, config: &[u8]) -> Result<Vec<(bool, String)>, GitError> {
         let folder = &config[..config.len() - FILE_NAME.len()];
-        let trusted = TreeSnapshot::new(self.repository, self.trusted.unwrap_or(self.before));
-        let tip = TreeSnapshot::new(self.repository, self.tip);
+        let snapshot = |tree| TreeSnapshot::new(self.repository, tree);
+        let elders = [snapshot(self.before), snapshot(self.trusted.unwrap_or(self.before))];
+        let tip = snapshot(self.tip);
         let mut replaced: Vec<Vec<u8>> = Vec::new();
         let mut ungoverned: Vec<Vec<u8>> = Vec::new();
+        let mut sealed = false;
         for path in files_below(self.repository, self.tip, folder)? {
             if check::path_class(&path, None).kind != PathKind::Plain {
                 continue;
             }
-            let Some(old) = judge.rules_for(&trusted, &path) else { continue };
-            let Some((_, old)) = old.for_path(&path) else { continue };
-            let new = judge.rules_for(&tip, &path);
-            match new.as_ref().and_then(|new| new.for_path(&path)) {
-                Some((_, new)) if nobody_stays(old, new) => replaced.push(path),
+            let rule = |rules: Rules| rules.for_path(&path).map(|(_, rule)| rule.clone());
+            let old = elders.iter().filter_map(|elder| judge.rules_for(elder, &path).and_then(rule));
+            let old: Vec<_> = old.filter(|rule| rule.recipients().next().is_some()).collect();
+            if old.is_empty() {
+                continue;
+            }
+            match judge.rules_for(&tip, &path).and_then(rule) {
+                // Whoever has a word by one of the two keeps it.
+                Some(new) if old.iter().all(|old| nobody_stays(old, &new)) => replaced.push(path),
                 Some(_) => {}
-                None if old.recipients().next().is_some() => ungoverned.push(path),
-                None => {}
+                None => {
+                    sealed |= self.is_sealed(&path);
+                    ungoverned.push(path);
+                }
             }
         }
         let sentence = |paths: &[Vec<u8>], what: &str| {
@@ -182,15 +242,23 @@ impl PolicyWatch<'_> {
             told.push((true, sentence(&replaced, "no recipient stays for")));
         }
         if !ungoverned.is_empty() {
-            // Where no rule at all is left, nobody is.
-            let gone = self.read(self.tip, config).is_none_or(|rules| rules.rules().is_empty());
+            // Where no rule at all is left, nobody is; nor for an encrypted file without one, which the next push
+            // could bring in plain.
+            let gone = sealed || self.read(self.tip, config).is_none_or(|rules| rules.rules().is_empty());
             told.push((gone, sentence(&ungoverned, "no rule is left for")));
         }
         Ok(told)
     }
 
+    /// Whether a file of the new tip may be encrypted.
+    fn is_sealed(&self, path: &[u8]) -> bool {
+        let tip = TreeSnapshot::new(self.repository, self.tip);
+        let Ok(Some(entry)) = tip.entry(path) else { return false };
+        tip.read(path, entry).is_ok_and(|bytes| may_be_sealed(&bytes))
+    }
+
     fn was_there(&self, path: &[u8]) -> bool {
-        TreeSnapshot::new(self.repository, self.before).entry(path).ok().flatten().is_some()
+        self.entry(self.before, path).is_some()
     }
 
     fn read(&self, tree: ObjectId, path: &[u8]) -> Option<Rules> {
@@ -198,4 +266,30 @@ impl PolicyWatch<'_> {
         let entry = snapshot.entry(path).ok().flatten()?;
         Rules::parse(path, &snapshot.read(path, entry).ok()?).ok()
     }
+}
+
+/// The commits in the history of one at which that of the other left it.
+fn forks(repository: &Repository, one: ObjectId, other: ObjectId) -> Result<Vec<ObjectId>, GitError> {
+    let parents = |id: ObjectId| -> Result<Vec<ObjectId>, GitError> {
+        Ok(repository.commit(id)?.map(|commit| commit.parents).unwrap_or_default())
+    };
+    let mut history = HashSet::new();
+    let mut open = vec![one];
+    while let Some(id) = open.pop() {
+        if history.insert(id) {
+            open.extend(parents(id)?);
+        }
+    }
+    let (mut forks, mut seen, mut open) = (Vec::new(), HashSet::new(), vec![other]);
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if history.contains(&id) {
+            forks.push(id);
+        } else {
+            open.extend(parents(id)?);
+        }
+    }
+    Ok(forks)
 }

@@ -169,6 +169,7 @@ fn collect(lines: &[Line<'_>], column: usize, fields: &mut Vec<Field>) {
                 flow(name, value, at, fields);
             }
         } else if let (Some(name), Some((key, value, at))) = (section, line.entry()) {
+            let open = unclosed(value);
             let at = at + usize::from(value.starts_with(['"', '\'']));
             let mut value = scalar(value).to_owned();
             let mut end = at + value.len();
@@ -178,10 +179,36 @@ fn collect(lines: &[Line<'_>], column: usize, fields: &mut Vec<Field>) {
                 value = inner.iter().map(|l| l.text).collect::<Vec<_>>().join("\n");
                 end = inner.last().map_or(end, |last| last.at + last.text.len());
                 index += inner.len();
+            } else {
+                let more = continued(&lines[index..], line.column, open);
+                if let Some(last) = more.last() {
+                    value = std::iter::once(value.as_str())
+                        .chain(more.iter().map(|l| l.text))
+                        .collect::<Vec<_>>()
+                        .join("\n");
+                    end = last.at + last.text.len();
+                    index += more.len();
+                }
             }
             fields.push(Field { section: name, key: key.to_owned(), value, range: at..end.max(at) });
         }
     }
+}
+
+/// The quote that a value begins with and that its line does not close.
+fn unclosed(value: &str) -> Option<char> {
+    let quote = value.chars().next().filter(|first| ['"', '\''].contains(first))?;
+    (!value[1..].contains(quote)).then_some(quote)
+}
+
+/// The lines in which a value goes on: up to the one that closes its quote, or what is deeper and no entry.
+fn continued<'l, 't>(lines: &'l [Line<'t>], column: usize, open: Option<char>) -> &'l [Line<'t>] {
+    let goes_on = |line: &Line<'_>| line.column > column && !line.is_noise() && line.entry().is_none();
+    let count = match open {
+        Some(quote) => lines.iter().position(|line| line.text.contains(quote)).map(|last| last + 1),
+        None => lines.iter().position(|line| !goes_on(line)),
+    };
+    &lines[..count.unwrap_or(lines.len())]
 }
 
 /// The entries of a map in braces that stands on the same line.
