@@ -52,6 +52,7 @@ push_measured() { # NAME FROM TO COMMIT
     local script=$3/hooks/pre-receive
     {
         echo '#!/usr/bin/env bash'
+        # shellcheck disable=SC2016  # the script expands it
         echo 'set -euo pipefail; updates=$(cat); new=$(cut -d" " -f2 <<<"$updates")'
         declare -p root work samples runs hook gitleaks
         declare -f say die measure memory plumbing reading judging inside
@@ -81,7 +82,7 @@ hook() {
     local hook=$target/release/kubiya-hook gitleaks round number
     command -v python3 >/dev/null || die "missing on this machine: python3, which generates the history"
     gitleaks=$(gitleaks_program) || say "no gitleaks on PATH, and no Go to build it: measured without"
-    mkdir "$work/hook" && cd "$work/hook"
+    mkdir "$work/hook" && cd "$work/hook" || exit
     export HOME=$work GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
     local name
     for name in manifests objects blob; do
@@ -99,7 +100,7 @@ hook() {
     push_measured 'memory/push of 100,000 objects' objects.git objects-server.git main
     push_measured 'memory/push of a blob of 100 MiB' blob.git blob-server.git main
 
-    git clone --quiet manifests.git clone && cd clone
+    git clone --quiet manifests.git clone && cd clone || exit
     for ((number = 0; number < 20; number++)); do
         echo '# edited' >>"clusters/c$((number % 10))/app-00$((number + 20))/part-$((number % 4 + 1)).yaml"
     done

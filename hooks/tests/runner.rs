@@ -9,6 +9,7 @@ mod test_commits;
 mod test_config;
 mod test_debt;
 mod test_doctor;
+mod test_formats;
 mod test_history;
 mod test_install;
 mod test_judged_once;

@@ -81,7 +81,7 @@ fn wrong_usage_is_said_and_is_code_two() {
     assert_snapshot!(run(&env, ["scan", "--format", "xml"]), @"
     ------- stderr -------
     error: invalid value 'xml' for '--format <FORMAT>'
-      [possible values: text, json]
+      [possible values: text, json, sarif, junit, github, gitlab, checkstyle]
 
     For more information, try '--help'.
     [exit status: 2]

@@ -36,8 +36,21 @@ fn a_server_is_proven_by_a_push_and_keeps_nothing_of_it() {
     assert_eq!(good.code(), Some(0), "{good}");
     assert_eq!(said(&good, "a push: a false secret was refused, by this hook"), 1, "{good}");
     assert_eq!(said(&good, "receive.fsckObjects: malformed objects are taken"), 1, "{good}");
+    assert_eq!(said(&good, "kubiya-hook.yaml; changes of rules pass with a warning"), 1, "{good}");
     assert_eq!(objects(), before, "what was refused is gone");
     assert_eq!(world.server.ok(["for-each-ref"]), refs);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_said() {
+    let env = TestEnv::new();
+    let _ = GitRepo::init_bare(&env, "server.git");
+    let _ = program(&env, ["install", "server.git"]).success();
+    std::fs::write(env.root().join("server.git/kubiya-hook.yaml"), "kind: Nothing\n").unwrap();
+    let bad = program(&env, ["doctor", "server.git"]);
+    assert_eq!(bad.code(), Some(1), "{bad}");
+    assert_eq!(said(&bad, "bad  configuration:"), 1, "{bad}");
+    assert_eq!(said(&bad, "a push: it was refused, but not by this hook"), 1, "{bad}");
 }
 
 #[test]

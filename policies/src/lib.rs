@@ -16,4 +16,5 @@ pub mod objects;
 pub mod rules;
 pub mod sops;
 pub mod values;
+mod words;
 pub mod yaml;

@@ -4,9 +4,9 @@ mod sources;
 
 use super::baseline::BaselineArgs;
 use crate::edge::{Console, Failure, Kind, Outcome};
-use crate::report::json;
+use crate::report::format::Format;
 use crate::report::text::{Text, summary, summary_of_history};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sources::Judged;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -61,14 +61,6 @@ pub(crate) struct ScanArgs {
     baseline: BaselineArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one object, with the version of its form in `schema`
-    Json,
-}
-
 pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
     let judged = sources::judge(args, console)?;
     let text = Text { style: console.out.style(), notes: true };
@@ -85,13 +77,14 @@ pub(crate) fn run(args: &ScanArgs, console: &mut Console) -> Outcome {
         }
     };
     let (summary, count) = summary;
-    let written = match args.format {
-        Format::Text => lines.iter().try_for_each(|line| console.out.line(line)),
-        Format::Json => {
-            let report = json::report(&verdict, count)
-                .map_err(|error| Failure::unverified("cannot write the report").because(&error))?;
-            console.out.line(&report)
-        }
+    let report = args
+        .format
+        .report(&verdict, count)
+        .map_err(|error| Failure::unverified("cannot write the report").because(&error))?;
+    let written = match report {
+        None => lines.iter().try_for_each(|line| console.out.line(line)),
+        Some(report) if report.is_empty() => Ok(()),
+        Some(report) => console.out.line(&report),
     };
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -1,6 +1,7 @@
 //! What can be seen of an installation without running it.
 
 use super::{Check, State};
+use crate::config::{self, PolicyChanges};
 use crate::edge::shown;
 use crate::git::configuration::{self, effective};
 use crate::install::{
@@ -25,6 +26,7 @@ pub fn look(place: &Place, git: (u32, u32)) -> Result<Vec<Check>, InstallError> 
             Some(check) => check,
             None => hook(place, &spot)?,
         });
+        checks.extend(configuration_of(&spot));
     }
     if let Place::Repository(server, path) = place {
         checks.extend(delegate(*server, path));
@@ -95,9 +97,33 @@ fn hook(place: &Place, spot: &Spot) -> Result<Check, InstallError> {
     })
 }
 
+/// The configuration that a script of ours names, and whether it can be used: where not, everything is refused.
+fn configuration_of(spot: &Spot) -> Option<Check> {
+    let Ok(Occupant::Ours(script)) = occupant(&spot.path) else { return None };
+    let file = named(&script, b"export KUBIYA_HOOK_CONFIG='")?;
+    let name = shown(file.as_os_str().as_bytes());
+    Some(match config::from_file(&file) {
+        Ok(config) => {
+            let changes = match config.policy_changes {
+                PolicyChanges::Warn => "pass with a warning",
+                PolicyChanges::Owners => "are for owners",
+                PolicyChanges::Refuse => "are refused",
+            };
+            Check::new(State::Good, "configuration", format!("{name}; changes of rules {changes}"))
+        }
+        Err(error) => Check::new(State::Bad, "configuration", error.to_string())
+            .hint(format!("kubiya-hook config check {name}")),
+    })
+}
+
 /// The program that a script of ours calls.
 fn program_of(script: &[u8]) -> Option<PathBuf> {
-    let line = script.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"program='"))?;
+    named(script, b"program='")
+}
+
+/// A path that a line of a script of ours names.
+fn named(script: &[u8], before: &[u8]) -> Option<PathBuf> {
+    let line = script.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(before))?;
     let text = String::from_utf8_lossy(line.strip_suffix(b"'")?).replace(r"'\''", "'");
     Some(PathBuf::from(std::ffi::OsString::from_vec(text.into_bytes())))
 }

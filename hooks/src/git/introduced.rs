@@ -53,9 +53,9 @@ impl Comparison<'_, '_> {
         let entries = self.repository.tree(tree)?;
         let parents = parents.iter().map(|id| self.repository.tree(*id)).collect::<Result<Vec<_>, _>>()?;
         // All are in the same order, so one pass through each is enough. Where one is not, more is introduced.
-        let mut parents: Vec<_> = parents.iter().map(|parent| parent.iter()).collect();
+        let mut parents: Vec<_> = parents.iter().map(|parent| parent.raw()).collect();
         let mut before = Vec::new();
-        for entry in entries.iter() {
+        for entry in entries.raw() {
             // Most entries are as they were, and end here.
             if parents.iter_mut().any(|parent| parent.next_is(entry)) {
                 continue;

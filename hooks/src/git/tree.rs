@@ -34,7 +34,7 @@ pub struct TreeEntry<'t> {
 
 impl std::fmt::Debug for Tree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter().filter_map(RawEntry::read)).finish()
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
@@ -42,7 +42,7 @@ impl Tree {
     /// Takes the content of a tree object, and makes sure that all of it can be read.
     pub(crate) fn parse(id: ObjectId, bytes: &[u8]) -> Result<Self, GitError> {
         let tree = Self { id, bytes: bytes.into(), searched: AtomicU32::new(0), by_name: OnceLock::new() };
-        let mut entries = tree.iter();
+        let mut entries = tree.raw();
         while entries.next().is_some() {}
         if entries.rest.is_empty() && u32::try_from(bytes.len()).is_ok() {
             Ok(tree)
@@ -52,13 +52,12 @@ impl Tree {
     }
 
     /// The entries in the order in which they are stored.
-    pub(super) fn iter(&self) -> RawEntries<'_> {
-        RawEntries { rest: &self.bytes, id_length: self.id.as_bytes().len() }
+    pub fn iter(&self) -> impl Iterator<Item = TreeEntry<'_>> {
+        self.raw().filter_map(RawEntry::read)
     }
 
-    /// The entries, in the order in which they are stored.
-    pub fn entries(&self) -> impl Iterator<Item = TreeEntry<'_>> {
-        self.iter().filter_map(RawEntry::read)
+    pub(super) fn raw(&self) -> RawEntries<'_> {
+        RawEntries { rest: &self.bytes, id_length: self.id.as_bytes().len() }
     }
 
     /// The entry of a name.
@@ -67,7 +66,7 @@ impl Tree {
             // No entry without these bytes; but they may also be in the name of an object.
             let sought = [b" ", name, b"\0"].concat();
             self.bytes.find(sought)?;
-            return self.iter().find(|entry| entry.name == name)?.read();
+            return self.raw().find(|entry| entry.name == name)?.read();
         }
         let by_name = self.by_name.get_or_init(|| self.starts_by_name());
         let at = by_name.binary_search_by_key(&Some(name), |start| self.at(*start).map(|entry| entry.name));
@@ -77,7 +76,7 @@ impl Tree {
     fn starts_by_name(&self) -> Box<[u32]> {
         let mut starts: Vec<(&[u8], u32)> = Vec::new();
         let mut start = 0;
-        for entry in self.iter() {
+        for entry in self.raw() {
             starts.push((entry.name, start));
             // `parse` takes nothing longer.
             start += u32::try_from(entry.bytes.len()).unwrap_or_default();
@@ -190,7 +189,7 @@ mod tests {
             bytes.extend_from_slice(one.as_bytes());
         }
         let tree = Tree::parse(one, &bytes).unwrap();
-        let entries: Vec<_> = tree.iter().collect();
+        let entries: Vec<_> = tree.raw().collect();
         assert!(entries.is_sorted_by(|a, b| a.order(*b) == Ordering::Less));
     }
 

@@ -143,6 +143,14 @@ impl Judge {
         verdict
     }
 
+    /// The contents that were looked at and have no SOPS block.
+    pub fn without_block(&self) -> HashSet<ObjectId> {
+        let reports = locked(&self.reports);
+        let without =
+            reports.iter().filter(|(_, slot)| locked(slot).as_ref().is_some_and(|seen| !seen.sealed));
+        without.map(|(key, _)| key.content).collect()
+    }
+
     /// Judges content that neither a path nor a name leads to.
     pub fn judge_stream(&self, bytes: &[u8]) -> Verdict {
         let mut verdict = Verdict::default();

@@ -1,8 +1,16 @@
 //! From findings to text, for people and for programs. None of it can show a value: findings hold none.
 
+mod checkstyle;
+pub mod format;
+mod github;
+mod gitlab;
+mod item;
 pub mod json;
+mod junit;
 pub mod push;
+mod sarif;
 pub mod text;
+mod xml;
 
 pub use crate::edge::{in_shell, shown, wrapped};
 

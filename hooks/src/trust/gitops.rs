@@ -39,7 +39,7 @@ impl Search<'_> {
         if depth > DEEPEST || !self.seen.insert(tree) {
             return Ok(false);
         }
-        for entry in self.repository.tree(tree)?.entries() {
+        for entry in self.repository.tree(tree)?.iter() {
             match entry.kind {
                 EntryKind::Tree if self.names(entry.id, depth + 1)? => return Ok(true),
                 EntryKind::File if entry.name == FILE_NAME.as_bytes() => return Ok(true),

@@ -11,7 +11,7 @@ use kubiya_policies::sops::portable::{Sealed, may_be_sealed};
 use kubiya_policies::sops::recipient::Recipient;
 use kubiya_policies::sops::store::Format;
 use kubiya_policies::values::ValueHash;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 /// Names below a folder, with the data keys of the files there.
@@ -28,6 +28,8 @@ pub struct KeyIndex<'r> {
     sealed: HashMap<(ObjectId, Format), Option<Rc<Sealed>>>,
     keys: HashMap<(ObjectId, Format), Rc<[ValueHash]>>,
     folders: HashMap<ObjectId, Listing>,
+    /// Contents that need not be read, as the judge has: asked for when the first folder is gone through.
+    without_block: Option<HashSet<ObjectId>>,
 }
 
 /// Deeper than any path a file system takes.
@@ -36,7 +38,13 @@ const DEEPEST: usize = 2048;
 impl<'r> KeyIndex<'r> {
     /// An index of nothing yet.
     pub fn new(repository: &'r Repository) -> Self {
-        Self { repository, sealed: HashMap::new(), keys: HashMap::new(), folders: HashMap::new() }
+        Self {
+            repository,
+            sealed: HashMap::new(),
+            keys: HashMap::new(),
+            folders: HashMap::new(),
+            without_block: None,
+        }
     }
 
     /// Judges files with a SOPS block that a commit brings: `tree` is its folder, `parents` those of its parents.
@@ -84,6 +92,7 @@ impl<'r> KeyIndex<'r> {
         id: ObjectId,
         keys: &BTreeSet<ValueHash>,
     ) -> Result<Option<Found>, GitError> {
+        self.without_block.get_or_insert_with(|| judge.without_block());
         let listing = self.folder(tree, 0)?;
         let others: BTreeSet<&[u8]> = listing
             .iter()
@@ -124,7 +133,7 @@ impl<'r> KeyIndex<'r> {
             return Err(GitError::TooDeep(tree));
         }
         let mut listing = Vec::new();
-        for entry in self.repository.tree(tree)?.entries() {
+        for entry in self.repository.tree(tree)?.iter() {
             match entry.kind {
                 EntryKind::Tree => {
                     let below = self.folder(entry.id, depth + 1)?;
@@ -150,6 +159,9 @@ impl<'r> KeyIndex<'r> {
         let key = (id, Format::of_path(name));
         if let Some(keys) = self.keys.get(&key) {
             return Ok(Rc::clone(keys));
+        }
+        if self.without_block.as_ref().is_some_and(|without| without.contains(&id)) {
+            return Ok(Rc::default());
         }
         let bytes = self.repository.blob(id)?;
         let sealed = if may_be_sealed(&bytes) { Sealed::of(name, &bytes) } else { None };

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use bstr::ByteSlice as _;
-
 use super::class::{PathClass, PathKind};
 use crate::contract::{Input, Role};
 use crate::detect::secret::MANIFEST_IN_BASE64;
 use crate::detect::{credential, private_key};
+use crate::words::{Words, has};
 use crate::yaml::Source;
+
+static ENCODED: Words = Words::new(&MANIFEST_IN_BASE64);
 
 /// What to look for in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +33,8 @@ impl Interest {
 /// Looks over the bytes.
 pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
     let bytes = narrow(input.bytes);
-    let has = |needle: &str| bytes.contains_str(needle);
-    let secrets = has("Secret") && (has("data") || has("Data"));
+    let bytes: &[u8] = &bytes;
+    let secrets = has!(bytes, "Secret") && (has!(bytes, "data") || has!(bytes, "Data"));
     let asked = class.governed()
         || input.role != Role::File
         || matches!(
@@ -41,24 +42,25 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
             PathKind::Kustomization(_) | PathKind::SopsConfig | PathKind::Misnamed | PathKind::Modules
         );
     let credentials = class.kind != PathKind::Inert
-        && (credential::may_hold_credential(&bytes)
-            || (has("users") && (has("token") || has("client-key-data") || has("password"))));
-    let encrypted = has("sops") && (has("mac") || has("ENC["));
+        && (credential::may_hold_credential(bytes)
+            || (has!(bytes, "users")
+                && (has!(bytes, "token") || has!(bytes, "client-key-data") || has!(bytes, "password"))));
+    let encrypted = has!(bytes, "sops") && (has!(bytes, "mac") || has!(bytes, "ENC["));
     let inert = class.kind == PathKind::Inert;
-    let encoded = || MANIFEST_IN_BASE64.iter().any(|needle| has(needle));
+    let encoded = || ENCODED.any_in(bytes);
     // A default can spell the kind, the target of a patch may leave it open, and base64 hides it.
-    let defaults = || has("kind") && has("${") && has("data");
-    let patches = || (has("patch") && has("/data")) || has("binaryData");
-    let told = has("stringData") || has("secretGenerator");
+    let defaults = || has!(bytes, "kind") && has!(bytes, "${") && has!(bytes, "data");
+    let patches = || (has!(bytes, "patch") && has!(bytes, "/data")) || has!(bytes, "binaryData");
+    let told = has!(bytes, "stringData") || has!(bytes, "secretGenerator");
     let structure = asked
         || encrypted
         || credentials
-        || (secrets && has("kind"))
-        || (class.yaml_like && (has("Secret") || has("\\") || has("!") || defaults() || patches()))
+        || (secrets && has!(bytes, "kind"))
+        || (class.yaml_like && (has!(bytes, "Secret") || has!(bytes, "\\") || has!(bytes, "!") || defaults() || patches()))
         // Prose and programs speak of Secrets, too. Elsewhere an escape, a tag or a patch can spell the word in
         // another way.
-        || (!inert && (told || (has("Secret") && has("kind")) || encoded()));
-    Interest { structure, keys: private_key::may_hold_key(&bytes), secrets, credentials }
+        || (!inert && (told || (has!(bytes, "Secret") && has!(bytes, "kind")) || encoded()));
+    Interest { structure, keys: private_key::may_hold_key(bytes), secrets, credentials }
 }
 
 /// UTF-16 and UTF-32 as UTF-8, so that words can be searched; anything else as it is.

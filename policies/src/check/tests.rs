@@ -157,6 +157,7 @@ fn a_rule_without_selector_does_not_want_the_nature_of_an_object_encrypted() {
     let rules = rules(&format!("creation_rules:\n  - path_regex: secret\n    age: {age}\n"));
     let governed = |text: &str| shown(&report("secret.yaml", text.as_bytes(), Some(&rules), Role::File));
     assert_snapshot!(governed(&text), @"KBY019 Note 11:1 doc 0 sops: its selector is not its rule's, and covers all that the rule's does");
+    assert_snapshot!(governed(&format!("# who uses it\n{text}")), @"KBY019 Note 12:1 doc 0 sops: its selector is not its rule's, and covers all that the rule's does");
     // What is no part of that is held to the rule all the same.
     let more = text.replacen("stringData:", "password: hunter2\nstringData:", 1);
     assert_snapshot!(governed(&more), @"

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bstr::ByteSlice as _;
+use crate::words::Words;
 
 /// What kind of key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,13 +33,22 @@ const AGE_IN_BASE64: [&str; 6] =
 /// `PRIVATE KEY` likewise.
 const PRIVATE_KEY_IN_BASE64: [&str; 3] = ["UFJJVkFURSBLRV", "BSSVZBVEUgS0VZ", "QUklWQVRFIEtFW"];
 
+/// How many places of one text are decoded.
+const MOST_TRIES: usize = 4096;
+
 /// How age writes the beginning of an identity, and how Bech32 may write it.
 const AGE: [&str; 2] = ["AGE-SECRET-KEY-", "age-secret-key-"];
 
+static MAY_HOLD_AGE: Words = Words::new(&AGE);
+static MAY_HOLD_PRIVATE_KEY: Words = Words::new(&["PRIVATE KEY"]);
+static MAY_HOLD_BASE64_OF_AGE: Words = Words::new(&AGE_IN_BASE64);
+static MAY_HOLD_BASE64_OF_KEY: Words = Words::new(&PRIVATE_KEY_IN_BASE64);
+
 /// Whether there may be a key: a search for a few words.
 pub fn may_hold_key(bytes: &[u8]) -> bool {
-    let words = AGE.iter().chain(&["PRIVATE KEY"]).chain(&AGE_IN_BASE64).chain(&PRIVATE_KEY_IN_BASE64);
-    words.into_iter().any(|word| bytes.contains_str(word))
+    [&MAY_HOLD_AGE, &MAY_HOLD_PRIVATE_KEY, &MAY_HOLD_BASE64_OF_AGE, &MAY_HOLD_BASE64_OF_KEY]
+        .iter()
+        .any(|words| words.any_in(bytes))
 }
 
 /// The keys in a text, with their place.
@@ -53,12 +62,18 @@ pub fn find(text: &str) -> Vec<(KeyKind, Range<usize>)> {
     let is_age = |text: &str| text.match_indices(AGE[0]).any(|(at, _)| age_identity(&text[at..]).is_some());
     let is_armored =
         |text: &str| text.match_indices("-----BEGIN ").any(|(at, _)| armored(text, at).is_some());
-    for (at, _) in AGE_IN_BASE64.iter().flat_map(|needle| text.match_indices(needle)) {
-        found.extend(in_base64(text, at, is_age).map(|range| (KeyKind::AgeInBase64, range)));
+    let placed = |needles: &'static [&'static str]| {
+        let columns = needles.iter().zip(COLUMNS.iter().cycle());
+        columns.flat_map(|(needle, column)| text.match_indices(needle).map(|(at, _)| (at, *column)))
+    };
+    for (at, column) in placed(&AGE_IN_BASE64).take(MOST_TRIES) {
+        found.extend(in_base64(text, at, column, is_age).map(|range| (KeyKind::AgeInBase64, range)));
     }
-    for (at, _) in PRIVATE_KEY_IN_BASE64.iter().flat_map(|needle| text.match_indices(needle)) {
-        found.extend(in_base64(text, at, is_armored).map(|range| (KeyKind::ArmoredInBase64, range)));
+    for (at, column) in placed(&PRIVATE_KEY_IN_BASE64).take(MOST_TRIES) {
+        found.extend(in_base64(text, at, column, is_armored).map(|range| (KeyKind::ArmoredInBase64, range)));
     }
+    // Nobody writes so many by chance: a key may hide among them.
+    found.extend(placed(&AGE_IN_BASE64).nth(MOST_TRIES).map(|(at, _)| (KeyKind::AgeInBase64, at..at + 1)));
     for (at, _) in text.match_indices("-----BEGIN ") {
         found.extend(armored(text, at));
     }
@@ -91,7 +106,7 @@ fn age_identity(text: &str) -> Option<usize> {
 }
 
 /// The stretch of base64 around `at` that holds what is looked for: on its line, or on the lines from there on.
-fn in_base64(text: &str, at: usize, holds: impl Fn(&str) -> bool) -> Option<Range<usize>> {
+fn in_base64(text: &str, at: usize, column: usize, holds: impl Fn(&str) -> bool) -> Option<Range<usize>> {
     let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/=".contains(b);
     let wrapped = |b: &u8| is_base64(b) || b.is_ascii_whitespace();
     let (before, here) = (text.as_bytes().get(..at)?, text.as_bytes().get(at..)?);
@@ -99,25 +114,27 @@ fn in_base64(text: &str, at: usize, holds: impl Fn(&str) -> bool) -> Option<Rang
         |test: &dyn Fn(&u8) -> bool| at - before.iter().rev().take(WINDOW).take_while(|b| test(b)).count();
     let ahead = |test: &dyn Fn(&u8) -> bool| at + here.iter().take(WINDOW).take_while(|b| test(b)).count();
     let line = back(&is_base64)..ahead(&is_base64);
-    let runs = [line.clone(), line.start..ahead(&wrapped), back(&wrapped)..ahead(&wrapped)];
+    let mut runs = vec![line.clone(), line.start..ahead(&wrapped), back(&wrapped)..ahead(&wrapped)];
+    runs.dedup();
+    let is_character = |b: &u8| !b.is_ascii_whitespace() && *b != b'=';
     for run in runs {
-        let characters =
-            text.get(run)?.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b'=').collect::<Vec<_>>();
+        let before = text.get(run.start..at)?.bytes().filter(is_character).count();
+        let characters = text.get(run)?.bytes().filter(is_character).collect::<Vec<_>>();
         // The run may begin in the middle of a group of four, and be cut in the middle of one.
-        for from in 0..characters.len().min(4) {
-            let groups = &characters[from..];
-            let whole = &groups[..groups.len() - groups.len() % 4];
-            let decode = |run: &[u8]| crate::yaml::decode_base64(std::str::from_utf8(run).ok()?);
-            if decode(groups)
-                .or_else(|| decode(whole))
-                .is_some_and(|text| holds(&String::from_utf8_lossy(&text)))
-            {
-                return Some(line);
-            }
+        let groups = characters.get((before + 4 - column) % 4..)?;
+        let whole = &groups[..groups.len() - groups.len() % 4];
+        let decode = |run: &[u8]| crate::yaml::decode_base64(std::str::from_utf8(run).ok()?);
+        if decode(groups).or_else(|| decode(whole)).is_some_and(|text| holds(&String::from_utf8_lossy(&text)))
+        {
+            return Some(line);
         }
     }
     None
 }
+
+/// Where the beginning of a needle stands in its group of four: needles are written for each of the three ways in
+/// turn in which a text can fall on groups of three bytes, without the characters that its neighbours decide.
+const COLUMNS: [usize; 3] = [0, 2, 3];
 
 /// A private key between `-----BEGIN …-----` and its end, with a body that is one.
 fn armored(text: &str, at: usize) -> Option<(KeyKind, Range<usize>)> {

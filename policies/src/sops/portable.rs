@@ -1,9 +1,8 @@
 //! What of an encrypted file can be carried elsewhere: its wrapped data keys and its ciphertext. Nothing in a
 //! SOPS value names its file, and Flux checks no MAC. Told without a key.
 
+use crate::words::has;
 use std::collections::{BTreeSet, HashSet};
-
-use bstr::ByteSlice as _;
 
 use super::metadata::Metadata;
 use super::recipient::Recipient;
@@ -25,7 +24,7 @@ pub struct Sealed {
 
 /// Whether a file may have a SOPS block with a wrapped key: a search for a few words.
 pub fn may_be_sealed(bytes: &[u8]) -> bool {
-    bytes.contains_str("sops") && bytes.contains_str("enc") && bytes.contains_str("ENC[")
+    has!(bytes, "sops") && has!(bytes, "enc") && has!(bytes, "ENC[")
 }
 
 impl Sealed {

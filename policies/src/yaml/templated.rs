@@ -11,7 +11,8 @@ const ACTIONS: [(&str, &str); 4] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}"), ("
 pub(super) fn templated(text: &str) -> Option<String> {
     let mut made = String::with_capacity(text.len());
     let mut at = 0;
-    while let Some((start, end)) = next_action(text, at) {
+    let mut ahead = Ahead::default();
+    while let Some((start, end)) = ahead.next(text, at) {
         made.push_str(&text[at..start]);
         if is_alone(text, start, end) {
             made.extend(text[start..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
@@ -27,16 +28,26 @@ pub(super) fn templated(text: &str) -> Option<String> {
     Some(made)
 }
 
-/// The next action from `at` on: its range.
-fn next_action(text: &str, at: usize) -> Option<(usize, usize)> {
-    let rest = text.get(at..)?;
-    let (start, (open, close)) = ACTIONS
-        .iter()
-        .filter_map(|action| Some((rest.find(action.0)?, *action)))
-        .min_by_key(|(start, _)| *start)?;
-    let inner = start + open.len();
-    let length = rest.get(inner..)?.find(close)?;
-    Some((at + start, at + inner + length + close.len()))
+/// Where each kind of action begins next: a kind that is not there is looked for once, not after every action.
+#[derive(Default)]
+struct Ahead {
+    starts: [Option<usize>; 4],
+}
+
+impl Ahead {
+    /// The next action from `at` on: its range.
+    fn next(&mut self, text: &str, at: usize) -> Option<(usize, usize)> {
+        for (start, (open, _)) in self.starts.iter_mut().zip(ACTIONS) {
+            if start.is_none_or(|start| start < at) {
+                *start = Some(text.get(at..)?.find(open).map_or(usize::MAX, |found| at + found));
+            }
+        }
+        let (start, (open, close)) = self.starts.iter().zip(ACTIONS).min_by_key(|(start, _)| **start)?;
+        let start = start.filter(|start| *start != usize::MAX)?;
+        let inner = start + open.len();
+        let length = text.get(inner..)?.find(close)?;
+        Some((start, inner + length + close.len()))
+    }
 }
 
 /// Whether nothing but actions and blanks is on the lines of an action.
@@ -46,7 +57,7 @@ fn is_alone(text: &str, start: usize, end: usize) -> bool {
     let blank = |part: &str| {
         let mut part = part.trim();
         // Other actions on the same line are as good as blanks.
-        while let Some((0, end)) = next_action(part, 0) {
+        while let Some((0, end)) = Ahead::default().next(part, 0) {
             part = part[end..].trim_start();
         }
         part.is_empty()

@@ -279,7 +279,7 @@ impl Scan<'_> {
             Ok::<_, GitError>(repository.commit(commit)?.ok_or(GitError::Missing(commit))?.tree)
         };
         let (tree, policy) = (tree(tip)?, policy.map(tree).transpose()?);
-        let files = introduced(&repository, tree, &[], &mut |_| ())?;
+        let files = introduced(&repository, tree, &[], &mut |_| {})?;
         let count = files.len();
         let file = |file: Introduced| {
             let entry = Entry { kind: file.kind, id: Some(file.id) };

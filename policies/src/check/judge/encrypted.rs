@@ -1,6 +1,6 @@
 //! Encrypted files: held to their rule, and looked through for what stayed readable in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::governed::covered_leaves;
 use super::Judge;
@@ -15,6 +15,9 @@ use crate::sops::state::{Leaf, leaf};
 use crate::sops::store::{Flat, Format};
 use crate::sops::value;
 use crate::yaml::{KeyPath, NodeRef, Source, Stream, leaves};
+
+/// Values and comments of one file that are looked at one by one. More say nothing new.
+const MOST: usize = 10_000;
 
 /// What is known of a file that has metadata.
 #[derive(Default)]
@@ -74,8 +77,9 @@ impl Judge<'_> {
         let own = Recipe::of(metadata);
         let by_rule = recipe.iter().flat_map(|recipe| file.uncovered_values(recipe));
         let by_rule = by_rule.filter(|covered| !covered.is_nature);
-        for covered in file.uncovered_values(&own).into_iter().chain(by_rule) {
-            add_covered(&covered, number.is_some(), sink);
+        let told = sink.lines_with(codes::PLAIN_PART);
+        for covered in file.uncovered_values(&own).into_iter().chain(by_rule).take(MOST) {
+            add_covered(&covered, number.is_some(), &told, sink);
         }
     }
 
@@ -131,7 +135,7 @@ impl Judge<'_> {
         encrypted: &Encrypted,
         sink: &mut Sink<'_>,
     ) {
-        for range in comment::credentials(comments, &encrypted.keys) {
+        for range in comment::credentials(comments, &encrypted.keys).into_iter().take(MOST) {
             let at = (None, String::new(), Some(self.source.span(&range)));
             sink.add_unless_known(
                 codes::PLAIN_PART,
@@ -159,10 +163,10 @@ pub(super) fn hidden_kind(number: Option<u32>, root: NodeRef<'_>, sink: &mut Sin
     }
 }
 
-fn add_covered(covered: &Covered, has_documents: bool, sink: &mut Sink<'_>) {
+fn add_covered(covered: &Covered, has_documents: bool, told: &HashSet<u32>, sink: &mut Sink<'_>) {
     let Some(span) = covered.problem.span.clone() else { return };
     let is_comment = covered.problem.kind == ProblemKind::PlainComment;
-    if is_comment && sink.lines_with(codes::PLAIN_PART).contains(&span.line) {
+    if is_comment && told.contains(&span.line) {
         return;
     }
     let document = has_documents.then_some(covered.document);

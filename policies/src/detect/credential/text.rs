@@ -2,6 +2,7 @@
 
 use super::{Named, Strictness, is_machine_made, is_name, is_value, named};
 use crate::detect::literal::is_literal;
+use crate::words::{Words, has};
 
 /// The credentials in the addresses of a text: ranges of `user:password@` in `scheme://user:password@host`.
 pub fn in_urls(text: &str, strictness: Strictness) -> Vec<std::ops::Range<usize>> {
@@ -64,8 +65,7 @@ pub fn assignment(line: &str) -> Option<Assignment<'_>> {
 /// Whether the bytes may hold a key of a credential with something behind it, or an address with one: what a file is
 /// read for. Words are looked at as they stand, escapes are not undone.
 pub fn may_hold_credential(bytes: &[u8]) -> bool {
-    use bstr::ByteSlice as _;
-    const NEEDLES: [&str; 19] = [
+    static NEEDLES: Words = Words::new(&[
         "assw",
         "ASSW",
         "assphrase",
@@ -85,12 +85,14 @@ pub fn may_hold_credential(bytes: &[u8]) -> bool {
         "ccessKey",
         "_KEY",
         "pwd",
-    ];
+    ]);
+    static GROUPS: Words = Words::new(&["fluxcd.io", "argoproj.io", "cattle.io"]);
+    static ADDRESS: Words = Words::new(&["://"]);
     // Where values are applied as they are, the word alone is enough: YAML has many ways to put one in its place.
-    let applied = ["fluxcd.io", "argoproj.io", "cattle.io"].iter().any(|group| bytes.contains_str(group));
-    NEEDLES.iter().any(|needle| bytes.find_iter(needle).any(|at| stands_as_key(bytes, at, applied)))
-        || bytes.contains_str("auths")
-        || bytes.find_iter("://").any(|at| {
+    let applied = GROUPS.any_in(bytes);
+    NEEDLES.places(bytes).any(|at| stands_as_key(bytes, at, applied))
+        || has!(bytes, "auths")
+        || ADDRESS.places(bytes).any(|at| {
             let rest = bytes.get(at + 3..).unwrap_or_default();
             rest.iter()
                 .take(256)

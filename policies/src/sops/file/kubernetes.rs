@@ -12,8 +12,9 @@ const NATURE: [&str; 2] = ["type", "immutable"];
 /// Whether something of a document says what the object is: nobody means that to be encrypted, whatever the
 /// selector of a rule that was not made for objects says.
 pub(super) fn is_nature(document: &Branch, visit: &Visit<'_, '_>) -> bool {
-    let top = visit.path.first().copied().unwrap_or_default();
-    (HEADER.contains(&top) || NATURE.contains(&top)) && is_object(document)
+    // What stands at no key is a comment before all keys or behind them.
+    let of_nature = |top: &&str| HEADER.contains(top) || NATURE.contains(top);
+    visit.path.first().is_none_or(of_nature) && is_object(document)
 }
 
 impl File<'_> {
