@@ -26,21 +26,13 @@ impl Finder {
                 path.with(Step::key(entry.key), |path| self.entry("secret", entry.value, path, place));
             }
         }
-        if self.is_section_of_secret(key, path) {
+        if is_section_of_secret(key, path) {
             leaves(value, path, &mut |path, node| {
                 if is_plain_value(node) && leaf_text(node).is_some_and(|text| is_literal(&text)) {
                     self.hit(What::Value, place.carrier, path, node);
                 }
             });
         }
-    }
-
-    /// `stringData` is found in Secrets only; `data` below something that is called one.
-    fn is_section_of_secret(&self, key: &str, path: &KeyPath) -> bool {
-        let keys = path.keys();
-        let above = keys.iter().rev().skip(1).take(2);
-        let called = |name: &&&str| matches!(name.to_ascii_lowercase().as_str(), "secret" | "secrets");
-        key == "stringData" || (key == "data" && above.into_iter().any(|name| called(&name)))
     }
 
     /// `--password` and its value as the next argument.
@@ -58,4 +50,12 @@ impl Finder {
             }
         }
     }
+}
+
+/// `stringData` is found in Secrets only; `data` below something that is called one.
+fn is_section_of_secret(key: &str, path: &KeyPath) -> bool {
+    let keys = path.keys();
+    let above = keys.iter().rev().skip(1).take(2);
+    let called = |name: &&&str| matches!(name.to_ascii_lowercase().as_str(), "secret" | "secrets");
+    key == "stringData" || (key == "data" && above.into_iter().any(|name| called(&name)))
 }
