@@ -77,7 +77,8 @@ fn input_that_is_no_list_of_refs_is_refused() {
     let refused = env.run(world.server.command("sh").args(["-c", &script]));
     assert_eq!(refused.code(), Some(2), "{refused}");
     let script = format!("printf '\\n\\n' | {} pre-receive", hook().display());
-    let _ = env.run(world.server.command("sh").args(["-c", &script])).success();
+    let refused = env.run(world.server.command("sh").args(["-c", &script]));
+    assert_eq!(refused.code(), Some(2), "{refused}");
 }
 
 #[test]
