@@ -109,7 +109,9 @@ impl<'r> KeyIndex<'r> {
                     continue;
                 };
                 fresh.retain(|key| !before.data_keys.contains(key));
-                stayed |= !now.values.is_disjoint(&before.values);
+                // With the same wrapped key, or something of the same ciphertext, it is the file that was here.
+                stayed |=
+                    !now.values.is_disjoint(&before.values) || !now.data_keys.is_disjoint(&before.data_keys);
                 leavers.extend(now.leavers(&before).into_iter().map(Recipient::nameable));
             }
             // A file that moved, or was away for a while, has its data key from where it was.
