@@ -102,3 +102,12 @@ impl World<'_> {
         self.clone.env().run(&mut command)
     }
 }
+
+/// A server whose main branch wants what is under `vault/` encrypted.
+pub(crate) fn governed(env: &TestEnv) -> World<'_> {
+    let world = World::new(env);
+    world.clone.write("apps/web.yaml", "kind: ConfigMap\napiVersion: v1\n");
+    world.clone.commit_file(".sops.yaml", rule("^vault/", ALICE));
+    let _ = world.push(["main"]).success();
+    world
+}

@@ -17,6 +17,7 @@ mod test_joins;
 mod test_judged_once;
 mod test_names;
 mod test_output;
+mod test_owners;
 mod test_portable;
 mod test_push;
 mod test_scan;

@@ -12,6 +12,7 @@ mod plugin_links;
 mod readme;
 mod repository;
 mod rotate_key;
+mod rules;
 mod sandbox;
 mod secrets;
 mod selection;
