@@ -9,6 +9,7 @@ pub mod cluster;
 mod commands;
 mod duration;
 mod editing;
+mod failpoint;
 pub mod files;
 pub mod flux;
 mod invocation;
