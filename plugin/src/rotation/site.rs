@@ -102,6 +102,11 @@ impl Site {
         Ok(())
     }
 
+    /// Who decrypts with a Secret.
+    pub fn readers_of<'s>(&'s self, secret: &'s LiveSecret) -> impl Iterator<Item = &'s Reader> {
+        self.readers.iter().filter(move |reader| self.reads(reader, secret))
+    }
+
     fn reads(&self, reader: &Reader, secret: &LiveSecret) -> bool {
         match &reader.secret {
             Some(name) => (&reader.namespace, name) == (&secret.namespace, &secret.name),
