@@ -1,15 +1,18 @@
 //! `rotate-key`: new keys for the files of a repository.
 
+mod new_key_args;
+
 use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged};
-use crate::keys::{KeyArgs, KeyRing, KeySource};
-use crate::rotation::{DataKeys, Foreign, NewIdentity, Renewal, Scope, Store, renew, rule_changes};
+use crate::keys::{KeyArgs, KeyRing};
+use crate::rotation::{DataKeys, Foreign, NewIdentity, Renewal, Scope, renew, rule_changes};
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
+use new_key_args::NewKeyArgs;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -49,12 +52,6 @@ pub(crate) struct RotateKeyArgs {
     /// The public key that goes, or beside which another one comes; that of the key at hand, if it is clear
     #[arg(long, value_name = "RECIPIENT")]
     old_recipient: Option<String>,
-    /// The new key, if there is one already: a file, or `-` for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "store_key")]
-    new_age_key_file: Option<String>,
-    /// Make a new key and store it in this file, which must not be there yet
-    #[arg(long, value_name = "FILE")]
-    store_key: Option<PathBuf>,
     /// How far to go
     #[arg(long, value_name = "STAGE", default_value = "all")]
     stage: Stage,
@@ -77,6 +74,8 @@ pub(crate) struct RotateKeyArgs {
     files: FileArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    new_key: NewKeyArgs,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -187,15 +186,12 @@ fn plan(args: &RotateKeyArgs, scope: &Scope, keys: &KeyRing) -> Result<Plan, Fai
         let old = Some(old(args, scope, keys, Some(new))?);
         return Ok(Plan { old, new: Some(new.clone()), ..bare(DataKeys::Kept, Stage::Overlap) });
     }
-    let identity = match (&args.new_age_key_file, &args.store_key) {
-        (Some(file), _) => NewIdentity::given(&KeySource::from_flag(file))?,
-        (None, Some(file)) => NewIdentity::generated(Store::File(file.clone()))?,
-        (None, None) => {
-            return Err(Failure::usage("where the new key is, or is to be stored, is not said")
-                .hint("--store-key FILE          # makes one")
-                .hint("--new-age-key-file FILE   # takes one that is there"));
-        }
-    };
+    let identity = args.new_key.identity()?.ok_or_else(|| {
+        Failure::usage("where the new key is, or is to be stored, is not said")
+            .hint("--store-key FILE          # makes one")
+            .hint("--store-command 'gopass insert -m NAME' --read-back-command 'gopass show NAME'")
+            .hint("--new-age-key-file FILE   # takes one that is there")
+    })?;
     let new = identity.recipient().to_owned();
     let old = Some(old(args, scope, keys, Some(&new))?);
     Ok(Plan { old, new: Some(new), identity: Some(identity), ..bare(DataKeys::New, args.stage) })
@@ -281,8 +277,8 @@ fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {
     let mut line = |word: &str, text: &str| {
         let _ = console.err.line(&format!("{:>11} {text}", format!("{would}{word}")));
     };
-    if let (Some(file), Some(new)) = (&args.store_key, &report.new_recipient) {
-        line("stored", &format!("{} ({new})", file.display()));
+    if let (Some(store), Some(new)) = (args.new_key.store(), &report.new_recipient) {
+        line("stored", &format!("{} ({new})", store.name()));
     }
     report.rules.iter().for_each(|path| line("updated", path));
     for file in &report.files {
