@@ -81,6 +81,15 @@ impl Reader {
         ReadyState::of(&self.object, attempted.filter(|revision| counts(revision)))
     }
 
+    /// The revision that was applied last, unless it fails at present.
+    #[must_use]
+    pub fn applied(&self) -> Option<&str> {
+        let status = &self.object.data["status"];
+        let conditions = status["conditions"].as_array()?;
+        let fails = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "False");
+        status["lastAppliedRevision"].as_str().filter(|_| !fails)
+    }
+
     /// Whether it has seen a request to reconcile and come to its end.
     #[must_use]
     pub fn has_handled(&self, token: &str) -> bool {
@@ -165,10 +174,9 @@ pub async fn readers(connection: &Connection) -> Result<Vec<Reader>, ClusterErro
     let mut found = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api
-            .list(&page)
-            .await
-            .map_err(|error| ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error))?;
+        let list = api.list(&page).await.map_err(|error| {
+            ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error)
+        })?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
         found.extend(list.items.into_iter().filter_map(Reader::of));
         match next {
@@ -196,10 +204,8 @@ pub async fn git_sources(
         let resource = resource("source.toolkit.fluxcd.io", "GitRepository");
         let api: Api<DynamicObject> =
             Api::namespaced_with(connection.client.clone(), &name.namespace, &resource);
-        let source = api
-            .get_opt(&name.name)
-            .await
-            .map_err(|error| ClusterError::of_get(name.to_string(), &error))?;
+        let source =
+            api.get_opt(&name.name).await.map_err(|error| ClusterError::of_get(name.to_string(), &error))?;
         if let Some(source) = source {
             found.insert(name.clone(), GitSource::of(&source));
         }
@@ -265,7 +271,10 @@ mod tests {
             })))
         };
         let named = reader(json!({"provider": "sops", "secretRef": {"name": "key"}})).unwrap();
-        assert_eq!((named.secret.as_deref(), named.source.to_string()), (Some("key"), "GitRepository/team/r".to_owned()));
+        assert_eq!(
+            (named.secret.as_deref(), named.source.to_string()),
+            (Some("key"), "GitRepository/team/r".to_owned())
+        );
         assert_eq!(reader(json!({"provider": "sops"})).unwrap().secret, None);
         assert!(reader(Value::Null).is_none());
     }
