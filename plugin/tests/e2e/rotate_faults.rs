@@ -56,7 +56,18 @@ fn a_push_that_the_server_refuses_is_told_and_gone_on_from() {
     world.world.server_hook("#!/bin/sh\necho 'rules are changed by the platform team' >&2\nexit 1\n");
     let said = world.rotate(&[&NEW[..], &AT_ONCE].concat());
     assert_eq!(said.code, 5, "{}", said.stderr);
-    assert_snapshot!(world.masked(&said.stderr), @"");
+    assert_snapshot!(world.masked(&said.stderr), @"
+          stored [NEW short] in new.agekey
+           added [NEW short] to Secret flux-system/sops-age of hub
+      reconciled 1 Kustomization of hub with both keys
+    error: origin/main does not take the push
+      cause: remote: rules are changed by the platform team
+             error: failed to push some refs to '[SERVER]'
+             HEAD:refs/heads/main [remote rejected] (pre-receive hook declined)
+
+    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
+    hint: kubectl kubiya rotate-key --continue --pull-request   # by a branch that others merge
+    ");
     // Flux has both keys, and what is pushed is as it was.
     assert_eq!(world.entries().len(), 2);
     world.world.server_hook("#!/bin/sh\nexit 0\n");

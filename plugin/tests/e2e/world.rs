@@ -193,6 +193,7 @@ impl World {
     pub(crate) fn server_hook(&self, text: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         let hook = self.server.path("gitops").join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
         std::fs::write(&hook, text).unwrap();
         std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
