@@ -2,10 +2,12 @@
 //!
 //! Everything is made and proven first; then the new identity is stored, and the files are put in place together.
 
+mod exposed;
 mod identity;
 mod renew;
 mod scope;
 
+pub use exposed::{Exposed, Origin, Use, checklist, exposed, with_ticks};
 pub use identity::{NewIdentity, Store};
 pub use renew::{DataKeys, Foreign, Renewal, Renewed, renew};
 pub use scope::{Scope, rule_changes};

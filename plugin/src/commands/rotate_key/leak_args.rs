@@ -1,0 +1,49 @@
+//! The flags for a key that others may have.
+
+use crate::files::{FileError, Staged, Version};
+use crate::rotation::{Exposed, Scope, checklist, exposed, with_ticks};
+use crate::secrets::file_failure;
+use clap::Args;
+use kubiya_hook::edge::Failure;
+use std::path::PathBuf;
+
+/// What follows from a leak.
+#[derive(Args, Debug)]
+#[group(skip)]
+pub(super) struct LeakArgs {
+    /// Others may have the old key: list the Secrets whose values must be changed, and where they are used
+    #[arg(long, conflicts_with_all = ["only_data_keys", "add_recipient"])]
+    pub(super) compromised: bool,
+    /// Write that list into a Markdown file to be ticked off; what is ticked in it stays ticked
+    #[arg(long, value_name = "FILE", requires = "compromised")]
+    checklist: Option<PathBuf>,
+}
+
+impl LeakArgs {
+    /// What the old key could read, if that was asked for.
+    pub(super) fn exposed(&self, scope: &Scope, old: Option<&str>) -> Option<Vec<Exposed>> {
+        self.compromised.then(|| old.map_or_else(Vec::new, |old| exposed(scope, old)))
+    }
+
+    /// The checklist, new or with what it has not yet.
+    ///
+    /// # Errors
+    /// It cannot be read or written, or is no text.
+    pub(super) fn checklist(
+        &self,
+        old: Option<&str>,
+        exposed: Option<&[Exposed]>,
+    ) -> Result<Option<Staged>, Failure> {
+        let (Some(path), Some(old), Some(exposed)) = (&self.checklist, old, exposed) else { return Ok(None) };
+        let new = checklist(old, exposed);
+        let failed = |error: FileError| file_failure(path, &error);
+        if path.symlink_metadata().is_err() {
+            return Staged::new_file(path, new.as_bytes()).map(Some).map_err(failed);
+        }
+        let version = Version::read(path, None).map_err(failed)?;
+        let there = std::str::from_utf8(version.bytes());
+        let there = there.map_err(|_| Failure::usage("it is no text").at(path.display().to_string()))?;
+        let text = with_ticks(there, &new);
+        Staged::replacing(&version, text.as_bytes()).map(Some).map_err(failed)
+    }
+}
