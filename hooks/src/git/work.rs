@@ -192,11 +192,7 @@ impl WorkTree {
     /// # Errors
     /// What Git or a hook says.
     pub fn commit(&self, message: &str, paths: &[PathBuf]) -> Result<ObjectId, ProcessError> {
-        let mut list = Vec::new();
-        for path in paths {
-            list.extend_from_slice(path.as_os_str().as_bytes());
-            list.push(0);
-        }
+        let list = listed(paths);
         let from_stdin = ["--pathspec-from-file=-", "--pathspec-file-nul"];
         let mut commit = self.talking(&["--literal-pathspecs", "commit", "--quiet", "--message", message]);
         commit.arg("--only").args(from_stdin);
@@ -204,12 +200,13 @@ impl WorkTree {
         self.resolve("HEAD").ok_or_else(|| ProcessError::Failed("there is no commit".to_owned()))
     }
 
-    /// Makes a branch of a remote what `HEAD` is.
+    /// Makes a branch of a remote what `HEAD` is; with `replace` also where it has commits that would be lost.
     ///
     /// # Errors
     /// The remote cannot be reached. That it did not take the push is no error.
-    pub fn push(&self, to: &RemoteBranch) -> Result<Pushed, ProcessError> {
-        let refspec = format!("HEAD:refs/heads/{}", to.branch);
+    pub fn push(&self, to: &RemoteBranch, replace: bool) -> Result<Pushed, ProcessError> {
+        let replace = if replace { "+" } else { "" };
+        let refspec = format!("{replace}HEAD:refs/heads/{}", to.branch);
         let mut command = self.talking(&["push", "--porcelain", &to.remote, &refspec]);
         let done = command
             .stdin(Stdio::null())
@@ -230,6 +227,26 @@ impl WorkTree {
             }
             None => Err(ProcessError::Failed(said)),
         }
+    }
+
+    /// Asks a remote whether it would take a push of `HEAD`, as far as it says so beforehand: hooks are not run.
+    ///
+    /// # Errors
+    /// What Git and the remote say.
+    pub fn may_push(&self, to: &RemoteBranch) -> Result<(), ProcessError> {
+        let refspec = format!("HEAD:refs/heads/{}", to.branch);
+        output(self.talking(&["push", "--dry-run", "--quiet", "--no-verify", &to.remote, &refspec]), b"")
+            .map(|_| ())
+    }
+
+    /// Gives files back the content of the last commit.
+    ///
+    /// # Errors
+    /// What Git says.
+    pub fn restore(&self, paths: &[PathBuf]) -> Result<(), ProcessError> {
+        let mut command = self.talking(&["--literal-pathspecs", "checkout", "--quiet", "HEAD"]);
+        command.args(["--pathspec-from-file=-", "--pathspec-file-nul"]);
+        output(command, &listed(paths)).map(|_| ())
     }
 
     /// Moves the branch and the work tree to a commit; changes that are not committed stay, and where they are in
@@ -282,4 +299,14 @@ impl WorkTree {
         }
         Ok(line)
     }
+}
+
+/// Paths as Git reads them from its standard input.
+fn listed(paths: &[PathBuf]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for path in paths {
+        list.extend_from_slice(path.as_os_str().as_bytes());
+        list.push(0);
+    }
+    list
 }

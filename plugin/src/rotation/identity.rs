@@ -96,6 +96,7 @@ impl Store {
 
 /// The identity that comes.
 pub struct NewIdentity {
+    identity: Identity,
     file: IdentityFile,
     recipient: String,
     /// Not stored yet.
@@ -137,7 +138,7 @@ impl NewIdentity {
             return Err(Failure::usage(format!("there are {count} identities, and one is to come")).at(place));
         };
         let recipient = identity.recipient().unwrap_or_default();
-        Ok(Self { recipient, file, store: None })
+        Ok(Self { identity: identity.clone(), recipient, file, store: None })
     }
 
     /// A new one, made from the system's randomness.
@@ -150,13 +151,19 @@ impl NewIdentity {
         let recipient = identity.recipient().unwrap_or_default();
         let file = IdentityFile::parse(identity.expose_line().expose_secret().as_bytes())
             .map_err(|error| Failure::unverified("no identity could be made").because(&error))?;
-        Ok(Self { file, recipient, store: Some(store) })
+        Ok(Self { identity, file, recipient, store: Some(store) })
     }
 
     /// Its public key.
     #[must_use]
     pub fn recipient(&self) -> &str {
         &self.recipient
+    }
+
+    /// The identity.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// A key service with it alone.

@@ -7,4 +7,6 @@ mod bootstrap;
 mod demo;
 mod faults;
 mod keys;
+mod rotate_key;
+mod rotation;
 mod world;

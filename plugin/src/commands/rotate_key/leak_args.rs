@@ -1,7 +1,7 @@
 //! The flags for a key that others may have.
 
 use crate::files::{FileError, Staged, Version};
-use crate::rotation::{Exposed, Scope, checklist, exposed, with_ticks};
+use crate::rotation::{Exposed, checklist, with_ticks};
 use crate::secrets::file_failure;
 use clap::Args;
 use kubiya_hook::edge::Failure;
@@ -11,20 +11,13 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[group(skip)]
 pub(super) struct LeakArgs {
-    /// Others may have the old key: list the Secrets whose values must be changed, and where they are used
-    #[arg(long, conflicts_with_all = ["only_data_keys", "add_recipient"])]
-    pub(super) compromised: bool,
-    /// Write that list into a Markdown file to be ticked off; what is ticked in it stays ticked
+    /// With --compromised: write what the old key reads into a Markdown file to be ticked off; what is ticked in it
+    /// stays ticked
     #[arg(long, value_name = "FILE", requires = "compromised")]
     checklist: Option<PathBuf>,
 }
 
 impl LeakArgs {
-    /// What the old key could read, if that was asked for.
-    pub(super) fn exposed(&self, scope: &Scope, old: Option<&str>) -> Option<Vec<Exposed>> {
-        self.compromised.then(|| old.map_or_else(Vec::new, |old| exposed(scope, old)))
-    }
-
     /// The checklist, new or with what it has not yet.
     ///
     /// # Errors
