@@ -11,6 +11,7 @@ mod duration;
 mod editing;
 pub mod files;
 pub mod flux;
+pub mod git_access;
 mod invocation;
 pub mod keys;
 pub mod masking;

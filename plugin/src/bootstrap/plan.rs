@@ -2,7 +2,7 @@
 
 use super::Inputs;
 use crate::cluster::{Manifest, dynamic};
-use crate::flux::{SYNC_API_VERSIONS, git_repository, kustomization};
+use crate::flux::{SYNC_API_VERSIONS, SyncSpec, git_repository, kustomization};
 use crate::keys;
 use kube::api::{DynamicObject, GroupVersionKind, TypeMeta};
 use kubiya_policies::sops::age::{IdentityFile, IdentityFileError};
@@ -18,6 +18,8 @@ pub(crate) const AGE_ENTRY: &str = "age.agekey";
 pub struct Live {
     /// The entry `age.agekey` of the Secret that is there.
     pub age_entry: Option<SecretString>,
+    /// The Secret that the GitRepository on the cluster names.
+    pub git_secret: Option<String>,
 }
 
 /// Why no plan can be made.
@@ -90,6 +92,7 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
         namespace.push(Manifest::new(namespace_object(&inputs.sync.namespace)));
     }
     let mut secrets = vec![age_secret(inputs, live)?];
+    secrets.extend(git_secret(inputs));
     secrets.extend(inputs.workers.iter().map(|worker| {
         let text = worker.remote.text.clone();
         let name = worker.secret_name();
@@ -113,8 +116,9 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
             name: m.object().metadata.name.clone().unwrap_or_default(),
         })
         .collect();
-    controllers.push(Manifest::new(git_repository(&inputs.sync)));
-    controllers.push(Manifest::new(kustomization(&inputs.sync)));
+    let sync = sync(inputs, live);
+    controllers.push(Manifest::new(git_repository(&sync)));
+    controllers.push(Manifest::new(kustomization(&sync)));
     let stage = |title, objects, waits| Stage { title, objects, waits };
     Ok(Plan {
         stages: vec![
@@ -144,6 +148,19 @@ fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
     let text = keys::merged(existing.zip(parsed.as_ref()), &inputs.identities);
     let data = BTreeMap::from([(AGE_ENTRY.to_owned(), SecretString::from(text.as_str().to_owned()))]);
     Ok(Manifest::secret(secret_object(&inputs.sync.namespace, name), data))
+}
+
+/// The Secret with the credentials for Git, and with nothing else: an entry that is left over from other credentials
+/// would be used as well.
+fn git_secret(inputs: &Inputs) -> Option<Manifest> {
+    let name = inputs.git.secret_name.as_ref().filter(|_| !inputs.git.data.is_empty())?;
+    Some(Manifest::whole_secret(secret_object(&inputs.sync.namespace, name), inputs.git.data.clone()))
+}
+
+/// What Flux is to follow. Credentials that an earlier run gave it, it keeps when this one names none.
+fn sync(inputs: &Inputs, live: &Live) -> SyncSpec {
+    let git_secret = inputs.sync.git_secret.clone().or_else(|| live.git_secret.clone());
+    SyncSpec { git_secret, ..inputs.sync.clone() }
 }
 
 fn kind(object: &DynamicObject) -> &str {
@@ -179,7 +196,8 @@ mod tests {
     use crate::bootstrap::Worker;
     use crate::cluster::RemoteKubeconfig;
     use crate::cluster::Selection;
-    use crate::flux::{InstallManifests, SyncSpec};
+    use crate::flux::InstallManifests;
+    use crate::git_access::GitAccess;
     use kubiya_policies::sops::age::Identity;
 
     fn inputs(identity: &Identity) -> Inputs {
@@ -203,7 +221,9 @@ mod tests {
                 branch: "main".to_owned(),
                 path: "clusters/infra".to_owned(),
                 decryption_secret: "sops-age".to_owned(),
+                git_secret: None,
             },
+            git: GitAccess::default(),
             identities: IdentityFile::parse(identity.expose_line().expose_secret().as_bytes()).unwrap(),
             workers: vec![Worker {
                 name: "worker01".to_owned(),
@@ -258,7 +278,7 @@ mod tests {
     #[test]
     fn an_identity_on_the_cluster_is_kept_and_a_broken_one_is_no_plan() {
         let (old, new) = (Identity::generate(), Identity::generate());
-        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()) };
+        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()), git_secret: None };
         let plan_of = |text: &str| plan(&inputs(&new), &live(text));
         let kept = plan_of(old.expose_line().expose_secret()).unwrap();
         let secret = kept.stages[1].objects[0].expose();
@@ -268,5 +288,26 @@ mod tests {
         assert_eq!(IdentityFile::parse(&bytes).unwrap().identities(), [old, new.clone()]);
         assert!(matches!(plan_of("AGE-SECRET-KEY-1BROKEN"), Err(PlanError::MalformedAgeEntry { .. })));
         assert!(plan_of("  \n").is_ok());
+    }
+
+    #[test]
+    fn credentials_for_git_are_a_secret_of_their_own_and_stay_when_none_are_named() {
+        let repository = |plan: &Plan| {
+            let found = plan.objects().find(|m| m.kind() == "GitRepository").unwrap();
+            found.object().data["spec"]["secretRef"]["name"].clone()
+        };
+        let mut inputs = inputs(&Identity::generate());
+        let plain = plan(&inputs, &Live::default()).unwrap();
+        assert!(repository(&plain).is_null());
+        let live = Live { git_secret: Some("theirs".to_owned()), ..Live::default() };
+        assert_eq!(repository(&plan(&inputs, &live).unwrap()), "theirs");
+        inputs.git.secret_name = Some("git".to_owned());
+        inputs.git.data = BTreeMap::from([("bearerToken".to_owned(), "CANARY".to_owned().into())]);
+        inputs.sync.git_secret = inputs.git.secret_name.clone();
+        let with = plan(&inputs, &live).unwrap();
+        assert_eq!(repository(&with), "git");
+        let ids: Vec<String> = with.stages[1].objects.iter().map(Manifest::id).collect();
+        assert!(ids.contains(&"Secret flux-system/git".to_owned()), "{ids:?}");
+        assert!(!format!("{with:?}").contains("CANARY"));
     }
 }

@@ -3,17 +3,14 @@
 mod args;
 mod talk;
 
-use crate::bootstrap::{self, Carried, CarryOut, Inputs, Live, Plan, PlanError};
+use crate::bootstrap::{self, Carried, CarryOut, Inputs, Live, Plan, PlanError, Preflight};
 use crate::cluster::{Applier, ClusterError, Connection, ConnectionArgs, Deadline, Kinds};
 use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
 use crate::invocation::Invocation;
 use crate::keys::KeySource;
 use args::{DryRun, Format};
-use k8s_openapi::api::core::v1::Secret;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
-use kubiya_hook::git::remote::{BranchTip, branch_tip};
-use secrecy::SecretString;
-use std::time::Duration;
+use kubiya_hook::git::remote::BranchTip;
 use talk::Talk;
 
 pub(crate) use args::BootstrapArgs;
@@ -21,8 +18,8 @@ pub(crate) use args::BootstrapArgs;
 const EXAMPLES: &str = "\
 Examples:
   # Flux from the flux CLI on PATH, the key from a file, two workers by their contexts
-  $CMD bootstrap --context infra --url ssh://git@git.example.com/platform/gitops.git \\
-    --path clusters/infra --age-key-file age.agekey \\
+  $CMD bootstrap --context infra --url https://git.example.com/platform/gitops.git \\
+    --path clusters/infra --age-key-file age.agekey --bearer-token-file git-token \\
     --worker worker01=worker01-admin --worker worker02=kubernetes-admin@worker02
 
   # The key from a password store, never on disk; look first
@@ -55,7 +52,7 @@ pub(crate) async fn run(
         return print(console, &text);
     }
     let mut talk = Talk::new(&mut console.err);
-    let (hub, tip) = preflight(&args, &inputs, connection, &mut talk).await?;
+    let (hub, found) = preflight(&inputs, connection, &mut talk).await?;
     let mut kinds = Kinds::discover(&hub.client).await?;
     for object in inputs
         .flux
@@ -65,85 +62,46 @@ pub(crate) async fn run(
     {
         kinds.define(object);
     }
-    let live = look(&hub, &inputs).await?;
-    let plan = make_plan(&inputs, &live)?;
+    let plan = make_plan(&inputs, &found.live)?;
     let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: args.dry_run.mode() };
     if args.dry_run != DryRun::None {
         let carried = Carried { applied: bootstrap::dry_run(&plan, &applier).await? };
         talk.dry_run(&carried);
         return finish(console, args.output, &carried, true, None);
     }
-    let (carried, revision) = carry_out(&args, &inputs, &plan, applier, tip, &mut talk).await?;
+    let (carried, revision) = carry_out(&args, &inputs, &plan, applier, &found, &mut talk).await?;
     talk.done(&carried, &inputs, invocation);
     finish(console, args.output, &carried, false, revision.as_deref())
 }
 
-/// Everything outside that must be as expected before the first write: all clusters answer with exactly
-/// the credentials that will be used, and the branch is there. All problems at once.
+/// Looks before anything is written, and says what is there.
 async fn preflight(
-    args: &BootstrapArgs,
     inputs: &Inputs,
     connection: &ConnectionArgs,
     talk: &mut Talk<'_>,
-) -> Result<(Connection, Option<String>), Failure> {
-    let (url, branch) = (inputs.sync.url.clone(), inputs.sync.branch.clone());
-    let look = tokio::task::spawn_blocking(move || branch_tip(&url, &branch, Duration::from_secs(30)));
-    let workers = inputs.workers.iter().map(async |worker| {
-        let proof = worker.remote.prove(connection.request_timeout).await;
-        (worker, proof)
-    });
-    let hub = async {
-        match &inputs.hub {
-            Some(selection) => Connection::open(selection, connection.request_timeout).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    let (hub, workers, tip) = futures::join!(hub, futures::future::join_all(workers), look);
-    let mut problems = Vec::new();
-    let hub = hub.map_err(|error| problems.push(Failure::from(error))).ok().flatten();
-    if let Some(hub) = &hub {
+) -> Result<(Connection, Preflight), Failure> {
+    let mut found = bootstrap::preflight(inputs, connection.request_timeout).await;
+    if let Some(hub) = &found.hub {
         talk.cluster("infra", hub);
     }
-    for (worker, proof) in workers {
-        match proof {
-            Ok(proven) => talk.cluster(&worker.name, &proven),
-            Err(error) => problems.push(Failure::from(error).at(format!("worker {}", worker.name))),
-        }
+    for (name, worker) in &found.workers {
+        talk.cluster(name, worker);
     }
-    let mut found = None;
-    match tip {
-        Ok(Ok(BranchTip::Found(oid))) => found = Some(oid),
-        Ok(Ok(BranchTip::Missing)) => problems.push(
-            Failure::unverified(format!(
-                "the repository {} has no branch `{}`",
-                inputs.sync.url, args.branch
-            ))
-            .hint("push it first, or name another: --branch NAME"),
-        ),
-        // Flux may reach what this machine does not; only the expected revision stays unknown.
-        Ok(Err(error)) => talk.warning(&format!("cannot look at the repository from here: {error}")),
-        Err(error) => talk.warning(&format!("cannot look at the repository from here: {error}")),
+    talk.sync(&inputs.sync, found.tip.as_deref());
+    for (word, text) in &inputs.git.notes {
+        talk.note(word, text);
     }
-    talk.sync(&inputs.sync, found.as_deref());
-    match hub {
+    for warning in &found.warnings {
+        talk.warning(warning);
+    }
+    let problems = std::mem::take(&mut found.problems);
+    match found.hub.clone() {
         Some(hub) if problems.is_empty() => Ok((hub, found)),
         _ => {
             let count = problems.len();
             Err(Failure::all(format!("{count} problems; nothing was changed"), problems))
         }
     }
-}
-
-/// What is there already that must not be lost.
-async fn look(hub: &Connection, inputs: &Inputs) -> Result<Live, Failure> {
-    let api: kube::Api<Secret> = kube::Api::namespaced(hub.client.clone(), &inputs.sync.namespace);
-    let name = &inputs.sync.decryption_secret;
-    let secret = api.get_opt(name).await.map_err(|error| {
-        Failure::from(ClusterError::of_get(format!("Secret {}/{name}", inputs.sync.namespace), &error))
-    })?;
-    let entry = secret.and_then(|s| s.data).and_then(|mut data| data.remove(bootstrap::AGE_ENTRY));
-    let text = entry.map(|bytes| SecretString::from(String::from_utf8_lossy(&bytes.0).into_owned()));
-    Ok(Live { age_entry: text })
 }
 
 fn make_plan(inputs: &Inputs, live: &Live) -> Result<Plan, Failure> {
@@ -161,7 +119,7 @@ async fn carry_out(
     inputs: &Inputs,
     plan: &Plan,
     applier: Applier,
-    tip: Option<String>,
+    found: &Preflight,
     talk: &mut Talk<'_>,
 ) -> Result<(Carried, Option<String>), Failure> {
     let how = CarryOut { applier, timeout: args.timeout, wait: args.wait };
@@ -172,14 +130,10 @@ async fn carry_out(
         return Ok((carried, None));
     }
     let sync = Sync { source: git_repository(&inputs.sync), kustomization: kustomization(&inputs.sync) };
-    let expected = Expected { branch: args.branch.clone(), tip };
-    let look_again = async || {
-        let (url, branch) = (inputs.sync.url.clone(), inputs.sync.branch.clone());
-        let look = move || branch_tip(&url, &branch, Duration::from_secs(30));
-        match tokio::task::spawn_blocking(look).await {
-            Ok(Ok(BranchTip::Found(oid))) => Some(oid),
-            _ => None,
-        }
+    let expected = Expected { branch: args.branch.clone(), tip: found.tip.clone() };
+    let look_again = async || match found.look.as_ref()?.tip().await {
+        Ok(BranchTip::Found(oid)) => Some(oid),
+        _ => None,
     };
     let Applier { connection, kinds, .. } = &how.applier;
     let deadline = Deadline::after(args.timeout);

@@ -49,6 +49,11 @@ impl<'a> Talk<'a> {
         self.say("repository", Color::Green, &format!("{} {}{tip}, {path}", sync.url, sync.branch));
     }
 
+    /// Something that people must see.
+    pub(super) fn note(&mut self, word: &str, text: &str) {
+        self.say(word, Color::Green, text);
+    }
+
     pub(super) fn warning(&mut self, text: &str) {
         self.say("warning:", Color::Yellow, text);
     }
