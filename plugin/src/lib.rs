@@ -9,6 +9,7 @@ pub mod cluster;
 mod commands;
 mod duration;
 mod editing;
+mod failpoint;
 pub mod files;
 pub mod flux;
 pub mod git_access;

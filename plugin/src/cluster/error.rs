@@ -107,7 +107,7 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// From an error of the Kubernetes client about one object.
-    pub(super) fn of_request(verb: &'static str, object: String, error: &kube::Error) -> Self {
+    pub(crate) fn of_request(verb: &'static str, object: String, error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
                 ClusterError::Refused { verb, object, reason: status.message.clone(), code: status.code }
