@@ -2,6 +2,7 @@
 //! this user has beside them (helpers, agents, configuration) would prove nothing about somebody else.
 
 use super::process::{self, ProcessError};
+use super::{GitError, ObjectId, Repository};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,6 +98,50 @@ pub fn branch_tip(
     command.args(["ls-remote", "--quiet", "--", url, &name]);
     let listed = process::output_within(command, timeout)?;
     Ok(find(&listed, &name))
+}
+
+/// A branch as a remote has it now, without its history: in a folder that goes with the value.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The repository with the one commit.
+    pub repository: Repository,
+    /// The commit at the tip.
+    pub tip: ObjectId,
+    _folder: tempfile::TempDir,
+}
+
+/// Fetches the tip of a branch; `None` where the remote has no such branch.
+///
+/// # Errors
+/// Those of [`branch_tip`], and a folder that cannot be made.
+pub fn fetch_branch(
+    url: &str,
+    branch: &str,
+    access: &Access,
+    timeout: Duration,
+) -> Result<Option<Fetched>, RemoteError> {
+    let folder = tempfile::Builder::new().prefix("kubiya-").tempdir().map_err(ProcessError::Talk)?;
+    let git = || {
+        let mut command = git_with(url, access);
+        command.arg("--git-dir").arg(folder.path());
+        command
+    };
+    let mut init = git();
+    init.args(["init", "--quiet", "--bare", "--template="]);
+    process::output_within(init, timeout)?;
+    let mut fetch = git();
+    fetch.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--", url]);
+    fetch.arg(format!("+refs/heads/{branch}:refs/heads/tip"));
+    match process::output_within(fetch, timeout) {
+        Ok(_) => {}
+        Err(ProcessError::Failed(text)) if text.contains("couldn't find remote ref") => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let unreadable = |error: GitError| RemoteError(ProcessError::Failed(error.to_string()));
+    let repository = Repository::open_at(folder.path()).map_err(unreadable)?;
+    let tip = repository.reference("refs/heads/tip").map_err(unreadable)?;
+    let missing = || RemoteError(ProcessError::Failed("nothing was fetched".to_owned()));
+    Ok(Some(Fetched { repository, tip: tip.ok_or_else(missing)?, _folder: folder }))
 }
 
 /// The line of exactly this ref: git matches the pattern against the end of names, too.

@@ -8,6 +8,7 @@ use crate::git_access::{GitAccess, GitAccessRequest};
 use crate::keys::KeySource;
 use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::age::IdentityFile;
+use std::path::PathBuf;
 
 /// What is asked for, unchecked: from flags, later from a file as well.
 #[derive(Clone, Debug)]
@@ -34,8 +35,21 @@ pub struct Request {
     pub allow_insecure_http: bool,
     /// The credentials for Git.
     pub git: GitAccessRequest,
+    /// What else was said about the way.
+    pub options: Options,
     /// Whether files of this machine may be written: a key that is to be made.
     pub may_write: bool,
+}
+
+/// What the user decided where the preflight would stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// A Flux that another tool installed is ours from now on.
+    pub take_over: bool,
+    /// An older Flux may be put in the place of a newer one.
+    pub allow_downgrade: bool,
+    /// A clone to look at, in place of what Flux's own URL has now.
+    pub repo: Option<PathBuf>,
 }
 
 /// A worker as it was named.
@@ -75,6 +89,8 @@ pub struct Inputs {
     pub sync: SyncSpec,
     /// The credentials for Git.
     pub git: GitAccess,
+    /// What the user decided.
+    pub options: Options,
     /// The age identities.
     pub identities: IdentityFile,
     /// The workers, in the order they were named.
@@ -117,6 +133,7 @@ impl Inputs {
                     git_secret: git.secret_name.clone(),
                 },
                 git,
+                options: request.options.clone(),
                 identities,
                 workers,
                 flux,
@@ -311,6 +328,7 @@ mod tests {
             allow_loopback: more.contains(&"--allow-loopback"),
             allow_insecure_http: more.contains(&"--allow-insecure-http"),
             git: GitAccessRequest::default(),
+            options: Options::default(),
             may_write: false,
         };
         git_url(&request).map_err(|failure| format!("{failure:?}"))

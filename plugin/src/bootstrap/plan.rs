@@ -5,6 +5,7 @@ use crate::cluster::{Manifest, dynamic};
 use crate::flux::{SYNC_API_VERSIONS, SyncSpec, git_repository, kustomization};
 use crate::keys;
 use kube::api::{DynamicObject, GroupVersionKind, TypeMeta};
+use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::age::{IdentityFile, IdentityFileError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -20,6 +21,11 @@ pub struct Live {
     pub age_entry: Option<SecretString>,
     /// The Secret that the GitRepository on the cluster names.
     pub git_secret: Option<String>,
+    /// Objects of the sync that are suspended.
+    pub suspended: Vec<String>,
+    /// The controllers are in the inventory of the sync, as `flux bootstrap` makes it: they come out of the repository,
+    /// and are left alone with the sync itself.
+    pub in_repository: bool,
 }
 
 /// Why no plan can be made.
@@ -33,6 +39,16 @@ pub enum PlanError {
         /// What is wrong with it.
         source: IdentityFileError,
     },
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let PlanError::MalformedAgeEntry { source, .. } = &error;
+        Failure::unverified(error.to_string())
+            .because(source)
+            .because_of("one malformed line keeps Flux from decrypting anything")
+            .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age")
+    }
 }
 
 /// What must be true before the next stage begins.
@@ -78,6 +94,20 @@ pub struct Plan {
 /// # Errors
 /// A Secret on the cluster to which no identity can be added.
 pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
+    let mut secrets = vec![age_secret(inputs, live)?];
+    secrets.extend(git_secret(inputs));
+    secrets.extend(inputs.workers.iter().map(|worker| {
+        let text = worker.remote.text.clone();
+        let name = worker.secret_name();
+        Manifest::secret(
+            secret_object(&inputs.sync.namespace, &name),
+            BTreeMap::from([("value".to_owned(), text)]),
+        )
+    }));
+    let stage = |title, objects, waits| Stage { title, objects, waits };
+    if live.in_repository {
+        return Ok(Plan { stages: vec![stage("secrets", secrets, Vec::new())] });
+    }
     let mut namespace = Vec::new();
     let mut definitions = Vec::new();
     let mut controllers = Vec::new();
@@ -91,16 +121,6 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     if namespace.is_empty() {
         namespace.push(Manifest::new(namespace_object(&inputs.sync.namespace)));
     }
-    let mut secrets = vec![age_secret(inputs, live)?];
-    secrets.extend(git_secret(inputs));
-    secrets.extend(inputs.workers.iter().map(|worker| {
-        let text = worker.remote.text.clone();
-        let name = worker.secret_name();
-        Manifest::secret(
-            secret_object(&inputs.sync.namespace, &name),
-            BTreeMap::from([("value".to_owned(), text)]),
-        )
-    }));
     let established = definitions.iter().filter(|m| m.kind() == "CustomResourceDefinition");
     let established = established.map(|m| Wait::Established(m.name())).collect::<Vec<_>>();
     let served = SYNC_API_VERSIONS.iter().filter_map(|(api_version, kind)| {
@@ -119,7 +139,6 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let sync = sync(inputs, live);
     controllers.push(Manifest::new(git_repository(&sync)));
     controllers.push(Manifest::new(kustomization(&sync)));
-    let stage = |title, objects, waits| Stage { title, objects, waits };
     Ok(Plan {
         stages: vec![
             stage("namespace", namespace, Vec::new()),
@@ -158,7 +177,7 @@ fn git_secret(inputs: &Inputs) -> Option<Manifest> {
 }
 
 /// What Flux is to follow. Credentials that an earlier run gave it, it keeps when this one names none.
-fn sync(inputs: &Inputs, live: &Live) -> SyncSpec {
+pub(super) fn sync(inputs: &Inputs, live: &Live) -> SyncSpec {
     let git_secret = inputs.sync.git_secret.clone().or_else(|| live.git_secret.clone());
     SyncSpec { git_secret, ..inputs.sync.clone() }
 }
@@ -193,7 +212,7 @@ fn secret_object(namespace: &str, name: &str) -> DynamicObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::Worker;
+    use crate::bootstrap::{Options, Worker};
     use crate::cluster::RemoteKubeconfig;
     use crate::cluster::Selection;
     use crate::flux::InstallManifests;
@@ -224,6 +243,7 @@ mod tests {
                 git_secret: None,
             },
             git: GitAccess::default(),
+            options: Options::default(),
             identities: IdentityFile::parse(identity.expose_line().expose_secret().as_bytes()).unwrap(),
             workers: vec![Worker {
                 name: "worker01".to_owned(),
@@ -278,7 +298,7 @@ mod tests {
     #[test]
     fn an_identity_on_the_cluster_is_kept_and_a_broken_one_is_no_plan() {
         let (old, new) = (Identity::generate(), Identity::generate());
-        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()), git_secret: None };
+        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()), ..Live::default() };
         let plan_of = |text: &str| plan(&inputs(&new), &live(text));
         let kept = plan_of(old.expose_line().expose_secret()).unwrap();
         let secret = kept.stages[1].objects[0].expose();

@@ -1,17 +1,19 @@
 //! Everything outside that must be as expected before the first write: all problems at once.
 
-use super::inputs::no_ssh_key;
-use super::plan::AGE_ENTRY;
-use super::{Inputs, Live};
-use crate::cluster::{ClusterError, Connection};
-use crate::flux::git_repository;
-use crate::git_access::{Look, LookError, read_back};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+mod built;
+mod content;
+mod fight;
+mod installation;
+mod live;
+mod permissions;
+mod repository;
+mod server;
+
+use super::carry_out::{self, Carried};
+use super::{Inputs, Live, Plan, plan};
+use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
+use crate::git_access::Look;
 use kubiya_hook::edge::Failure;
-use kubiya_hook::git::remote::BranchTip;
-use secrecy::SecretString;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What the preflight saw.
@@ -27,47 +29,50 @@ pub struct Preflight {
     pub look: Option<Look>,
     /// The tip of the branch, where it could be seen.
     pub tip: Option<String>,
+    /// What will be done.
+    pub plan: Option<Plan>,
+    /// The kinds of the infra cluster, and those that the plan brings.
+    pub kinds: Kinds,
+    /// What would happen to the objects of the plan, where that was asked.
+    pub dry_run: Carried,
     /// What does not stop the run.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Failure>,
     /// What does.
     pub problems: Vec<Failure>,
 }
 
+/// How to look.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// Take over fields of other managers.
+    pub force: bool,
+    /// Let the API server admit everything without storing it, or compare only.
+    pub ask_server: bool,
+}
+
 /// Asks everybody at once, with exactly the credentials that will be used.
-pub async fn preflight(inputs: &Inputs, request_timeout: Duration) -> Preflight {
+pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
     let mut found = Preflight::default();
     let workers = inputs.workers.iter().map(async |worker| {
-        let proof = worker.remote.prove(request_timeout).await;
+        let proof = worker.remote.prove(how.request_timeout).await;
         (worker, proof)
     });
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
-        let hub = Connection::open(selection, request_timeout).await?;
-        let live = look_at(&hub, inputs).await;
+        let hub = Connection::open(selection, how.request_timeout).await?;
+        let live = live::look_at(&hub, inputs).await;
         Ok::<_, ClusterError>(Some((hub, live)))
     };
-    let given = given_look(inputs);
+    let given = repository::given_look(inputs);
     let early = async {
         match &given {
-            Some(look) => Some(look.tip().await),
+            Some(look) => Some(look.fetch().await),
             None => None,
         }
     };
     let (hub, workers, early) = futures::join!(hub, futures::future::join_all(workers), early);
-    match hub {
-        Ok(Some((hub, live))) => {
-            match live {
-                Ok((live, git_data)) => {
-                    found.live = live;
-                    found.look = given.or_else(|| later_look(inputs, git_data, &mut found));
-                }
-                Err(error) => found.problems.push(Failure::from(error)),
-            }
-            found.hub = Some(hub);
-        }
-        Ok(None) => {}
-        Err(error) => found.problems.push(Failure::from(error)),
-    }
     for (worker, proof) in workers {
         match proof {
             Ok(connection) => found.workers.push((worker.name.clone(), connection)),
@@ -76,134 +81,144 @@ pub async fn preflight(inputs: &Inputs, request_timeout: Duration) -> Preflight 
             }
         }
     }
-    let tip = match (early, &found.look) {
-        (None, Some(look)) => Some(look.tip().await),
-        (early, _) => early,
+    let hub = match hub {
+        Ok(Some((hub, Ok((live, git_data))))) => {
+            found.live = live;
+            found.look = given.or_else(|| repository::later_look(inputs, git_data, &mut found));
+            found.hub = Some(hub.clone());
+            Some(hub)
+        }
+        Ok(Some((hub, Err(error)))) => {
+            found.problems.push(Failure::from(error));
+            found.hub = Some(hub);
+            None
+        }
+        Ok(None) => None,
+        Err(error) => {
+            found.problems.push(Failure::from(error));
+            None
+        }
     };
-    if let Some(tip) = tip {
-        judge_tip(inputs, tip, &mut found);
+    let seen = async {
+        match (early, &found.look) {
+            (None, Some(look)) => Some(look.fetch().await),
+            (early, _) => early,
+        }
+    };
+    let asked = async {
+        match (&hub, &found.hub) {
+            (Some(hub), _) => Some(ask(hub, inputs, &found.live, how).await),
+            // It answers, and does not tell what is there: it is at least said what else is not allowed.
+            (None, Some(hub)) => Some(ask_permissions(hub, inputs).await),
+            (None, None) => None,
+        }
+    };
+    let (seen, asked) = futures::join!(seen, asked);
+    if let Some(asked) = asked {
+        asked.told(&mut found);
     }
+    repository::judge_seen(inputs, seen, &mut found).await;
     found
 }
 
-/// The way to look at the repository with what was given; `None` where the cluster must be asked first.
-fn given_look(inputs: &Inputs) -> Option<Look> {
-    let sync = &inputs.sync;
-    (!inputs.git.data.is_empty()).then(|| Look::given(&sync.url, &sync.branch, inputs.git.access.clone()))
+/// What the infra cluster says to the plan.
+#[derive(Default)]
+struct Asked {
+    plan: Option<Plan>,
+    kinds: Kinds,
+    dry_run: Carried,
+    warnings: Vec<Failure>,
+    problems: Vec<Failure>,
 }
 
-/// The way to look with what Flux has already, or as anybody.
-fn later_look(
-    inputs: &Inputs,
-    git_data: Option<BTreeMap<String, Vec<u8>>>,
-    found: &mut Preflight,
-) -> Option<Look> {
-    let sync = &inputs.sync;
-    let name = sync.git_secret.as_ref().or(found.live.git_secret.as_ref());
-    let Some(name) = name else {
-        if sync.url.starts_with("ssh://") {
-            found.problems.push(no_ssh_key());
-            return None;
+impl Asked {
+    fn told(self, found: &mut Preflight) {
+        found.plan = self.plan;
+        found.kinds = self.kinds;
+        found.dry_run = self.dry_run;
+        found.warnings.extend(self.warnings);
+        found.problems.extend(self.problems);
+    }
+}
+
+/// Makes the plan and asks the API server about it and about itself.
+async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked {
+    let mut asked = Asked::default();
+    asked.problems.extend(server::too_old(&hub.version, inputs.flux.version.as_deref()));
+    let (kinds, installed, ahead) = futures::join!(
+        Kinds::discover(&hub.client),
+        installation::installed(hub),
+        server::seconds_ahead(hub)
+    );
+    asked.warnings.extend(ahead.and_then(server::other_time));
+    match installed {
+        Ok(installed) => {
+            installation::judge(&installed, inputs, live, &mut asked.problems, &mut asked.warnings);
         }
-        return Some(Look::given(&sync.url, &sync.branch, inputs.git.access.clone()));
-    };
-    let Some(data) = git_data else {
-        let missing =
-            format!("the Secret {}/{name} with the credentials for Git is not there", sync.namespace);
-        found.problems.push(
-            Failure::unverified(missing)
-                .hint("let it be written: --password-file, --bearer-token-file, or --private-key-file and --known-hosts-file"),
-        );
-        return None;
-    };
-    let look = read_back(&data).map(|found| Look::of_cluster(&sync.url, &sync.branch, found));
-    if look.is_none() {
-        let why = format!("the key in the Secret {}/{name} is not put into a file here", sync.namespace);
-        found.warnings.push(format!("the repository was not looked at: {why}"));
+        Err(error) => asked.problems.push(error.into()),
     }
-    look
-}
-
-fn judge_tip(inputs: &Inputs, tip: Result<BranchTip, LookError>, found: &mut Preflight) {
-    let sync = &inputs.sync;
-    match tip {
-        Ok(BranchTip::Found(oid)) => found.tip = Some(oid),
-        Ok(BranchTip::Missing) => found.problems.push(
-            Failure::unverified(format!("the repository {} has no branch `{}`", sync.url, sync.branch))
-                .hint("push it first, or name another: --branch NAME"),
-        ),
-        Err(error) if error.is_refusal() => found.problems.push(refused(inputs, &error)),
-        // Flux may reach what this machine does not; only the expected revision stays unknown.
-        Err(error) => found.warnings.push(format!("cannot look at the repository from here: {error}")),
-    }
-}
-
-/// The repository does not let Flux in.
-fn refused(inputs: &Inputs, error: &LookError) -> Failure {
-    let failure = Failure::unverified(format!(
-        "the repository {} does not accept what Flux will have to read it",
-        inputs.sync.url
-    ))
-    .because(error);
-    if inputs.git.access.ssh.is_some() {
-        let public = inputs.git.notes.iter().find(|(word, _)| word.ends_with("key")).map(|(_, text)| text);
-        let key = public.cloned().unwrap_or_default();
-        return failure.hint(format!("add the deploy key to the repository (reading is enough): {key}"));
-    }
-    match (&inputs.sync.git_secret, inputs.git.data.is_empty()) {
-        (None, true) => failure.hint(
-            "for a private repository: --username NAME --password-file FILE, or --bearer-token-file FILE",
-        ),
-        _ => failure.hint("the user or the token needs the right to read this repository"),
-    }
-}
-
-/// What is there already that must not be lost, and the credentials for Git that Flux has.
-async fn look_at(
-    hub: &Connection,
-    inputs: &Inputs,
-) -> Result<(Live, Option<BTreeMap<String, Vec<u8>>>), ClusterError> {
-    let sync = &inputs.sync;
-    let (age, repository) =
-        futures::join!(secret_data(hub, &sync.namespace, &sync.decryption_secret), named_secret(hub, inputs));
-    let (mut age, git_secret) = (age?, repository?);
-    let entry = age.as_mut().and_then(|data| data.remove(AGE_ENTRY));
-    let age_entry = entry.map(|bytes| SecretString::from(String::from_utf8_lossy(&bytes).into_owned()));
-    let name = sync.git_secret.clone().or_else(|| git_secret.clone());
-    let git_data = match name.filter(|_| inputs.git.data.is_empty()) {
-        Some(name) => secret_data(hub, &sync.namespace, &name).await?,
-        None => None,
-    };
-    Ok((Live { age_entry, git_secret }, git_data))
-}
-
-/// The data of a Secret; `None` where there is none.
-async fn secret_data(
-    hub: &Connection,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<BTreeMap<String, Vec<u8>>>, ClusterError> {
-    let api: Api<Secret> = Api::namespaced(hub.client.clone(), namespace);
-    let secret = api
-        .get_opt(name)
-        .await
-        .map_err(|error| ClusterError::of_get(format!("Secret {namespace}/{name}"), &error))?;
-    let data = secret.map(|secret| secret.data.unwrap_or_default());
-    Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
-}
-
-/// The Secret that the GitRepository names, if there is one and Flux is there at all.
-async fn named_secret(hub: &Connection, inputs: &Inputs) -> Result<Option<String>, ClusterError> {
-    let wanted = git_repository(&inputs.sync);
-    let Some(Ok(kind)) = wanted.types.as_ref().map(GroupVersionKind::try_from) else { return Ok(None) };
-    let resource = ApiResource::from_gvk_with_plural(&kind, "gitrepositories");
-    let api: Api<DynamicObject> = Api::namespaced_with(hub.client.clone(), &inputs.sync.namespace, &resource);
-    match api.get(&inputs.sync.namespace).await {
-        Ok(found) => Ok(found.data["spec"]["secretRef"]["name"].as_str().map(str::to_owned)),
-        // Also where its kind is not served yet; that 404 comes without a reason.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+    match kinds {
+        Ok(kinds) => asked.kinds = kinds,
         Err(error) => {
-            Err(ClusterError::of_get(format!("GitRepository {0}/{0}", inputs.sync.namespace), &error))
+            asked.problems.push(error.into());
+            return asked;
         }
     }
+    inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
+    match plan(inputs, live) {
+        Ok(plan) => ask_about(hub, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
+        Err(error) => {
+            asked.problems.push(error.into());
+            None
+        }
+    };
+    asked
+}
+
+/// Only what is not allowed.
+async fn ask_permissions(hub: &Connection, inputs: &Inputs) -> Asked {
+    let mut asked = Asked::default();
+    if let (Ok(mut kinds), Ok(plan)) = (Kinds::discover(&hub.client).await, plan(inputs, &Live::default())) {
+        inputs.flux.objects.iter().for_each(|object| kinds.define(object));
+        asked.problems.extend(permissions::missing(hub, &plan, &kinds).await.ok().flatten());
+    }
+    asked
+}
+
+/// Whether we may, and whether the API server would take every object.
+async fn ask_about(hub: &Connection, plan: &Plan, how: How, asked: &mut Asked) -> bool {
+    let mode = if how.ask_server { Mode::AskServer } else { Mode::Compare };
+    let applier = Applier { connection: hub.clone(), kinds: asked.kinds.clone(), force: how.force, mode };
+    let (missing, results) =
+        futures::join!(permissions::missing(hub, plan, &asked.kinds), carry_out::dry_run(plan, &applier));
+    let mut refused = false;
+    match missing {
+        Ok(missing) => {
+            refused = missing.is_some();
+            asked.problems.extend(missing);
+        }
+        Err(error) => asked.problems.push(error.into()),
+    }
+    for result in results {
+        match result {
+            Ok(applied) => asked.dry_run.applied.push(applied),
+            // Said once, for all objects.
+            Err(ClusterError::Refused { code: 403, .. }) if refused => {}
+            Err(error) if cannot_be_asked(&error) => {
+                asked.warnings.push(Failure::from(error).hint("it is found out when it is written"));
+            }
+            Err(error) => asked.problems.push(error.into()),
+        }
+    }
+    asked.problems.is_empty()
+}
+
+/// A webhook that takes part in no dry run.
+fn cannot_be_asked(error: &ClusterError) -> bool {
+    matches!(error, ClusterError::Refused { reason, .. } if reason.contains("does not support dry run"))
+}
+
+/// What the dry run found as it should be: it need not be asked again a moment later.
+pub(super) fn settled(dry_run: &Carried) -> impl Iterator<Item = &Applied> {
+    dry_run.applied.iter().filter(|applied| applied.action == crate::cluster::Action::Unchanged)
 }

@@ -8,8 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The field manager of everything we write. Not `kubectl`: kustomize-controller strips that one's fields.
-pub const FIELD_MANAGER: &str = "kubectl-kubiya";
+/// The field manager of everything we write. It must not begin with `kubectl`: kustomize-controller takes away the fields
+/// of every manager that does when it applies the same object (fluxcd/pkg `ssa/patch.go` compares beginnings), and so
+/// would undo the decryption of a sync that is in the repository as well.
+pub const FIELD_MANAGER: &str = "kubiya";
 
 /// An object from its JSON form.
 #[must_use]
@@ -150,6 +152,14 @@ pub struct Applied {
     /// namespace exists, an object cannot be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_checkable: Option<&'static str>,
+}
+
+impl Applied {
+    /// Whether it is about this object.
+    #[must_use]
+    pub fn is_of(&self, manifest: &Manifest) -> bool {
+        self.kind == manifest.kind() && self.name == manifest.name()
+    }
 }
 
 /// How far an [`Applier`] goes.

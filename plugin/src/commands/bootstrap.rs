@@ -3,8 +3,8 @@
 mod args;
 mod talk;
 
-use crate::bootstrap::{self, Carried, CarryOut, Inputs, Live, Plan, PlanError, Preflight};
-use crate::cluster::{Applier, ClusterError, Connection, ConnectionArgs, Deadline, Kinds};
+use crate::bootstrap::{self, Carried, CarryOut, How, Inputs, Live, Plan, Preflight};
+use crate::cluster::{Applier, ClusterError, Connection, ConnectionArgs, Deadline, Mode};
 use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
 use crate::invocation::Invocation;
 use crate::keys::KeySource;
@@ -47,28 +47,18 @@ pub(crate) async fn run(
     }
     let inputs = Inputs::gather(&args.request(connection))?;
     if args.export {
-        let plan = make_plan(&inputs, &Live::default())?;
+        let plan = bootstrap::plan(&inputs, &Live::default())?;
         let text = bootstrap::export(&plan, args.export_private_keys);
         return print(console, &text);
     }
     let mut talk = Talk::new(&mut console.err);
-    let (hub, found) = preflight(&inputs, connection, &mut talk).await?;
-    let mut kinds = Kinds::discover(&hub.client).await?;
-    for object in inputs
-        .flux
-        .objects
-        .iter()
-        .filter(|o| o.types.as_ref().is_some_and(|t| t.kind == "CustomResourceDefinition"))
-    {
-        kinds.define(object);
-    }
-    let plan = make_plan(&inputs, &found.live)?;
-    let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: args.dry_run.mode() };
+    let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
     if args.dry_run != DryRun::None {
-        let carried = Carried { applied: bootstrap::dry_run(&plan, &applier).await? };
-        talk.dry_run(&carried);
-        return finish(console, args.output, &carried, true, None);
+        talk.dry_run(&found.dry_run);
+        return finish(console, args.output, &found.dry_run, true, None);
     }
+    let kinds = std::mem::take(&mut found.kinds);
+    let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: Mode::Write };
     let (carried, revision) = carry_out(&args, &inputs, &plan, applier, &found, &mut talk).await?;
     talk.done(&carried, &inputs, invocation);
     finish(console, args.output, &carried, false, revision.as_deref())
@@ -76,11 +66,17 @@ pub(crate) async fn run(
 
 /// Looks before anything is written, and says what is there.
 async fn preflight(
+    args: &BootstrapArgs,
     inputs: &Inputs,
     connection: &ConnectionArgs,
     talk: &mut Talk<'_>,
-) -> Result<(Connection, Preflight), Failure> {
-    let mut found = bootstrap::preflight(inputs, connection.request_timeout).await;
+) -> Result<(Connection, Plan, Preflight), Failure> {
+    let how = How {
+        request_timeout: connection.request_timeout,
+        force: args.force_conflicts,
+        ask_server: args.dry_run != DryRun::Client,
+    };
+    let mut found = bootstrap::preflight(inputs, how).await;
     if let Some(hub) = &found.hub {
         talk.cluster("infra", hub);
     }
@@ -95,23 +91,13 @@ async fn preflight(
         talk.warning(warning);
     }
     let problems = std::mem::take(&mut found.problems);
-    match found.hub.clone() {
-        Some(hub) if problems.is_empty() => Ok((hub, found)),
+    match (found.hub.clone(), found.plan.take()) {
+        (Some(hub), Some(plan)) if problems.is_empty() => Ok((hub, plan, found)),
         _ => {
             let count = problems.len();
             Err(Failure::all(format!("{count} problems; nothing was changed"), problems))
         }
     }
-}
-
-fn make_plan(inputs: &Inputs, live: &Live) -> Result<Plan, Failure> {
-    bootstrap::plan(inputs, live).map_err(|error| {
-        let PlanError::MalformedAgeEntry { source, .. } = &error;
-        Failure::unverified(error.to_string())
-            .because(source)
-            .because_of("one malformed line keeps Flux from decrypting anything")
-            .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age")
-    })
 }
 
 async fn carry_out(
@@ -122,7 +108,7 @@ async fn carry_out(
     found: &Preflight,
     talk: &mut Talk<'_>,
 ) -> Result<(Carried, Option<String>), Failure> {
-    let how = CarryOut { applier, timeout: args.timeout, wait: args.wait };
+    let how = CarryOut { applier, timeout: args.timeout, wait: args.wait, dry_run: found.dry_run.clone() };
     let result = bootstrap::carry_out(plan, &how, |event| talk.event(&event)).await;
     talk.end_progress();
     let carried = result.map_err(|(error, carried)| part_done(error, &carried))?;

@@ -165,10 +165,9 @@ pub async fn readers(connection: &Connection) -> Result<Vec<Reader>, ClusterErro
     let mut found = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api
-            .list(&page)
-            .await
-            .map_err(|error| ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error))?;
+        let list = api.list(&page).await.map_err(|error| {
+            ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error)
+        })?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
         found.extend(list.items.into_iter().filter_map(Reader::of));
         match next {
@@ -196,10 +195,8 @@ pub async fn git_sources(
         let resource = resource("source.toolkit.fluxcd.io", "GitRepository");
         let api: Api<DynamicObject> =
             Api::namespaced_with(connection.client.clone(), &name.namespace, &resource);
-        let source = api
-            .get_opt(&name.name)
-            .await
-            .map_err(|error| ClusterError::of_get(name.to_string(), &error))?;
+        let source =
+            api.get_opt(&name.name).await.map_err(|error| ClusterError::of_get(name.to_string(), &error))?;
         if let Some(source) = source {
             found.insert(name.clone(), GitSource::of(&source));
         }
@@ -265,7 +262,10 @@ mod tests {
             })))
         };
         let named = reader(json!({"provider": "sops", "secretRef": {"name": "key"}})).unwrap();
-        assert_eq!((named.secret.as_deref(), named.source.to_string()), (Some("key"), "GitRepository/team/r".to_owned()));
+        assert_eq!(
+            (named.secret.as_deref(), named.source.to_string()),
+            (Some("key"), "GitRepository/team/r".to_owned())
+        );
         assert_eq!(reader(json!({"provider": "sops"})).unwrap().secret, None);
         assert!(reader(Value::Null).is_none());
     }

@@ -1,7 +1,7 @@
 //! Looking at the repository as Flux will.
 
 use super::ReadBack;
-use kubiya_hook::git::remote::{Access, BranchTip, RemoteError, branch_tip};
+use kubiya_hook::git::remote::{Access, BranchTip, Fetched, RemoteError, branch_tip, fetch_branch};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,19 @@ impl Look {
     pub async fn tip(&self) -> Result<BranchTip, LookError> {
         let look = self.clone();
         let task = move || branch_tip(&look.url, &look.branch, look.access(), PATIENCE);
+        match tokio::task::spawn_blocking(task).await {
+            Ok(answer) => answer.map_err(LookError::Remote),
+            Err(error) => Err(LookError::Broken(error.to_string())),
+        }
+    }
+
+    /// The branch with its files; `None` where there is no such branch.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub async fn fetch(&self) -> Result<Option<Fetched>, LookError> {
+        let look = self.clone();
+        let task = move || fetch_branch(&look.url, &look.branch, look.access(), PATIENCE);
         match tokio::task::spawn_blocking(task).await {
             Ok(answer) => answer.map_err(LookError::Remote),
             Err(error) => Err(LookError::Broken(error.to_string())),

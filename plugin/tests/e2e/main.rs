@@ -7,5 +7,6 @@ mod bootstrap;
 mod demo;
 mod faults;
 mod keys;
+mod preflight;
 mod private_git;
 mod world;

@@ -5,7 +5,7 @@ use super::fight::{fight, own_flux};
 use crate::flux::{Served, SyncSpec};
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::GitError;
-use kubiya_policies::rules::{FILE_NAME, Rules};
+use kubiya_policies::rules::{FILE_NAME, Rule, Rules};
 use kubiya_policies::sops::age::AgeKeys;
 use kubiya_policies::sops::file::File;
 use kubiya_policies::sops::keys::unlock;
@@ -23,6 +23,8 @@ pub(super) struct Wanted<'w> {
     pub(super) recipients: &'w [String],
     /// What Flux's definitions serve.
     pub(super) served: &'w Served,
+    /// The Flux that is there comes out of this repository, as it should.
+    pub(super) in_repository: bool,
 }
 
 /// What was found. What the sync itself would fail at is a problem; what another Kustomization would, a warning.
@@ -69,16 +71,22 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
             continue;
         };
         for file in &built {
-            if work.decrypts && let Some(failure) = locked(file, wanted.keys) {
+            if work.decrypts
+                && let Some(failure) = locked(file, wanted.keys)
+            {
                 judged.add(is_root, failure);
             }
             for document in file.documents() {
                 if work.to_hub {
-                    outdated(file, &document, wanted.served).map(|failure| judged.add(is_root, failure));
+                    if let Some(failure) = outdated(file, &document, wanted.served) {
+                        judged.add(is_root, failure);
+                    }
                     if let Some((is_fight, failure)) = fight(file, &document, wanted.sync) {
                         judged.add(is_fight, failure);
                     }
-                    judged.warnings.extend(own_flux(file, &document, wanted.sync));
+                    if !wanted.in_repository {
+                        judged.warnings.extend(own_flux(file, &document, wanted.sync));
+                    }
                 }
                 queue.extend(named_work(file, &document, wanted.sync));
             }
@@ -166,7 +174,7 @@ fn not_in_rules(path: &str, bytes: &[u8], recipients: &[String]) -> Option<Failu
         }
     };
     let named = |recipient: &String| {
-        let all = rules.rules().iter().flat_map(|rule| rule.recipients());
+        let all = rules.rules().iter().flat_map(Rule::recipients);
         all.into_iter().any(|found| matches!(found, Recipient::Age(found) if found == recipient))
     };
     let known = !rules.has_creation_rules() || recipients.is_empty() || recipients.iter().any(named);

@@ -37,7 +37,11 @@ pub(super) fn fight(file: &Built<'_>, document: &Value, sync: &SyncSpec) -> Opti
             continue;
         }
         let name = field.trim_start_matches('/').replace('/', ".");
-        if theirs.is_some() { differs.push(name) } else { missing.push(name) }
+        if theirs.is_some() {
+            differs.push(name);
+        } else {
+            missing.push(name);
+        }
         put(&mut patch, field, ours);
     }
     if differs.is_empty() && missing.is_empty() {
@@ -46,9 +50,17 @@ pub(super) fn fight(file: &Built<'_>, document: &Value, sync: &SyncSpec) -> Opti
     let kind = document["kind"].as_str().unwrap_or_default();
     let is_fight = !differs.is_empty();
     let what = if is_fight {
-        format!("{kind} {}: it has another {}, and would win at the first sync", sync.namespace, differs.join(", "))
+        format!(
+            "{kind} {}: it has another {}, and would win at the first sync",
+            sync.namespace,
+            differs.join(", ")
+        )
     } else {
-        format!("{kind} {}: it has no {}; what bootstrap sets stays only as long as nobody applies this file by other means", sync.namespace, missing.join(", "))
+        format!(
+            "{kind} {}: it has no {}; what bootstrap sets stays only as long as nobody applies this file by other means",
+            sync.namespace,
+            missing.join(", ")
+        )
     };
     // A map of strings always renders.
     let patch = serde_yaml::to_string(&patch).unwrap_or_default();
@@ -58,7 +70,9 @@ pub(super) fn fight(file: &Built<'_>, document: &Value, sync: &SyncSpec) -> Opti
 
 /// Equal, or the same path written in another way.
 fn same(theirs: &Value, ours: &Value) -> bool {
-    let path = |value: &Value| value.as_str().map(|text| text.trim_start_matches("./").trim_end_matches('/').to_owned());
+    let path = |value: &Value| {
+        value.as_str().map(|text| text.trim_start_matches("./").trim_end_matches('/').to_owned())
+    };
     theirs == ours || (theirs.is_string() && path(theirs) == path(ours))
 }
 

@@ -1,7 +1,7 @@
 //! What `bootstrap` can be told, and the request that it makes of it.
 
-use crate::bootstrap::{Request, WorkerRequest};
-use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
+use crate::bootstrap::{Options, Request, WorkerRequest};
+use crate::cluster::{ConnectionArgs, KubeconfigSource};
 use crate::flux::ManifestSource;
 use crate::git_access::GitAccessRequest;
 use crate::keys::KeySource;
@@ -76,6 +76,15 @@ pub(crate) struct BootstrapArgs {
     /// Take over fields that another manager has set to other values
     #[arg(long)]
     pub force_conflicts: bool,
+    /// Go on although another tool installed the Flux that is there
+    #[arg(long, hide_short_help = true)]
+    pub take_over: bool,
+    /// Put an older Flux in the place of a newer one
+    #[arg(long, hide_short_help = true)]
+    pub allow_downgrade: bool,
+    /// Clone of the repository to look at, where the repository cannot be reached from here
+    #[arg(long, value_name = "FOLDER", hide_short_help = true)]
+    pub repo: Option<PathBuf>,
     /// Show what would change: `client` compares only, `server` also lets the API server check it
     #[arg(long, value_name = "WHO", default_value = "none", num_args = 0..=1, require_equals = true,
           default_missing_value = "client", value_enum)]
@@ -107,17 +116,6 @@ pub(crate) enum DryRun {
     Client,
     /// Let the API server admit and merge it, without storing it.
     Server,
-}
-
-impl DryRun {
-    /// How far the applier goes.
-    pub(super) fn mode(self) -> Mode {
-        match self {
-            DryRun::None => Mode::Write,
-            DryRun::Client => Mode::Compare,
-            DryRun::Server => Mode::AskServer,
-        }
-    }
 }
 
 /// For programs.
@@ -162,6 +160,11 @@ impl BootstrapArgs {
             allow_loopback: self.allow_loopback,
             allow_insecure_http: self.allow_insecure_http,
             git: self.git_access(),
+            options: Options {
+                take_over: self.take_over,
+                allow_downgrade: self.allow_downgrade,
+                repo: self.repo.clone(),
+            },
             may_write: !self.export && self.dry_run == DryRun::None,
         }
     }
