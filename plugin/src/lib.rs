@@ -87,7 +87,7 @@ fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     outcome
 }
 
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {

@@ -20,6 +20,7 @@ mod scope;
 mod site;
 
 pub use at_commit::{Commits, For, Standing};
+pub use awaiting::kustomizations;
 pub use checkout::{Checkout, Publish, Published, Wanted};
 pub use course::{Course, Ended, Talk, counted};
 pub use entries::{Entries, EntryChange, Held, MalformedEntry};

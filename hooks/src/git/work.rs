@@ -235,7 +235,8 @@ impl WorkTree {
     /// What Git and the remote say.
     pub fn may_push(&self, to: &RemoteBranch) -> Result<(), ProcessError> {
         let refspec = format!("HEAD:refs/heads/{}", to.branch);
-        output(self.talking(&["push", "--dry-run", "--quiet", "--no-verify", &to.remote, &refspec]), b"").map(|_| ())
+        output(self.talking(&["push", "--dry-run", "--quiet", "--no-verify", &to.remote, &refspec]), b"")
+            .map(|_| ())
     }
 
     /// Gives files back the content of the last commit.

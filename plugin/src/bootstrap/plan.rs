@@ -4,9 +4,10 @@ use super::Inputs;
 use crate::cluster::{Manifest, dynamic};
 use crate::flux::{SYNC_API_VERSIONS, SyncSpec, git_repository, kustomization};
 use crate::keys;
+use crate::rotation::RETIRED_RECIPIENTS;
 use kube::api::{DynamicObject, GroupVersionKind, TypeMeta};
 use kubiya_hook::edge::Failure;
-use kubiya_policies::sops::age::{IdentityFile, IdentityFileError};
+use kubiya_policies::sops::age::{Identity, IdentityFile, IdentityFileError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct Live {
     /// The controllers are in the inventory of the sync, as `flux bootstrap` makes it: they come out of the repository,
     /// and are left alone with the sync itself.
     pub in_repository: bool,
+    /// The public keys that a rotation took out of the Secret.
+    pub retired: Vec<String>,
 }
 
 /// Why no plan can be made.
@@ -39,15 +42,29 @@ pub enum PlanError {
         /// What is wrong with it.
         source: IdentityFileError,
     },
+    /// A rotation took the key away, and it is not to come back by an old file.
+    #[error("the key {recipient} was retired by a rotation: Flux does not get it back")]
+    Retired {
+        /// Its public key.
+        recipient: String,
+        /// The namespace of the Secret.
+        namespace: String,
+        /// The name of the Secret.
+        secret: String,
+    },
 }
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        let PlanError::MalformedAgeEntry { source, .. } = &error;
-        Failure::unverified(error.to_string())
-            .because(source)
-            .because_of("one malformed line keeps Flux from decrypting anything")
-            .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age")
+        match &error {
+            PlanError::MalformedAgeEntry { source, .. } => Failure::unverified(error.to_string())
+                .because(source)
+                .because_of("one malformed line keeps Flux from decrypting anything")
+                .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age"),
+            PlanError::Retired { namespace, secret, .. } => Failure::usage(error.to_string())
+                .hint("--age-key-file FILE   # the key that took its place")
+                .hint(format!("kubectl annotate secret {secret} -n {namespace} {RETIRED_RECIPIENTS}-   # if it is to come back on purpose")),
+        }
     }
 }
 
@@ -92,7 +109,7 @@ pub struct Plan {
 /// only the definitions and no running pod.
 ///
 /// # Errors
-/// A Secret on the cluster to which no identity can be added.
+/// A Secret on the cluster to which no identity can be added, or to which this one is not to be added again.
 pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let mut secrets = vec![age_secret(inputs, live)?];
     secrets.extend(git_secret(inputs));
@@ -159,6 +176,11 @@ impl Plan {
 /// The Secret with the age identities: those that are there stay, ours are added.
 fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
     let name = &inputs.sync.decryption_secret;
+    let given = inputs.identities.identities().iter().filter_map(Identity::recipient);
+    if let Some(recipient) = given.into_iter().find(|recipient| live.retired.contains(recipient)) {
+        let namespace = inputs.sync.namespace.clone();
+        return Err(PlanError::Retired { recipient, namespace, secret: name.clone() });
+    }
     let existing =
         live.age_entry.as_ref().map(ExposeSecret::expose_secret).filter(|text| !text.trim().is_empty());
     let parsed = existing.map(|text| IdentityFile::parse(text.as_bytes())).transpose().map_err(|source| {
@@ -217,7 +239,6 @@ mod tests {
     use crate::cluster::Selection;
     use crate::flux::InstallManifests;
     use crate::git_access::GitAccess;
-    use kubiya_policies::sops::age::Identity;
 
     fn inputs(identity: &Identity) -> Inputs {
         let object = |api_version: &str, kind: &str, name: &str| {
@@ -293,6 +314,16 @@ mod tests {
           then RolledOut { namespace: "flux-system", name: "source-controller" }
         "#);
         assert!(!format!("{plan:?}").contains("CANARY"), "{plan:?}");
+    }
+
+    #[test]
+    fn a_key_that_was_retired_does_not_come_back() {
+        let identity = Identity::generate();
+        let recipient = identity.recipient().unwrap();
+        let live = Live { retired: vec![recipient.clone()], ..Live::default() };
+        let error = plan(&inputs(&identity), &live).unwrap_err();
+        assert!(matches!(error, PlanError::Retired { recipient: named, .. } if named == recipient));
+        assert!(plan(&inputs(&Identity::generate()), &live).is_ok());
     }
 
     #[test]

@@ -51,9 +51,8 @@ impl Connection {
             source: Some(EventSource { component: Some(FIELD_MANAGER.to_owned()), host: None }),
             ..Event::default()
         };
-        api.create(&PostParams::default(), &event)
-            .await
-            .map(|_| ())
-            .map_err(|error| ClusterError::of_request("create", format!("an event at {} {}", about.kind, about.name), &error))
+        api.create(&PostParams::default(), &event).await.map(|_| ()).map_err(|error| {
+            ClusterError::of_request("create", format!("an event at {} {}", about.kind, about.name), &error)
+        })
     }
 }

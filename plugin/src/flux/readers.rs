@@ -81,6 +81,15 @@ impl Reader {
         ReadyState::of(&self.object, attempted.filter(|revision| counts(revision)))
     }
 
+    /// The revision that was applied last, unless it fails at present.
+    #[must_use]
+    pub fn applied(&self) -> Option<&str> {
+        let status = &self.object.data["status"];
+        let conditions = status["conditions"].as_array()?;
+        let fails = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "False");
+        status["lastAppliedRevision"].as_str().filter(|_| !fails)
+    }
+
     /// Whether it has seen a request to reconcile and come to its end.
     #[must_use]
     pub fn has_handled(&self, token: &str) -> bool {

@@ -54,7 +54,7 @@ pub struct ReadBack {
 /// Reads the entries of a Secret as source-controller does. `None` where this machine cannot look with them: a private
 /// key for ssh would have to be written to a file in clear.
 #[must_use]
-pub fn read_back(data: &BTreeMap<String, Vec<u8>>) -> Option<ReadBack> {
+pub fn read_back(data: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> Option<ReadBack> {
     let text = |key: &str| {
         let bytes = data.get(key)?;
         Some(SecretString::from(String::from_utf8_lossy(bytes).into_owned()))
@@ -106,7 +106,7 @@ mod tests {
         let data = |entries: &[(&str, &str)]| {
             entries
                 .iter()
-                .map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_owned()))
+                .map(|(k, v)| ((*k).to_owned(), Zeroizing::new(v.as_bytes().to_owned())))
                 .collect::<BTreeMap<_, _>>()
         };
         let header = |entries: &[(&str, &str)]| {

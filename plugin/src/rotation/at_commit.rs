@@ -144,7 +144,9 @@ impl Commits {
 
     fn for_which(&self, recipients: &[&Recipient]) -> Option<For> {
         let has = |wanted: &str| {
-            recipients.iter().any(|recipient| matches!(recipient, Recipient::Age(age) if age.trim() == wanted))
+            recipients
+                .iter()
+                .any(|recipient| matches!(recipient, Recipient::Age(age) if age.trim() == wanted))
         };
         match (has(&self.old), has(&self.new)) {
             (true, false) => Some(For::Old),

@@ -47,7 +47,8 @@ impl Course<'_> {
         self.request(site, &token, &keys, false).map_err(|failure| Unready { failure })?;
         self.wait(site, &keys, Until::Handled(&token), why)?;
         if !keys.is_empty() {
-            let text = format!("{} Kustomizations of {} {why}", keys.len(), self.sites[site].connection.context);
+            let text =
+                format!("{} of {} {why}", kustomizations(keys.len()), self.sites[site].connection.context);
             self.talk.did("reconciled", &text);
         }
         Ok(())
@@ -66,7 +67,8 @@ impl Course<'_> {
                 Step::OldOut => "apply the commit without the old key",
             };
             self.wait(site, &keys, Until::Applied(step), what).map_err(|unready| unready.failure)?;
-            let text = format!("by {} Kustomizations of {}", keys.len(), self.sites[site].connection.context);
+            let text =
+                format!("by {} of {}", kustomizations(keys.len()), self.sites[site].connection.context);
             self.talk.did("applied", &text);
         }
         Ok(())
@@ -93,6 +95,31 @@ impl Course<'_> {
         Ok(true)
     }
 
+    /// How far everybody on a cluster is who follows our branches: which step the revision has that was applied.
+    ///
+    /// # Errors
+    /// The cluster or a commit cannot be looked at.
+    pub fn how_far(&mut self, site: usize) -> Result<Vec<(String, &'static str)>, Failure> {
+        let found = self.runtime.block_on(flux::readers(&self.sites[site].connection))?;
+        let known = self.sites[site].readers.iter().map(Reader::key).collect::<BTreeSet<_>>();
+        let mut all = Vec::new();
+        for reader in found.iter().filter(|reader| known.contains(&reader.key())) {
+            let mut far = match self.followed(&self.sites[site], &reader.source) {
+                Followed::Ours => "old key",
+                _ => "another source",
+            };
+            for (step, words) in [(Step::Overlap, "both keys"), (Step::OldOut, "new key")] {
+                if far != "another source"
+                    && matches!(self.judge(reader, Until::Applied(step))?, Verdict::Done)
+                {
+                    far = words;
+                }
+            }
+            all.push((reader.key(), if reader.suspended { "suspended" } else { far }));
+        }
+        Ok(all)
+    }
+
     /// Who reads the Secrets and is waited for.
     fn awaited(&self, site: usize) -> BTreeSet<String> {
         let keys = self.sites[site].readers.iter().map(Reader::key);
@@ -102,21 +129,37 @@ impl Course<'_> {
     /// Those of them who follow our branches.
     fn following(&self, site: usize) -> BTreeSet<String> {
         let site_keys = self.awaited(site);
-        let ours = self.sites[site].readers.iter().filter(|reader| {
-            matches!(self.followed(&self.sites[site], &reader.source), Followed::Ours)
-        });
+        let ours = self.sites[site]
+            .readers
+            .iter()
+            .filter(|reader| matches!(self.followed(&self.sites[site], &reader.source), Followed::Ours));
         ours.map(Reader::key).filter(|key| site_keys.contains(key)).collect()
     }
 
-    fn request(&self, site: usize, token: &str, keys: &BTreeSet<String>, sources: bool) -> Result<(), Failure> {
+    fn request(
+        &self,
+        site: usize,
+        token: &str,
+        keys: &BTreeSet<String>,
+        sources: bool,
+    ) -> Result<(), Failure> {
         let site = &self.sites[site];
         let readers = site.readers.iter().filter(|reader| keys.contains(&reader.key())).collect::<Vec<_>>();
-        let ours = site.sources.keys().filter(|source| sources && matches!(self.followed(site, source), Followed::Ours));
+        let ours = site
+            .sources
+            .keys()
+            .filter(|source| sources && matches!(self.followed(site, source), Followed::Ours));
         let ours = ours.collect::<Vec<&SourceName>>();
         self.runtime.block_on(site.request(token, &readers, &ours)).map_err(Failure::from)
     }
 
-    fn wait(&mut self, site: usize, keys: &BTreeSet<String>, until: Until<'_>, what: &str) -> Result<(), Unready> {
+    fn wait(
+        &mut self,
+        site: usize,
+        keys: &BTreeSet<String>,
+        until: Until<'_>,
+        what: &str,
+    ) -> Result<(), Unready> {
         let deadline = Deadline::after(self.timeout);
         loop {
             let connection = self.sites[site].connection.clone();
@@ -130,7 +173,9 @@ impl Course<'_> {
                         match verdict {
                             Verdict::Done => {}
                             Verdict::Waiting(message) => waiting.push(format!("{id}: {message}")),
-                            Verdict::Failed(message) => return Err(failed(&id, &connection.context, &message)),
+                            Verdict::Failed(message) => {
+                                return Err(failed(&id, &connection.context, &message));
+                            }
                         }
                     }
                 }
@@ -172,11 +217,16 @@ impl Course<'_> {
                         false
                     }
                 };
-                let verdict = match reader.state(&mut met) {
-                    ReadyState::Ready { revision } if met(&revision) => Verdict::Done,
-                    ReadyState::Ready { revision } => Verdict::Waiting(format!("it is still at {revision}")),
-                    ReadyState::Waiting { message } => Verdict::Waiting(message),
-                    ReadyState::Failed { message } => Verdict::Failed(message),
+                let verdict = if reader.applied().is_some_and(&mut met) {
+                    Verdict::Done
+                } else {
+                    match reader.state(&mut met) {
+                        ReadyState::Ready { revision } => {
+                            Verdict::Waiting(format!("it is still at {revision}"))
+                        }
+                        ReadyState::Waiting { message } => Verdict::Waiting(message),
+                        ReadyState::Failed { message } => Verdict::Failed(message),
+                    }
                 };
                 problem.map_or(Ok(verdict), Err)
             }
@@ -185,7 +235,8 @@ impl Course<'_> {
 
     /// Whether a revision has what a step wants; it is fetched if it is not here.
     fn has(&mut self, revision: &str, step: Step) -> Result<bool, Failure> {
-        let Some(commit) = commit_of(revision).and_then(|commit| ObjectId::from_hex(commit.as_bytes())) else {
+        let Some(commit) = commit_of(revision).and_then(|commit| ObjectId::from_hex(commit.as_bytes()))
+        else {
             return Ok(false);
         };
         if self.tree.resolve(&commit.to_string()).is_none() {
@@ -199,6 +250,12 @@ impl Course<'_> {
         }
         Ok(step.met(&self.commits.standing(commit)?))
     }
+}
+
+/// That many, in words.
+#[must_use]
+pub fn kustomizations(count: usize) -> String {
+    if count == 1 { "1 Kustomization".to_owned() } else { format!("{count} Kustomizations") }
 }
 
 /// Something that was never asked for before.
@@ -218,7 +275,10 @@ fn failed(id: &str, context: &str, message: &str) -> Unready {
 
 fn timed_out(what: &str, context: &str, waiting: Vec<String>, deadline: Deadline) -> Unready {
     let after = crate::duration::text(deadline.total());
-    let failure = Failure::new(Kind::Timeout, format!("{} Kustomizations did not {what} within {after}", waiting.len()));
+    let failure = Failure::new(
+        Kind::Timeout,
+        format!("{} did not {what} within {after}", kustomizations(waiting.len())),
+    );
     let failure = waiting.into_iter().fold(failure.at(context.to_owned()), Failure::because_of);
     Unready {
         failure: failure

@@ -89,7 +89,7 @@ impl Checkout {
         for _ in 0..TRIES {
             let tip = self.tip()?;
             if (wanted.met)(&commits.standing(tip)?) {
-                self.follow(tip);
+                self.follow(tip, wanted, commits)?;
                 return Ok(Published::There { commit: tip, changed });
             }
             if let Publish::Propose(branch) = &wanted.publish
@@ -165,17 +165,29 @@ impl Checkout {
     }
 
     /// Makes the work tree a good place to start from: at the tip, or at commits of ours on top of it.
-    fn start_from(&self, tip: ObjectId, wanted: &Wanted<'_>, commits: &mut Commits) -> Result<ObjectId, Failure> {
+    fn start_from(
+        &self,
+        tip: ObjectId,
+        wanted: &Wanted<'_>,
+        commits: &mut Commits,
+    ) -> Result<ObjectId, Failure> {
         let head = self.head()?;
-        let ahead = self.tree.messages(tip, head).map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
+        let ahead = self
+            .tree
+            .messages(tip, head)
+            .map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
         let foreign = ahead.iter().filter(|message| !message.contains(TRAILER)).count();
         if foreign > 0 && self.own {
-            return Err(Failure::usage(format!("{foreign} commits of the clone are not on {} yet", self.branch))
-                .at(shown(self.tree.top()))
-                .because_of("they would be pushed together with the new keys")
-                .hint("git push   # or move them to another branch; then run this again"));
+            return Err(Failure::usage(format!(
+                "{foreign} commits of the clone are not on {} yet",
+                self.branch
+            ))
+            .at(shown(self.tree.top()))
+            .because_of("they would be pushed together with the new keys")
+            .hint("git push   # or move them to another branch; then run this again"));
         }
-        let usable = self.tree.is_ancestor(tip, head) && (ahead.is_empty() || (wanted.met)(&commits.standing(head)?));
+        let usable =
+            self.tree.is_ancestor(tip, head) && (ahead.is_empty() || (wanted.met)(&commits.standing(head)?));
         self.undo_leftovers(head, wanted)?;
         if usable || head == tip {
             return Ok(head);
@@ -190,17 +202,22 @@ impl Checkout {
     }
 
     fn head(&self) -> Result<ObjectId, Failure> {
-        self.tree.resolve("HEAD").ok_or_else(|| Failure::unverified("there is no commit yet").at(shown(self.tree.top())))
+        self.tree
+            .resolve("HEAD")
+            .ok_or_else(|| Failure::unverified("there is no commit yet").at(shown(self.tree.top())))
     }
 
-    /// Moves an own work tree forward where nothing is in the way; that it stays behind is no failure.
-    fn follow(&self, tip: ObjectId) {
-        if let Ok(head) = self.head()
-            && head != tip
-            && self.tree.is_ancestor(head, tip)
-        {
+    /// Moves the work tree to the tip where nothing is in the way: forward, or back from commits of ours that are not
+    /// wanted any more. That it stays where it is is no failure.
+    fn follow(&self, tip: ObjectId, wanted: &Wanted<'_>, commits: &mut Commits) -> Result<(), Failure> {
+        let head = self.head()?;
+        let forward = || self.tree.is_ancestor(head, tip);
+        let ahead = self.tree.messages(tip, head).unwrap_or_default();
+        let ours = !ahead.is_empty() && ahead.iter().all(|message| message.contains(TRAILER));
+        if head != tip && (forward() || (ours && !(wanted.met)(&commits.standing(head)?))) {
             let _ = self.tree.move_to(tip);
         }
+        Ok(())
     }
 
     /// Takes back what a run that was killed left in the work tree: new versions of files that were not committed.
@@ -208,17 +225,20 @@ impl Checkout {
     fn undo_leftovers(&self, head: ObjectId, wanted: &Wanted<'_>) -> Result<(), Failure> {
         self.tree.refresh();
         let top = self.tree.top();
-        let changed = self.tree.changed().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
+        let changed =
+            self.tree.changed().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for path in changed {
             match super::leftover::judge(&self.tree, head, &path, wanted) {
                 super::leftover::Change::Unrelated => {}
                 super::leftover::Change::Ours => ours.push(path),
-                super::leftover::Change::Theirs => theirs.push(Failure::usage("it has changes that are not committed").at(shown(&top.join(path)))),
+                super::leftover::Change::Theirs => theirs
+                    .push(Failure::usage("it has changes that are not committed").at(shown(&top.join(path)))),
             }
         }
         if !theirs.is_empty() {
-            let what = format!("{} files that would be renewed have changes that are not committed", theirs.len());
+            let what =
+                format!("{} files that would be renewed have changes that are not committed", theirs.len());
             return Err(Failure::all(what, theirs).hint("git commit or git stash them, then run this again"));
         }
         super::leftover::sweep(top);
@@ -233,13 +253,16 @@ impl Checkout {
         let top = self.tree.top();
         let configs = Configs::new(None, Some(top.to_owned()));
         let scope = Scope::of(&[], top, &configs)?;
-        let tracked = self.tree.tracked().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
+        let tracked =
+            self.tree.tracked().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
         let is_tracked = |path: &Path| path.strip_prefix(top).is_ok_and(|path| tracked.contains(path));
         let files = scope.readable_by(wanted.old).filter(|path| is_tracked(path)).collect::<Vec<_>>();
         let one = |path: &&Path| -> Result<Option<_>, Failure> {
             let Some(renewed) = renew(path, &wanted.renewal, &configs)? else { return Ok(None) };
             let staged = crate::files::Staged::replacing(&renewed.version, &renewed.bytes);
-            staged.map(|staged| Some(((*path).to_owned(), staged))).map_err(|error| file_failure(path, &error))
+            staged
+                .map(|staged| Some(((*path).to_owned(), staged)))
+                .map_err(|error| file_failure(path, &error))
         };
         let (mut batch, mut paths, mut problems) = (Batch::default(), Vec::new(), Vec::new());
         for result in files.par_iter().map(one).collect::<Vec<_>>() {
@@ -288,7 +311,8 @@ impl Checkout {
     fn unmet(&self, standing: &Standing) -> Failure {
         let behind = standing.paths(super::For::Old).chain(standing.paths(super::For::Both));
         let problems = behind.map(|path| {
-            Failure::unverified("it still needs the old key and could not be renewed from the work tree").at(shown(path))
+            Failure::unverified("it still needs the old key and could not be renewed from the work tree")
+                .at(shown(path))
         });
         Failure::all(format!("not all files of {} could be renewed", self.branch), problems.collect())
             .hint("git sparse-checkout disable   # files that are not in the work tree cannot be renewed")

@@ -113,7 +113,8 @@ impl Course<'_> {
             self.applied_everywhere(step)?;
         }
         self.note_old_out()?;
-        let at_once = self.intent.compromised || self.intent.given_up || self.retire_after() == Duration::ZERO;
+        let unread = self.intent.given_up && !self.intent.keep_new;
+        let at_once = self.intent.compromised || unread || self.retire_after() == Duration::ZERO;
         if at_once || self.is_retiring()? {
             return self.retire();
         }
@@ -135,40 +136,48 @@ impl Course<'_> {
         Ok(())
     }
 
-    fn overlap_in(&mut self, site: usize, secret: usize) -> Result<bool, Failure> {
+    fn overlap_in(&mut self, index: usize, secret: usize) -> Result<bool, Failure> {
         let (intent, new) = (self.intent.clone(), self.new.clone());
-        let site = &self.sites[site];
+        let site = &self.sites[index];
         let held = &site.secrets[secret];
         let who = site.who();
-        let changed = self.runtime.block_on(site.change(held, "the new key is in the Secret", |live, entries| {
-            refuse_other(live, &intent, &site.place(live))?;
-            let data = entries.with(&new);
-            let is_over = entries.held(&intent.old) == Held::No && data.is_empty();
-            if is_over && !live.annotations.contains_key(ROTATION) {
-                return Ok(None);
-            }
-            let stands = live.annotations.get(ROTATION).and_then(|text| Intent::of_text(text));
-            if data.is_empty() && stands.is_some_and(|stands| stands.is_same(&intent) && stands.given_up == intent.given_up) {
-                return Ok(None);
-            }
-            let after = after_with(entries, &intent.new);
-            let mut change = noted(&who, &after);
-            change.data = data;
-            change.annotations.insert(ROTATION.to_owned(), Some(intent.to_text()));
-            change.labels.insert("reconcile.fluxcd.io/watch".to_owned(), Some("Enabled".to_owned()));
-            Ok(Some(change))
-        }))?;
+        let changed =
+            self.runtime.block_on(site.change(held, "the new key is in the Secret", |live, entries| {
+                refuse_other(live, &intent, &site.place(live))?;
+                let data = entries.with(&new);
+                let is_over = entries.held(&intent.old) == Held::No && data.is_empty();
+                if is_over && !live.annotations.contains_key(ROTATION) {
+                    return Ok(None);
+                }
+                let stands = live.annotations.get(ROTATION).and_then(|text| Intent::of_text(text));
+                if data.is_empty()
+                    && stands
+                        .is_some_and(|stands| stands.is_same(&intent) && stands.given_up == intent.given_up)
+                {
+                    return Ok(None);
+                }
+                let after = after_with(entries, &intent.new);
+                let mut change = noted(&who, &after);
+                change.data = data;
+                change.annotations.insert(ROTATION.to_owned(), Some(intent.to_text()));
+                change.labels.insert("reconcile.fluxcd.io/watch".to_owned(), Some("Enabled".to_owned()));
+                Ok(Some(change))
+            }))?;
         let Some(changed) = changed else { return Ok(false) };
         let place = site.place(&changed);
-        self.report(&changed, site.connection.context.clone(), "KeyRotationStarted", &format!("{} comes beside {}", self.intent.new, self.intent.old));
+        self.report(
+            index,
+            &changed,
+            "KeyRotationStarted",
+            &format!("{} comes beside {}", intent.new, intent.old),
+        );
         self.talk.did("added", &format!("{} to {place}", short(&self.intent.new)));
         Ok(true)
     }
 
     /// Leaves an event; that it could not be left is a warning.
-    pub(super) fn report(&mut self, secret: &LiveSecret, context: String, reason: &str, message: &str) {
-        let site = self.sites.iter().find(|site| site.connection.context == context);
-        let Some(site) = site else { return };
+    pub(super) fn report(&mut self, site: usize, secret: &LiveSecret, reason: &str, message: &str) {
+        let site = &self.sites[site];
         let message = format!("{message}, by {}", site.who());
         if let Err(error) = self.runtime.block_on(site.report(secret, reason, &message)) {
             self.talk.warn(&format!("no event could be left at {}: {error}", secret.id()));
@@ -183,7 +192,8 @@ impl Course<'_> {
                 Published::There { commit, changed } => {
                     let branch = &self.checkouts[index].branch;
                     if changed > 0 {
-                        let text = format!("{} of {branch}: {changed} files, {}", commit.short(), self.what(step));
+                        let text =
+                            format!("{} of {branch}: {changed} files, {}", commit.short(), self.what(step));
                         self.talk.did("pushed", &text);
                     }
                 }
@@ -211,14 +221,22 @@ impl Course<'_> {
             Step::OldOut => RecipientChange::Replace(&intent.old, &intent.new),
         };
         let proof = AgeKeys::new(vec![self.new.clone()]);
-        let renewal = Renewal { change: Some(change), data_keys: DataKeys::New, foreign: self.foreign, keys: self.keys, proof: Some(&proof) };
+        let renewal = Renewal {
+            change: Some(change),
+            data_keys: DataKeys::New,
+            foreign: self.foreign,
+            keys: self.keys,
+            proof: Some(&proof),
+        };
         let message = self.way.message.clone().unwrap_or_else(|| match step {
             Step::Overlap => "Let the new age key read all that the old one reads".to_owned(),
             Step::OldOut => "Take the old age key out of rules and files".to_owned(),
         });
         let branch = &self.checkouts[index].branch.branch;
         let publish = match (self.way.pull_request, self.way.no_push) {
-            (true, _) => Publish::Propose(format!("kubiya/rotate-{}-{}-{branch}", tail(&intent.new), step.name())),
+            (true, _) => {
+                Publish::Propose(format!("kubiya/rotate-{}-{}-{branch}", tail(&intent.new), step.name()))
+            }
             (false, true) => Publish::Keep,
             (false, false) => Publish::Push,
         };
@@ -300,10 +318,13 @@ fn in_another_tree(
 ) -> Result<Published, Failure> {
     let tip = checkout.tip()?;
     let failed = |error: &dyn std::error::Error| {
-        Failure::unverified("cannot make a work tree for the branch").at(checkout.branch.to_string()).because(error)
+        Failure::unverified("cannot make a work tree for the branch")
+            .at(checkout.branch.to_string())
+            .because(error)
     };
     let folder = tree.common_folder().map_err(|error| failed(&error))?;
-    let at: PathBuf = folder.join("kubiya").join(format!("work-{}", checkout.branch.branch.replace('/', "-")));
+    let at: PathBuf =
+        folder.join("kubiya").join(format!("work-{}", checkout.branch.branch.replace('/', "-")));
     // One that a run left that was killed.
     tree.remove(&at);
     let another = tree.another(&at, tip).map_err(|error| failed(&error))?;
@@ -368,5 +389,10 @@ fn tail(recipient: &str) -> &str {
 #[must_use]
 pub fn counted(standing: &Standing) -> String {
     let count = |which| standing.count(which);
-    format!("{} for the old key alone, {} for both, {} for the new one", count(For::Old), count(For::Both), count(For::New))
+    format!(
+        "{} for the old key alone, {} for both, {} for the new one",
+        count(For::Old),
+        count(For::Both),
+        count(For::New)
+    )
 }

@@ -182,7 +182,10 @@ impl Entries {
     }
 
     fn retired_names(&self, recipient: &str) -> impl Iterator<Item = &str> {
-        let names = self.entries.iter().filter(move |(name, entry)| name.ends_with(RETIRED) && entry.holds(recipient));
+        let names = self
+            .entries
+            .iter()
+            .filter(move |(name, entry)| name.ends_with(RETIRED) && entry.holds(recipient));
         names.map(|(name, _)| name.as_str())
     }
 }
@@ -200,7 +203,7 @@ impl Entry {
         for line in self.text.split_inclusive('\n') {
             let is_comment = line.trim_start().starts_with('#');
             let identity = IdentityFile::parse(line.as_bytes()).ok();
-            let recipient = identity.iter().flat_map(|file| file.identities()).find_map(Identity::recipient);
+            let recipient = identity.iter().flat_map(IdentityFile::identities).find_map(Identity::recipient);
             let named = is_comment && leaves.iter().any(|recipient| line.contains(recipient.as_str()));
             if !named && !recipient.is_some_and(|recipient| gone(&recipient)) {
                 kept.push_str(line);
@@ -239,9 +242,8 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     fn secret(entries: &[(&str, &str)]) -> LiveSecret {
-        let data = entries.iter().map(|(name, text)| {
-            ((*name).to_owned(), Zeroizing::new(text.as_bytes().to_vec()))
-        });
+        let data =
+            entries.iter().map(|(name, text)| ((*name).to_owned(), Zeroizing::new(text.as_bytes().to_vec())));
         LiveSecret {
             namespace: "flux-system".to_owned(),
             name: "sops-age".to_owned(),
@@ -273,11 +275,8 @@ mod tests {
     fn a_key_comes_an_other_goes_and_what_else_is_there_stays() {
         let [old, new, other] = [Identity::generate(), Identity::generate(), Identity::generate()];
         let [o, n, r] = [&old, &new, &other].map(|identity| identity.recipient().unwrap());
-        let text = format!(
-            "# created: today\n# public key: {o}\n{}\n# kept\n{}\n",
-            exposed(&old),
-            exposed(&other)
-        );
+        let text =
+            format!("# created: today\n# public key: {o}\n{}\n# kept\n{}\n", exposed(&old), exposed(&other));
         let start = secret(&[("age.agekey", &text), ("identity.asc", "PGP"), ("age.key", "ignored")]);
         let entries = Entries::of(&start).unwrap();
         assert_eq!((entries.held(&o), entries.held(&n)), (Held::Active, Held::No));
@@ -290,14 +289,24 @@ mod tests {
 
         let retired = apply(&both, &entries.retiring(&o, &n));
         let entries = Entries::of(&retired).unwrap();
-        assert_eq!((entries.held(&o), entries.held(&n), entries.held(&r)), (Held::Retired, Held::Active, Held::Active));
+        assert_eq!(
+            (entries.held(&o), entries.held(&n), entries.held(&r)),
+            (Held::Retired, Held::Active, Held::Active)
+        );
         let main = String::from_utf8(retired.data["age.agekey"].to_vec()).unwrap();
-        assert!(main.contains("# kept") && !main.contains(&o) && main.contains(exposed(&new)), "{}", main.len());
+        assert!(
+            main.contains("# kept") && !main.contains(&o) && main.contains(exposed(&new)),
+            "{}",
+            main.len()
+        );
         let retired_name = format!("{}.retired", own_name(&o));
-        assert_eq!(names(&retired), ["age-", "age.agekey", "age.key", "identity.asc"].map(|name| match name {
-            "age-" => retired_name.as_str(),
-            other => other,
-        }));
+        assert_eq!(
+            names(&retired),
+            ["age-", "age.agekey", "age.key", "identity.asc"].map(|name| match name {
+                "age-" => retired_name.as_str(),
+                other => other,
+            })
+        );
         assert!(entries.retiring(&o, &n).is_empty(), "it is done");
 
         let restored = apply(&retired, &entries.restoring(&o));

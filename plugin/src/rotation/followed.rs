@@ -92,6 +92,8 @@ mod tests {
             assert!(!is_same_repository(one, "git@gitlab.com:acme/gitops.git"), "{one}");
         }
         assert!(!is_same_repository("http://localhost:1/r.git", "http://localhost:2/r.git"));
-        assert!(is_same_repository("/srv/git/r", "/srv/git/r") && !is_same_repository("/srv/git/r", "/srv/git/s"));
+        assert!(
+            is_same_repository("/srv/git/r", "/srv/git/r") && !is_same_repository("/srv/git/r", "/srv/git/s")
+        );
     }
 }

@@ -32,6 +32,9 @@ pub struct Intent {
     /// Whether this is the way back of a rotation that was given up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given_up: bool,
+    /// Whether commits were pushed that the key that goes reads alone: it stays for a while even so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_new: bool,
     /// Since when nothing that Flux has applied needs the old key (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_out: Option<String>,
@@ -83,7 +86,11 @@ impl Intent {
 pub fn short(recipient: &str) -> String {
     let end = recipient.char_indices().nth(10).map_or(recipient.len(), |(at, _)| at);
     let start = recipient.char_indices().rev().nth(5).map_or(0, |(at, _)| at);
-    if start <= end { recipient.to_owned() } else { format!("{}…{}", &recipient[..end], &recipient[start..]) }
+    if start <= end {
+        recipient.to_owned()
+    } else {
+        format!("{}…{}", &recipient[..end], &recipient[start..])
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +106,7 @@ mod tests {
             started: "2026-01-01T00:00:00Z".to_owned(),
             compromised: true,
             given_up: false,
+            keep_new: false,
             old_out: Some("2026-01-02T00:00:00Z".to_owned()),
         };
         assert_eq!(Intent::of_text(&intent.to_text()), Some(intent.clone()));

@@ -41,7 +41,8 @@ pub struct Way {
     #[arg(long)]
     pub compromised: bool,
     /// How long the old key stays with Flux after nothing needs it: old branches and reverts bring old files back
-    #[arg(long, value_name = "DURATION")]
+    /// [default: 7 days]
+    #[arg(long, value_name = "DURATION", value_parser = a_duration, verbatim_doc_comment)]
     pub retire_after: Option<String>,
     /// Where the old key is kept when Flux has it no more: a new file, encrypted to the new key
     #[arg(long, value_name = "FILE", conflicts_with = "drop_old")]
@@ -49,6 +50,11 @@ pub struct Way {
     /// Keep the old key nowhere: what only it reads is lost
     #[arg(long)]
     pub drop_old: bool,
+}
+
+/// A duration that can be written down again.
+fn a_duration(text: &str) -> Result<String, String> {
+    crate::duration::parse(text).map(|_| text.to_owned())
 }
 
 impl Way {
@@ -103,7 +109,9 @@ impl Journal {
         let path = path(tree)?;
         let folder = path.parent().unwrap_or(&path).to_owned();
         let failed = |error: &std::io::Error| {
-            Failure::unverified("cannot write what is under way").at(path.display().to_string()).because(error)
+            Failure::unverified("cannot write what is under way")
+                .at(path.display().to_string())
+                .because(error)
         };
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
         std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
@@ -124,7 +132,8 @@ impl Journal {
 
 /// Beside Git's own files, shared by all work trees of the clone.
 fn path(tree: &WorkTree) -> Result<PathBuf, Failure> {
-    let folder = tree.common_folder().map_err(|error| Failure::usage("not in a Git repository").because(&error))?;
+    let folder =
+        tree.common_folder().map_err(|error| Failure::usage("not in a Git repository").because(&error))?;
     Ok(folder.join("kubiya/rotation.json"))
 }
 
@@ -134,7 +143,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_now_comes_first() {
-        let before = Way { pull_request: true, branches: vec!["a".to_owned()], compromised: true, ..Way::default() };
+        let before =
+            Way { pull_request: true, branches: vec!["a".to_owned()], compromised: true, ..Way::default() };
         let now = Way { no_push: true, ..Way::default() };
         let both = now.or(before);
         assert_eq!((both.no_push, both.pull_request, both.compromised), (true, false, true));

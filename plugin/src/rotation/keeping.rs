@@ -19,7 +19,8 @@ pub(super) fn keep(path: &Path, old: &Identity, new: &Identity) -> Result<bool, 
         return if holds(path, old, new) { Ok(false) } else { Err(file_failure(path, &FileError::Exists)) };
     }
     let bytes = encrypted(old, new).ok_or_else(|| {
-        Failure::unverified("the old key cannot be encrypted to the new one, so it was kept nowhere").at(path.display().to_string())
+        Failure::unverified("the old key cannot be encrypted to the new one, so it was kept nowhere")
+            .at(path.display().to_string())
     })?;
     let mut batch = Batch::default();
     batch.add(Staged::new_file(path, &bytes).map_err(|error| file_failure(path, &error))?);
@@ -29,12 +30,14 @@ pub(super) fn keep(path: &Path, old: &Identity, new: &Identity) -> Result<bool, 
     if holds(path, old, new) {
         return Ok(true);
     }
-    Err(Failure::unverified("the old key is not read back as it was kept, so nothing else was changed").at(path.display().to_string()))
+    Err(Failure::unverified("the old key is not read back as it was kept, so nothing else was changed")
+        .at(path.display().to_string()))
 }
 
 fn encrypted(old: &Identity, new: &Identity) -> Option<Vec<u8>> {
     let recipient: age::x25519::Recipient = new.recipient()?.parse().ok()?;
-    let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).ok()?;
+    let encryptor =
+        age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).ok()?;
     let armored = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).ok()?;
     let mut writer = encryptor.wrap_output(armored).ok()?;
     let line = Zeroizing::new(format!(

@@ -61,12 +61,16 @@ fn clear(path: &Path, bytes: &[u8], keys: &dyn Keys) -> Option<Zeroizing<Vec<u8>
 
 /// Takes new versions away that were written beside files and never put in place. They hold ciphertext.
 pub(super) fn sweep(top: &Path) {
-    let walk = ignore::WalkBuilder::new(top).hidden(false).git_ignore(false).filter_entry(|entry| entry.file_name() != ".git").build();
+    let walk = ignore::WalkBuilder::new(top)
+        .hidden(false)
+        .git_ignore(false)
+        .filter_entry(|entry| entry.file_name() != ".git")
+        .build();
     for entry in walk.flatten() {
         let name = entry.file_name().to_string_lossy();
-        let ours = name.strip_prefix(".kubiya-").is_some_and(|rest| {
-            rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        });
+        let ours = name
+            .strip_prefix(".kubiya-")
+            .is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         if ours && entry.file_type().is_some_and(|kind| kind.is_file()) {
             let _ = std::fs::remove_file(entry.path());
         }

@@ -76,7 +76,9 @@ impl Course<'_> {
             found.secrets.push((site.place(secret), readers));
             match site.entries(secret) {
                 Ok(entries) if fresh && entries.held(&self.intent.old) != Held::Active => {
-                    problems.push(Failure::unverified("it does not hold the key that goes").at(site.place(secret)));
+                    problems.push(
+                        Failure::unverified("it does not hold the key that goes").at(site.place(secret)),
+                    );
                 }
                 Ok(_) => {}
                 Err(problem) => problems.push(problem),
@@ -91,12 +93,15 @@ impl Course<'_> {
         for reader in site.readers.iter().filter(|reader| !self.way.skip_wait.contains(&reader.key())) {
             let place = format!("Kustomization {} of {context}", reader.key());
             let problem = |what: String| {
-                Failure::unverified(what)
-                    .at(place.clone())
-                    .hint(format!("--skip-wait {}   # goes on without it; it may need the old key longer", reader.key()))
+                Failure::unverified(what).at(place.clone()).hint(format!(
+                    "--skip-wait {}   # goes on without it; it may need the old key longer",
+                    reader.key()
+                ))
             };
             if reader.suspended {
-                problems.push(problem("it is suspended, so that it cannot be seen to read the new key".to_owned()));
+                problems.push(problem(
+                    "it is suspended, so that it cannot be seen to read the new key".to_owned(),
+                ));
                 continue;
             }
             match reader.state(|_| true) {
@@ -137,25 +142,32 @@ impl Course<'_> {
             }
         }
         if ours == 0 && self.sites.iter().any(|site| !site.readers.is_empty()) {
-            let branch = self.checkouts.first().map(|checkout| checkout.branch.to_string()).unwrap_or_default();
+            let branch =
+                self.checkouts.first().map(|checkout| checkout.branch.to_string()).unwrap_or_default();
             let url = self.checkouts.first().and_then(|checkout| self.tree.url(&checkout.branch.remote).ok());
-            let problem = Failure::unverified(format!("no GitRepository that Flux decrypts from follows {branch}"))
-                .because_of(format!("the clone's remote is {}", url.unwrap_or_default()));
+            let problem =
+                Failure::unverified(format!("no GitRepository that Flux decrypts from follows {branch}"))
+                    .because_of(format!("the clone's remote is {}", url.unwrap_or_default()));
             let sources = self.sites.iter().flat_map(|site| &site.sources);
             problems.push(sources.fold(problem, |problem, (name, source)| {
-                problem
-                    .because_of(format!("{name} follows {} of {}", source.follows, source.url))
-                    .hint(format!("--source {}/{}   # if that is the same repository", name.namespace, name.name))
+                problem.because_of(format!("{name} follows {} of {}", source.follows, source.url)).hint(
+                    format!("--source {}/{}   # if that is the same repository", name.namespace, name.name),
+                )
             }));
         }
     }
 
     /// Every file opens with a key at hand and could be renewed.
     fn look_at_files(&self, standings: &[Standing], problems: &mut Vec<Failure>) {
-        let count = standings.iter().map(|standing| standing.count(For::Old) + standing.count(For::Both)).sum::<usize>();
+        let count = standings
+            .iter()
+            .map(|standing| standing.count(For::Old) + standing.count(For::Both))
+            .sum::<usize>();
         if count == 0 && standings.len() == self.checkouts.len() {
-            problems.push(Failure::usage(format!("no file and no rule of the repository is for {}", self.intent.old))
-                .hint("--old-recipient age1…   # the public key that goes"));
+            problems.push(
+                Failure::usage(format!("no file and no rule of the repository is for {}", self.intent.old))
+                    .hint("--old-recipient age1…   # the public key that goes"),
+            );
             return;
         }
         let Some(own) = self.checkouts.iter().find(|checkout| checkout.own) else { return };
@@ -173,7 +185,8 @@ impl Course<'_> {
             proof: None::<&AgeKeys>,
         };
         let files = scope.readable_by(&self.intent.old).map(Path::to_owned).collect::<Vec<PathBuf>>();
-        let failed = files.par_iter().filter_map(|path| check(path, &renewal, &configs).err()).collect::<Vec<_>>();
+        let failed =
+            files.par_iter().filter_map(|path| check(path, &renewal, &configs).err()).collect::<Vec<_>>();
         problems.extend(failed);
         if let Some(standing) = standings.first() {
             let here = |path: &Path| top.join(path).symlink_metadata().is_ok();
@@ -196,8 +209,10 @@ impl Course<'_> {
                 && checkout.own
                 && !error.to_string().contains("[rejected]")
             {
-                problems.push(git_failure("cannot push to", &checkout.branch, &error)
-                    .hint("--pull-request   # by a branch that others merge"));
+                problems.push(
+                    git_failure("cannot push to", &checkout.branch, &error)
+                        .hint("--pull-request   # by a branch that others merge"),
+                );
             }
         }
     }
@@ -206,9 +221,14 @@ impl Course<'_> {
     fn look_at_the_end(&self, problems: &mut Vec<Failure>) {
         let at_once = self.intent.compromised || self.retire_after() == Duration::ZERO;
         if at_once && !self.intent.given_up && self.way.keep_old.is_none() && !self.way.drop_old {
-            problems.push(Failure::usage(format!("where {} is to be kept is not said: only it reads what is in Git's history", short(&self.intent.old)))
+            problems.push(
+                Failure::usage(format!(
+                    "where {} is to be kept is not said: only it reads what is in Git's history",
+                    short(&self.intent.old)
+                ))
                 .hint("--keep-old FILE   # a new file, encrypted to the new key")
-                .hint("--drop-old        # if it is kept elsewhere, or nothing is to be read any more"));
+                .hint("--drop-old        # if it is kept elsewhere, or nothing is to be read any more"),
+            );
         }
     }
 }

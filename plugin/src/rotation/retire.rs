@@ -7,10 +7,12 @@ use super::followed::Followed;
 use super::intent::{RETIRED_RECIPIENTS, ROTATION, short};
 use super::journal::Journal;
 use super::{Held, keeping};
+use crate::cluster::LiveSecret;
 use crate::failpoint;
 use crate::secrets::shown;
 use kubiya_hook::edge::{Failure, Kind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 impl Course<'_> {
     /// Takes the old key away from Flux, on all clusters, unless something still needs it.
@@ -34,13 +36,14 @@ impl Course<'_> {
     fn nothing_needs_it(&mut self) -> Result<(), Failure> {
         let mut problems = Vec::new();
         let wait = self.retire_after();
-        if !self.intent.compromised && !self.intent.given_up {
+        let unread = self.intent.given_up && !self.intent.keep_new;
+        if !self.intent.compromised && !unread {
             let idle = self.intent.idle_for(jiff::Timestamp::now());
             if idle.is_none_or(|idle| idle < wait) {
                 let since = idle.map_or("it is still needed".to_owned(), |idle| {
-                    format!("nothing has needed it for {}", crate::duration::text(idle))
+                    format!("nothing has needed it for {}", words(idle))
                 });
-                problems.push(Failure::unverified(format!("the old key stays for {}", crate::duration::text(wait)))
+                problems.push(Failure::unverified(format!("the old key stays for {}", words(wait)))
                     .because_of(since)
                     .hint("kubectl kubiya rotate-key --retire --retire-after 0s   # if no revert or old branch will be deployed"));
             }
@@ -49,32 +52,32 @@ impl Course<'_> {
             let branch = self.checkouts[index].branch.to_string();
             let standing = self.standing(index)?;
             for path in standing.paths(For::Old).chain(standing.paths(For::Both)) {
-                problems.push(Failure::unverified("the old key still reads it").at(format!("{branch}: {}", shown(path)))
-                    .hint("kubectl kubiya rotate-key --continue   # renews it"));
+                problems.push(
+                    Failure::unverified("the old key still reads it")
+                        .at(format!("{branch}: {}", shown(path)))
+                        .hint("kubectl kubiya rotate-key --continue   # renews it"),
+                );
             }
         }
-        problems.extend(self.other_sources(Self::source_needs_it));
-        if !self.is_applied(Step::OldOut)? {
-            problems.push(Failure::unverified("not every Kustomization has applied the commit without the old key")
-                .hint("kubectl kubiya rotate-key --continue"));
-        }
+        problems.extend(self.other_sources(source_needs_it));
         if self.way.keep_old.is_none() && !self.way.drop_old && !self.intent.given_up {
-            problems.push(Failure::usage("where the old key is to be kept is not said: only it reads what is in Git's history")
+            problems.push(
+                Failure::usage(
+                    "where the old key is to be kept is not said: only it reads what is in Git's history",
+                )
                 .hint("--keep-old FILE   # a new file, encrypted to the new key")
-                .hint("--drop-old        # if it is kept elsewhere, or nothing is to be read any more"));
+                .hint("--drop-old        # if it is kept elsewhere, or nothing is to be read any more"),
+            );
         }
         if problems.is_empty() {
-            return Ok(());
+            return self.applied_everywhere(Step::OldOut);
         }
         let count = problems.len();
         Err(Failure::all(format!("the old key cannot go yet: {count} reasons"), problems))
     }
 
     /// Sources that are not branches of ours, as `judge` sees them.
-    pub(super) fn other_sources(
-        &self,
-        judge: fn(&Self, &str, &str, &Followed) -> Option<Failure>,
-    ) -> Vec<Failure> {
+    pub(super) fn other_sources(&self, judge: fn(&str, &str, &Followed) -> Failure) -> Vec<Failure> {
         let mut problems = Vec::new();
         for site in &self.sites {
             let mut sources = site.readers.iter().map(|reader| &reader.source).collect::<Vec<_>>();
@@ -84,21 +87,11 @@ impl Course<'_> {
                 let followed = self.followed(site, source);
                 let name = source.to_string();
                 if followed != Followed::Ours && !self.way.sources_done.contains(&name) {
-                    problems.extend(judge(self, &site.connection.context, &name, &followed));
+                    problems.push(judge(&site.connection.context, &name, &followed));
                 }
             }
         }
         problems
-    }
-
-    fn source_needs_it(&self, context: &str, name: &str, followed: &Followed) -> Option<Failure> {
-        let what = match followed {
-            Followed::Otherwise { what, .. } => format!("Flux decrypts {what} of this repository with the old key"),
-            _ => "Flux decrypts what is there with the old key".to_owned(),
-        };
-        Some(Failure::unverified(what)
-            .at(format!("{name} of {context}"))
-            .hint(format!("--source-done {name}   # when all of its files are for the new key")))
     }
 
     /// Keeps the old identity where the operator said, encrypted to the new one.
@@ -115,7 +108,10 @@ impl Course<'_> {
         let Some(identity) = identity else { return Ok(()) };
         failpoint::at("before the old key is kept");
         if keeping::keep(&path, &identity, &self.new)? {
-            self.talk.did("kept", &format!("{} in {}, encrypted to the new key", short(&self.intent.old), path.display()));
+            self.talk.did(
+                "kept",
+                &format!("{} in {}, encrypted to the new key", short(&self.intent.old), path.display()),
+            );
         }
         failpoint::at("after the old key is kept");
         Ok(())
@@ -137,12 +133,19 @@ impl Course<'_> {
                 after.retain(|recipient| *recipient != intent.old);
                 let mut change = noted(&who, &after);
                 change.data = data;
+                // From now on no bootstrap brings it back.
+                change.annotations.extend([retired(live, |all| with_retired(all, &intent.old, &intent.new))]);
                 Ok(Some(change))
             });
             if let Some(live) = self.runtime.block_on(made)? {
                 changed = true;
-                let (place, context) = (here.place(&live), here.connection.context.clone());
-                self.report(&live, context, "KeyRetired", &format!("{} is not read by Flux any more", intent.old));
+                let place = here.place(&live);
+                self.report(
+                    site,
+                    &live,
+                    "KeyRetired",
+                    &format!("{} is not read by Flux any more", intent.old),
+                );
                 self.talk.did("retired", &format!("{} in {place}", short(&intent.old)));
             }
         }
@@ -186,7 +189,7 @@ impl Course<'_> {
             let here = &self.sites[site];
             let held = here.secrets[secret].clone();
             let (who, old) = (here.who(), self.intent.old.clone());
-            let made = here.change(&held, "the old key is back", |_, entries| {
+            let made = here.change(&held, "the old key is back", |live, entries| {
                 let data = entries.restoring(&old);
                 if data.is_empty() {
                     return Ok(None);
@@ -195,17 +198,25 @@ impl Course<'_> {
                 after.push(old.clone());
                 let mut change = noted(&who, &after);
                 change.data = data;
+                change.annotations.extend([retired(live, |all| without_retired(all, &old))]);
                 Ok(Some(change))
             });
             if let Some(live) = self.runtime.block_on(made)? {
-                let (place, context) = (here.place(&live), here.connection.context.clone());
-                self.report(&live, context, "KeyRestored", &format!("{old} is back: without it something did not decrypt"));
+                let place = here.place(&live);
+                self.report(
+                    site,
+                    &live,
+                    "KeyRestored",
+                    &format!("{old} is back: without it something did not decrypt"),
+                );
                 self.talk.did("restored", &format!("{} in {place}", short(&old)));
             }
         }
         // Everybody reads it again; what they say now is not what stopped us.
         let _ = self.reconcile(site, "with the old key again");
-        Err(unready.failure.of_kind(Kind::Partial)
+        Err(unready
+            .failure
+            .of_kind(Kind::Partial)
             .because_of("the old key is with Flux again")
             .hint("kubectl kubiya rotate-key --retire   # when this is mended"))
     }
@@ -225,14 +236,17 @@ impl Course<'_> {
                 let mut change = noted(&who, &entries.recipients());
                 change.data = data;
                 change.annotations.insert(ROTATION.to_owned(), None);
-                let gone = live.annotations.get(RETIRED_RECIPIENTS).map(String::as_str);
-                let gone = with_retired(gone, &intent.old, &intent.new);
-                change.annotations.insert(RETIRED_RECIPIENTS.to_owned(), Some(gone));
+                change.annotations.extend([retired(live, |all| with_retired(all, &intent.old, &intent.new))]);
                 Ok(Some(change))
             });
             if let Some(live) = self.runtime.block_on(made)? {
-                let (place, context) = (here.place(&live), here.connection.context.clone());
-                self.report(&live, context, "KeyRotated", &format!("{} has taken the place of {}", intent.new, intent.old));
+                let place = here.place(&live);
+                self.report(
+                    site,
+                    &live,
+                    "KeyRotated",
+                    &format!("{} has taken the place of {}", intent.new, intent.old),
+                );
                 self.talk.did("deleted", &format!("{} from {place}", short(&intent.old)));
             }
         }
@@ -265,10 +279,37 @@ impl Course<'_> {
     }
 }
 
-/// The annotation with one more public key; one that came back is no longer retired.
-fn with_retired(before: Option<&str>, old: &str, new: &str) -> String {
-    let mut all = before.into_iter().flat_map(|text| text.split(',')).map(str::trim).collect::<Vec<_>>();
-    all.retain(|one| !one.is_empty() && *one != new && *one != old);
-    all.push(old);
-    all.join(",")
+/// The annotation with the retired public keys, changed.
+fn retired(live: &LiveSecret, change: impl Fn(Vec<&str>) -> Vec<String>) -> (String, Option<String>) {
+    let all = live.annotations.get(RETIRED_RECIPIENTS).map_or("", String::as_str);
+    let all = change(all.split(',').map(str::trim).filter(|one| !one.is_empty()).collect());
+    (RETIRED_RECIPIENTS.to_owned(), (!all.is_empty()).then(|| all.join(",")))
+}
+
+/// One more; one that came back is no longer retired.
+fn with_retired(mut all: Vec<&str>, old: &str, new: &str) -> Vec<String> {
+    all.retain(|one| *one != new && *one != old);
+    all.into_iter().chain([old]).map(str::to_owned).collect()
+}
+
+fn without_retired(all: Vec<&str>, old: &str) -> Vec<String> {
+    all.into_iter().filter(|one| *one != old).map(str::to_owned).collect()
+}
+
+fn source_needs_it(context: &str, name: &str, followed: &Followed) -> Failure {
+    let what = match followed {
+        Followed::Otherwise { what, .. } => {
+            format!("Flux decrypts {what} of this repository with the old key")
+        }
+        _ => "Flux decrypts what is there with the old key".to_owned(),
+    };
+    Failure::unverified(what)
+        .at(format!("{name} of {context}"))
+        .hint(format!("--source-done {name}   # when all of its files are for the new key"))
+}
+
+/// A length of time for people, such as `168h` or `4s`.
+fn words(time: Duration) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    format!("{:#}", jiff::SignedDuration::from_secs(seconds))
 }

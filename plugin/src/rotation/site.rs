@@ -64,10 +64,12 @@ impl Site {
     /// An entry that keeps Flux from decrypting anything.
     pub fn entries(&self, secret: &LiveSecret) -> Result<Entries, Failure> {
         Entries::of(secret).map_err(|error| {
-            Failure::unverified(error.to_string())
-                .at(self.place(secret))
-                .because(&error.source)
-                .hint(format!("kubectl --context {} -n {} edit secret {}", self.connection.context, secret.namespace, secret.name))
+            Failure::unverified(error.to_string()).at(self.place(secret)).because(&error.source).hint(
+                format!(
+                    "kubectl --context {} -n {} edit secret {}",
+                    self.connection.context, secret.namespace, secret.name
+                ),
+            )
         })
     }
 
@@ -94,11 +96,17 @@ impl Site {
             }
         }
         if !problems.is_empty() {
-            return Err(Failure::all(format!("{} Secrets keep Flux from decrypting", problems.len()), problems));
+            return Err(Failure::all(
+                format!("{} Secrets keep Flux from decrypting", problems.len()),
+                problems,
+            ));
         }
         self.secrets = holders;
         let readers = std::mem::take(&mut self.readers);
-        self.readers = readers.into_iter().filter(|reader| self.secrets.iter().any(|secret| self.reads(reader, secret))).collect();
+        self.readers = readers
+            .into_iter()
+            .filter(|reader| self.secrets.iter().any(|secret| self.reads(reader, secret)))
+            .collect();
         Ok(())
     }
 
@@ -110,7 +118,9 @@ impl Site {
     fn reads(&self, reader: &Reader, secret: &LiveSecret) -> bool {
         match &reader.secret {
             Some(name) => (&reader.namespace, name) == (&secret.namespace, &secret.name),
-            None => secret.namespace == self.namespace && self.global.as_deref() == Some(secret.name.as_str()),
+            None => {
+                secret.namespace == self.namespace && self.global.as_deref() == Some(secret.name.as_str())
+            }
         }
     }
 
@@ -127,7 +137,8 @@ impl Site {
     ) -> Result<Option<LiveSecret>, Failure> {
         for _ in 0..TRIES {
             let live = self.connection.secret(&secret.namespace, &secret.name).await?;
-            let live = live.ok_or_else(|| Failure::unverified("the Secret is gone").at(self.place(secret)))?;
+            let live =
+                live.ok_or_else(|| Failure::unverified("the Secret is gone").at(self.place(secret)))?;
             let Some(change) = make(&live, &self.entries(&live)?)? else { return Ok(None) };
             failpoint::at(&format!("before {step}"));
             match self.connection.change_secret(&live, &change).await {
@@ -139,7 +150,8 @@ impl Site {
                 Err(error) => return Err(Failure::from(error).at(self.connection.context.clone())),
             }
         }
-        Err(Failure::unverified(format!("it was changed by somebody else {TRIES} times in a row")).at(self.place(secret)))
+        Err(Failure::unverified(format!("it was changed by somebody else {TRIES} times in a row"))
+            .at(self.place(secret)))
     }
 
     /// Says at a Secret what was done to it. That it cannot be said is no reason to stop.
@@ -158,14 +170,35 @@ impl Site {
     ///
     /// # Errors
     /// Those of the requests.
-    pub async fn request(&self, token: &str, readers: &[&Reader], sources: &[&SourceName]) -> Result<(), ClusterError> {
+    pub async fn request(
+        &self,
+        token: &str,
+        readers: &[&Reader],
+        sources: &[&SourceName],
+    ) -> Result<(), ClusterError> {
         futures::stream::iter(sources.iter().filter(|source| source.kind == "GitRepository"))
-            .map(|source| flux::request_at(&self.connection, ("source.toolkit.fluxcd.io", "GitRepository"), &source.namespace, &source.name, token))
+            .map(|source| {
+                flux::request_at(
+                    &self.connection,
+                    ("source.toolkit.fluxcd.io", "GitRepository"),
+                    &source.namespace,
+                    &source.name,
+                    token,
+                )
+            })
             .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<()>>()
             .await?;
         futures::stream::iter(readers)
-            .map(|reader| flux::request_at(&self.connection, ("kustomize.toolkit.fluxcd.io", "Kustomization"), &reader.namespace, &reader.name, token))
+            .map(|reader| {
+                flux::request_at(
+                    &self.connection,
+                    ("kustomize.toolkit.fluxcd.io", "Kustomization"),
+                    &reader.namespace,
+                    &reader.name,
+                    token,
+                )
+            })
             .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<()>>()
             .await?;

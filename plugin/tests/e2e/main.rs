@@ -9,4 +9,6 @@ mod faults;
 mod keys;
 mod preflight;
 mod private_git;
+mod rotate_key;
+mod rotation;
 mod world;

@@ -4,13 +4,14 @@ use crate::bootstrap::plan::AGE_ENTRY;
 use crate::bootstrap::{Inputs, Live};
 use crate::cluster::{ClusterError, Connection};
 use crate::flux::{git_repository, kustomization};
-use k8s_openapi::api::core::v1::Secret;
+use crate::rotation::RETIRED_RECIPIENTS;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// The data of a Secret.
-pub(super) type Data = BTreeMap<String, Vec<u8>>;
+pub(super) type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
 /// Looks at the Secrets and at the sync; also gives the credentials for Git that Flux has, where none were given.
 ///
@@ -20,18 +21,20 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     let sync = &inputs.sync;
     let (source, applied) = (git_repository(sync), kustomization(sync));
     let (age, source, applied) = futures::join!(
-        secret_data(hub, &sync.namespace, &sync.decryption_secret),
+        hub.secret(&sync.namespace, &sync.decryption_secret),
         sync_object(hub, &source, "gitrepositories"),
         sync_object(hub, &applied, "kustomizations")
     );
     let (mut age, source, applied) = (age?, source?, applied?);
-    let entry = age.as_mut().and_then(|data| data.remove(AGE_ENTRY));
+    let entry = age.as_mut().and_then(|secret| secret.data.remove(AGE_ENTRY));
+    let retired = age.as_ref().and_then(|secret| secret.annotations.get(RETIRED_RECIPIENTS));
+    let retired = retired.map(|text| text.split(',').map(str::to_owned).collect()).unwrap_or_default();
     let age_entry = entry.map(|bytes| SecretString::from(String::from_utf8_lossy(&bytes).into_owned()));
     let git_secret = source.as_ref().and_then(|source| source.data["spec"]["secretRef"]["name"].as_str());
     let git_secret = git_secret.map(str::to_owned);
     let name = sync.git_secret.clone().or_else(|| git_secret.clone());
     let git_data = match name.filter(|_| inputs.git.data.is_empty()) {
-        Some(name) => secret_data(hub, &sync.namespace, &name).await?,
+        Some(name) => hub.secret(&sync.namespace, &name).await?.map(|secret| secret.data),
         None => None,
     };
     let both = [("GitRepository", &source), ("Kustomization", &applied)];
@@ -41,7 +44,7 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     });
     let suspended = suspended.collect();
     let in_repository = applied.as_ref().is_some_and(holds_controllers);
-    Ok((Live { age_entry, git_secret, suspended, in_repository }, git_data))
+    Ok((Live { age_entry, retired, git_secret, suspended, in_repository }, git_data))
 }
 
 /// Whether Flux itself is in what a Kustomization has applied.
@@ -49,17 +52,6 @@ fn holds_controllers(kustomization: &DynamicObject) -> bool {
     let entries = kustomization.data["status"]["inventory"]["entries"].as_array();
     let ids = entries.into_iter().flatten().filter_map(|entry| entry["id"].as_str());
     ids.into_iter().any(|id| id.ends_with("_kustomize-controller_apps_Deployment"))
-}
-
-/// The data of a Secret; `None` where there is none.
-async fn secret_data(hub: &Connection, namespace: &str, name: &str) -> Result<Option<Data>, ClusterError> {
-    let api: Api<Secret> = Api::namespaced(hub.client.clone(), namespace);
-    let secret = api
-        .get_opt(name)
-        .await
-        .map_err(|error| ClusterError::of_get(format!("Secret {namespace}/{name}"), &error))?;
-    let data = secret.map(|secret| secret.data.unwrap_or_default());
-    Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
 }
 
 /// One of the sync's objects as it is; `None` where it, or Flux itself, is not there.
