@@ -8,6 +8,8 @@ mod demo;
 mod faults;
 mod keys;
 mod killed;
+mod preflight;
+mod private_git;
 mod proxy;
 mod rotate_faults;
 mod rotate_key;
