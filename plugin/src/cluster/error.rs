@@ -107,13 +107,18 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// From an error of the Kubernetes client about one object.
-    pub(super) fn of_request(verb: &'static str, object: String, error: &kube::Error) -> Self {
+    pub(crate) fn of_request(verb: &'static str, object: String, error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
                 ClusterError::Refused { verb, object, reason: status.message.clone(), code: status.code }
             }
             other => ClusterError::Refused { verb, object, reason: innermost(other), code: 0 },
         }
+    }
+
+    /// From an error of asking what we may do.
+    pub(crate) fn of_review(error: &kube::Error) -> Self {
+        Self::of_request("create", "SelfSubjectAccessReview".to_owned(), error)
     }
 
     /// From an error of reading one object.

@@ -7,4 +7,5 @@ mod bootstrap;
 mod demo;
 mod faults;
 mod keys;
+mod worker;
 mod world;

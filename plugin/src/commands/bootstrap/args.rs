@@ -83,7 +83,7 @@ pub(crate) enum DryRun {
 
 impl DryRun {
     /// How far the applier goes.
-    pub(super) fn mode(self) -> Mode {
+    pub(crate) fn mode(self) -> Mode {
         match self {
             DryRun::None => Mode::Write,
             DryRun::Client => Mode::Compare,
