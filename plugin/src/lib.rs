@@ -9,6 +9,7 @@ pub mod cluster;
 mod commands;
 mod duration;
 mod editing;
+mod failpoint;
 pub mod files;
 pub mod flux;
 mod invocation;
@@ -89,7 +90,7 @@ fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     outcome
 }
 
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {

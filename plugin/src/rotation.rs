@@ -2,10 +2,38 @@
 //!
 //! Everything is made and proven first; then the new identity is stored, and the files are put in place together.
 
+mod at_commit;
+mod awaiting;
+mod checkout;
+mod course;
+mod entries;
+mod followed;
 mod identity;
+mod intent;
+mod journal;
+mod keeping;
+mod leftover;
+mod preflight;
 mod renew;
+mod retire;
 mod scope;
+mod site;
 
+pub use at_commit::{Commits, For, Standing};
+pub use awaiting::kustomizations;
+pub use checkout::{Checkout, Publish, Published, Wanted};
+pub use course::{Course, Ended, Talk, counted};
+pub use entries::{Entries, EntryChange, Held, MalformedEntry};
+pub use followed::{Followed, is_same_repository};
 pub use identity::{NewIdentity, Store};
-pub use renew::{DataKeys, Foreign, Renewal, Renewed, renew};
+pub use intent::{CHANGED_AT, CHANGED_BY, Intent, RECIPIENTS, RETIRED_RECIPIENTS, ROTATION, short};
+pub use journal::{Journal, Way};
+pub use preflight::Found;
+pub use renew::{DataKeys, Foreign, Renewal, Renewed, check, renew};
 pub use scope::{Scope, rule_changes};
+pub use site::Site;
+
+use std::time::Duration;
+
+/// How long the old key stays with Flux after nothing needs it, unless something else is said.
+pub const RETIRE_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);

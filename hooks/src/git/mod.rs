@@ -21,6 +21,7 @@ mod staged;
 mod tree;
 mod update;
 mod walk;
+pub mod work;
 
 pub use changed::{changed_paths, file_in, files_below};
 pub use id::ObjectId;

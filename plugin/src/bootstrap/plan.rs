@@ -5,7 +5,7 @@ use crate::cluster::{Manifest, dynamic};
 use crate::flux::{SYNC_API_VERSIONS, git_repository, kustomization};
 use crate::keys;
 use kube::api::{DynamicObject, GroupVersionKind, TypeMeta};
-use kubiya_policies::sops::age::{IdentityFile, IdentityFileError};
+use kubiya_policies::sops::age::{Identity, IdentityFile, IdentityFileError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub(crate) const AGE_ENTRY: &str = "age.agekey";
 pub struct Live {
     /// The entry `age.agekey` of the Secret that is there.
     pub age_entry: Option<SecretString>,
+    /// The public keys that a rotation took out of the Secret.
+    pub retired: Vec<String>,
 }
 
 /// Why no plan can be made.
@@ -30,6 +32,12 @@ pub enum PlanError {
         secret: String,
         /// What is wrong with it.
         source: IdentityFileError,
+    },
+    /// A rotation took the key away, and it is not to come back by an old file.
+    #[error("the key {recipient} was retired by a rotation: Flux does not get it back")]
+    Retired {
+        /// Its public key.
+        recipient: String,
     },
 }
 
@@ -74,7 +82,7 @@ pub struct Plan {
 /// only the definitions and no running pod.
 ///
 /// # Errors
-/// A Secret on the cluster to which no identity can be added.
+/// A Secret on the cluster to which no identity can be added, or to which this one is not to be added again.
 pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let mut namespace = Vec::new();
     let mut definitions = Vec::new();
@@ -136,6 +144,10 @@ impl Plan {
 /// The Secret with the age identities: those that are there stay, ours are added.
 fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
     let name = &inputs.sync.decryption_secret;
+    let given = inputs.identities.identities().iter().filter_map(Identity::recipient);
+    if let Some(recipient) = given.into_iter().find(|recipient| live.retired.contains(recipient)) {
+        return Err(PlanError::Retired { recipient });
+    }
     let existing =
         live.age_entry.as_ref().map(ExposeSecret::expose_secret).filter(|text| !text.trim().is_empty());
     let parsed = existing.map(|text| IdentityFile::parse(text.as_bytes())).transpose().map_err(|source| {
@@ -180,7 +192,6 @@ mod tests {
     use crate::cluster::RemoteKubeconfig;
     use crate::cluster::Selection;
     use crate::flux::{InstallManifests, SyncSpec};
-    use kubiya_policies::sops::age::Identity;
 
     fn inputs(identity: &Identity) -> Inputs {
         let object = |api_version: &str, kind: &str, name: &str| {
@@ -256,9 +267,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_retired_does_not_come_back() {
+        let identity = Identity::generate();
+        let recipient = identity.recipient().unwrap();
+        let live = Live { retired: vec![recipient.clone()], ..Live::default() };
+        let error = plan(&inputs(&identity), &live).unwrap_err();
+        assert!(matches!(error, PlanError::Retired { recipient: named } if named == recipient));
+        assert!(plan(&inputs(&Identity::generate()), &live).is_ok());
+    }
+
+    #[test]
     fn an_identity_on_the_cluster_is_kept_and_a_broken_one_is_no_plan() {
         let (old, new) = (Identity::generate(), Identity::generate());
-        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()) };
+        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()), ..Live::default() };
         let plan_of = |text: &str| plan(&inputs(&new), &live(text));
         let kept = plan_of(old.expose_line().expose_secret()).unwrap();
         let secret = kept.stages[1].objects[0].expose();

@@ -3,15 +3,19 @@
 mod apply;
 mod connect;
 mod error;
+mod event;
 mod kinds;
 mod kubeconfig;
 mod remote;
+mod secret;
 mod wait;
 
 pub use apply::{Action, Applied, Applier, FIELD_MANAGER, Manifest, Mode, dynamic};
 pub use connect::{Connection, ConnectionArgs};
 pub use error::ClusterError;
+pub use event::About;
 pub use kinds::Kinds;
 pub use kubeconfig::{KubeconfigSource, Selection};
 pub use remote::{RemoteKubeconfig, RemoteProblem, remote_kubeconfig};
+pub use secret::{LiveSecret, SecretChange};
 pub use wait::{Deadline, crd_established, kind_served, rolled_out};

@@ -8,8 +8,8 @@ use crate::cluster::{Applier, ClusterError, Connection, ConnectionArgs, Deadline
 use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
 use crate::invocation::Invocation;
 use crate::keys::KeySource;
+use crate::rotation::RETIRED_RECIPIENTS;
 use args::Format;
-use k8s_openapi::api::core::v1::Secret;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_hook::git::remote::{BranchTip, branch_tip};
 use secrecy::SecretString;
@@ -136,23 +136,24 @@ async fn preflight(
 
 /// What is there already that must not be lost.
 async fn look(hub: &Connection, inputs: &Inputs) -> Result<Live, Failure> {
-    let api: kube::Api<Secret> = kube::Api::namespaced(hub.client.clone(), &inputs.sync.namespace);
-    let name = &inputs.sync.decryption_secret;
-    let secret = api.get_opt(name).await.map_err(|error| {
-        Failure::from(ClusterError::of_get(format!("Secret {}/{name}", inputs.sync.namespace), &error))
-    })?;
-    let entry = secret.and_then(|s| s.data).and_then(|mut data| data.remove(bootstrap::AGE_ENTRY));
-    let text = entry.map(|bytes| SecretString::from(String::from_utf8_lossy(&bytes.0).into_owned()));
-    Ok(Live { age_entry: text })
+    let secret = hub.secret(&inputs.sync.namespace, &inputs.sync.decryption_secret).await?;
+    let Some(mut secret) = secret else { return Ok(Live::default()) };
+    let entry = secret.data.remove(bootstrap::AGE_ENTRY);
+    let text = entry.map(|bytes| SecretString::from(String::from_utf8_lossy(&bytes).into_owned()));
+    let retired =
+        secret.annotations.get(RETIRED_RECIPIENTS).map(|text| text.split(',').map(str::to_owned).collect());
+    Ok(Live { age_entry: text, retired: retired.unwrap_or_default() })
 }
 
 fn make_plan(inputs: &Inputs, live: &Live) -> Result<Plan, Failure> {
-    bootstrap::plan(inputs, live).map_err(|error| {
-        let PlanError::MalformedAgeEntry { source, .. } = &error;
-        Failure::unverified(error.to_string())
+    bootstrap::plan(inputs, live).map_err(|error| match &error {
+        PlanError::MalformedAgeEntry { source, .. } => Failure::unverified(error.to_string())
             .because(source)
             .because_of("one malformed line keeps Flux from decrypting anything")
-            .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age")
+            .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age"),
+        PlanError::Retired { .. } => Failure::usage(error.to_string())
+            .hint("--age-key-file FILE   # the key that took its place")
+            .hint(format!("kubectl annotate secret sops-age -n {} {RETIRED_RECIPIENTS}-   # if it is to come back on purpose", inputs.sync.namespace)),
     })
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod explain;
 mod formats;
 pub(crate) mod git_drivers;
 pub(crate) mod git_setup;
+mod lines;
 pub(crate) mod man;
 pub(crate) mod plugin;
 pub(crate) mod rotate_key;

@@ -1,23 +1,43 @@
 //! `rotate-key`: new keys for the files of a repository.
 
+mod account;
+mod cluster;
+mod new_key_args;
+
 use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged};
-use crate::keys::{KeyArgs, KeyRing, KeySource};
-use crate::rotation::{DataKeys, Foreign, NewIdentity, Renewal, Scope, Store, renew, rule_changes};
+use crate::keys::{KeyArgs, KeyRing};
+use crate::rotation::{DataKeys, Foreign, NewIdentity, Renewal, Scope, Way, renew, rule_changes};
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
+use cluster::Action;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
+use new_key_args::NewKeyArgs;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  # A new age key in place of the one at hand, in all rules and files
+  # A new age key for Flux and for every file, pushed to the branch that Flux follows
+  kubectl kubiya rotate-key --context infra --store-key new.agekey
+  kubectl kubiya rotate-key --context infra --status
+  kubectl kubiya rotate-key --context infra --retire --keep-old old.agekey.age
+
+  # The old key leaked: it goes at once
+  kubectl kubiya rotate-key --context infra --store-key new.agekey --compromised --drop-old
+
+  # By pull requests, and the new key in a password store
+  kubectl kubiya rotate-key --context infra --pull-request \
+    --store-command 'gopass insert -m infra/age' --read-back-command 'gopass show infra/age'
+  kubectl kubiya rotate-key --context infra --continue
+
+  # Files alone: a new age key in place of the one at hand, in all rules and files
   kubectl kubiya rotate-key --no-cluster --store-key new.agekey
 
   # First both keys; later the old one goes
@@ -28,15 +48,19 @@ Examples:
   kubectl kubiya rotate-key --no-cluster --add-recipient age1…
   kubectl kubiya rotate-key --no-cluster --remove-recipient age1…";
 
-/// Give rules and files a new age key, and the files new data keys
+/// Give Flux, rules and files a new age key, with no moment in which Flux cannot decrypt
 ///
-/// Every file that the old key can read is opened, checked, and encrypted with a new data key for the new
-/// key in the old one's place; other recipients stay. Every .sops.yaml that names the old key is changed,
-/// comments and layout kept. Each file is proven to open with the new key alone before anything is written,
-/// and if one cannot be done, none is.
+/// First Flux gets the new key beside the old one, on every cluster that holds it. Then all rules and files are made
+/// for both keys, with new data keys, committed and pushed, and when every Kustomization has applied that, the old
+/// key is taken out of them in the same way. At last the old key is taken from Flux: at once with --compromised,
+/// else by --retire when no revert or old branch will need it any more.
 ///
-/// This version rotates files (--no-cluster). Give Flux the new key before they reach the branch that it
-/// reads: an entry of its own, whose name ends in .agekey, beside the old one in the Secret sops-age.
+/// A run may end anywhere: --continue goes on from what is in Git and on the clusters, --abort goes back to the old
+/// key, --status shows where it stands.
+///
+/// Each file is opened, checked, and proven to open with the new key alone before anything is written; comments and
+/// layout stay, and so do other recipients. With --no-cluster, and for --only-data-keys, --add-recipient and
+/// --remove-recipient, files alone are changed, and nothing is committed.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RotateKeyArgs {
@@ -49,12 +73,6 @@ pub(crate) struct RotateKeyArgs {
     /// The public key that goes, or beside which another one comes; that of the key at hand, if it is clear
     #[arg(long, value_name = "RECIPIENT")]
     old_recipient: Option<String>,
-    /// The new key, if there is one already: a file, or `-` for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "store_key")]
-    new_age_key_file: Option<String>,
-    /// Make a new key and store it in this file, which must not be there yet
-    #[arg(long, value_name = "FILE")]
-    store_key: Option<PathBuf>,
     /// How far to go
     #[arg(long, value_name = "STAGE", default_value = "all")]
     stage: Stage,
@@ -70,13 +88,32 @@ pub(crate) struct RotateKeyArgs {
     /// What becomes of files that are also for keys of other kinds, such as KMS or PGP
     #[arg(long, value_name = "CHOICE", default_value = "stop")]
     foreign: Foreign,
+    /// Go on with the rotation that is under way
+    #[arg(long = "continue", group = "action")]
+    go_on: bool,
+    /// Take the old key from Flux, now that nothing needs it
+    #[arg(long, group = "action")]
+    retire: bool,
+    /// Go back to the old key
+    #[arg(long, group = "action")]
+    abort: bool,
+    /// Show where the rotation stands, and change nothing
+    #[arg(long, group = "action")]
+    status: bool,
+    /// How long each wait may take, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = crate::duration::parse)]
+    timeout: Duration,
     /// Say what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    way: Way,
+    #[command(flatten)]
     files: FileArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    new_key: NewKeyArgs,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -133,10 +170,32 @@ impl Plan {
     }
 }
 
+impl RotateKeyArgs {
+    /// Whether it is about files alone.
+    fn files_alone(&self) -> bool {
+        let recipients = self.add_recipient.is_some() || self.remove_recipient.is_some();
+        self.no_cluster || self.only_data_keys || recipients
+    }
+
+    fn action(&self) -> Action {
+        match (self.go_on, self.retire, self.abort, self.status) {
+            (true, ..) => Action::Continue,
+            (_, true, ..) => Action::Retire,
+            (_, _, true, _) => Action::Abort,
+            (_, _, _, true) => Action::Status,
+            _ => Action::Begin,
+        }
+    }
+}
+
 pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
-    if !args.no_cluster {
-        return Err(Failure::usage("this version rotates the keys of files, not yet those of a cluster")
-            .hint("kubectl kubiya rotate-key --no-cluster …   # and give Flux the new key before you push"));
+    if !args.files_alone() {
+        return cluster::run(args, connection, console);
+    }
+    if args.action() != Action::Begin {
+        return Err(Failure::usage(
+            "--continue, --retire, --abort and --status are about a rotation with a cluster",
+        ));
     }
     let top = top_around(&args.paths).ok_or_else(|| Failure::usage("not in a Git repository"))?;
     let configs = Configs::new(args.files.config.clone(), Some(top.clone()));
@@ -187,18 +246,17 @@ fn plan(args: &RotateKeyArgs, scope: &Scope, keys: &KeyRing) -> Result<Plan, Fai
         let old = Some(old(args, scope, keys, Some(new))?);
         return Ok(Plan { old, new: Some(new.clone()), ..bare(DataKeys::Kept, Stage::Overlap) });
     }
-    let identity = match (&args.new_age_key_file, &args.store_key) {
-        (Some(file), _) => NewIdentity::given(&KeySource::from_flag(file))?,
-        (None, Some(file)) => NewIdentity::generated(Store::File(file.clone()))?,
-        (None, None) => {
-            return Err(Failure::usage("where the new key is, or is to be stored, is not said")
-                .hint("--store-key FILE          # makes one")
-                .hint("--new-age-key-file FILE   # takes one that is there"));
-        }
-    };
+    let identity = args.new_key.identity()?.ok_or_else(no_new_key)?;
     let new = identity.recipient().to_owned();
     let old = Some(old(args, scope, keys, Some(&new))?);
     Ok(Plan { old, new: Some(new), identity: Some(identity), ..bare(DataKeys::New, args.stage) })
+}
+
+fn no_new_key() -> Failure {
+    Failure::usage("where the new key is, or is to be stored, is not said")
+        .hint("--store-key FILE          # makes one")
+        .hint("--store-command 'gopass insert -m NAME' --read-back-command 'gopass show NAME'")
+        .hint("--new-age-key-file FILE   # takes one that is there")
 }
 
 /// The recipient that is named, or the one of the files whose identity is at hand.
@@ -281,8 +339,8 @@ fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {
     let mut line = |word: &str, text: &str| {
         let _ = console.err.line(&format!("{:>11} {text}", format!("{would}{word}")));
     };
-    if let (Some(file), Some(new)) = (&args.store_key, &report.new_recipient) {
-        line("stored", &format!("{} ({new})", file.display()));
+    if let (Some(store), Some(new)) = (args.new_key.store(), &report.new_recipient) {
+        line("stored", &format!("{} ({new})", store.name()));
     }
     report.rules.iter().for_each(|path| line("updated", path));
     for file in &report.files {

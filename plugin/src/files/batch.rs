@@ -2,6 +2,7 @@
 
 use super::version::Mark;
 use super::{FileError, Version};
+use crate::failpoint;
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -112,7 +113,10 @@ impl Batch {
             return all.map(|path| (path, FileError::Write(kind.into()))).collect();
         }
         // One after the other: a folder changes one name at a time.
-        let placed = self.staged.into_iter().map(|staged| (staged.target.clone(), staged.into_place()));
+        let placed = self.staged.into_iter().map(|staged| {
+            failpoint::at("before a file is put in place");
+            (staged.target.clone(), staged.into_place())
+        });
         let failed = placed.filter_map(|(target, placed)| Some((target, placed.err()?))).collect();
         // The names are durable once their folders are. A folder that cannot be opened was written to anyway.
         for folder in folders.into_iter().collect::<std::collections::BTreeSet<_>>() {

@@ -1,9 +1,13 @@
 //! Flux's objects as we build and read them.
 
 mod manifests;
+mod readers;
 mod ready;
 mod sync;
 
 pub use manifests::{InstallManifests, ManifestError, ManifestSource};
+pub use readers::{
+    GitSource, Reader, SourceName, commit_of, git_sources, global_secret, readers, request_at,
+};
 pub use ready::{Expected, ReadyState, Sync, request_reconcile, wait_for_sync};
 pub use sync::{SYNC_API_VERSIONS, SyncSpec, git_repository, kustomization};

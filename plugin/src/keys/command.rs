@@ -1,13 +1,14 @@
-//! Commands that print keys: `SOPS_AGE_KEY_CMD` and `SOPS_AGE_SSH_PRIVATE_KEY_CMD`.
+//! Commands that print keys, such as `SOPS_AGE_KEY_CMD`, and commands that store one.
 
 use super::source::{KeyError, read_all};
 use std::collections::HashSet;
-use std::process::{Command, Stdio};
+use std::io::Write as _;
+use std::process::{Command, ExitStatus, Stdio};
 use zeroize::Zeroizing;
 
-/// Why a key command gave nothing. It quotes neither the command, which may hold a password, nor its output.
+/// Why a key command gave or took nothing. It quotes neither the command, which may hold a password, nor its output.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CommandError {
+pub enum CommandError {
     /// The words cannot be told apart, or there are none.
     #[error("it is not a command: a quote is not closed, or nothing is in it")]
     Words,
@@ -16,7 +17,7 @@ pub(super) enum CommandError {
     Start(std::io::Error),
     /// It ended with an error.
     #[error("it ended with {0}")]
-    Failed(std::process::ExitStatus),
+    Failed(ExitStatus),
     /// Its output is no key.
     #[error(transparent)]
     Output(#[from] KeyError),
@@ -52,18 +53,54 @@ impl KeyCommand {
     }
 }
 
-/// Splits into words as a shell would, and runs them without one, as sops does. What the program says on
-/// stderr is for the person.
+/// What a command prints when it is asked for the key of a recipient. What it says on stderr is for the person.
 fn output(text: &str, recipient: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    let mut command = command(text)?;
+    printed(command.env("SOPS_AGE_RECIPIENT", recipient))
+}
+
+/// What a command prints that knows a key.
+///
+/// # Errors
+/// It cannot be started, ended with an error, or prints too much.
+pub fn key_printed_by(text: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    printed(&mut command(text)?)
+}
+
+/// Gives a key to a command on its standard input, which others cannot read as they can arguments and
+/// variables. Nothing that it says is shown: it has the key, and may say it.
+///
+/// # Errors
+/// It cannot be started, or ended with an error.
+pub fn key_given_to(text: &str, key: &[u8]) -> Result<(), CommandError> {
+    let mut command = command(text)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(CommandError::Start)?;
+    // Whether it listened to the end is told by what is read back.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(key));
+    ended(child.wait())
+}
+
+/// What a command prints of a key that it was given, and nothing of what it says besides.
+///
+/// # Errors
+/// It cannot be started, ended with an error, or prints too much.
+pub fn key_read_back_by(text: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    printed(command(text)?.stderr(Stdio::null()))
+}
+
+/// Splits into words as a shell would, and runs them without one, as sops does.
+fn command(text: &str) -> Result<Command, CommandError> {
     let words = shlex::split(text).ok_or(CommandError::Words)?;
     let (program, arguments) = words.split_first().ok_or(CommandError::Words)?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env("SOPS_AGE_RECIPIENT", recipient)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(CommandError::Start)?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
+}
+
+fn printed(command: &mut Command) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(CommandError::Start)?;
     let output = match child.stdout.take() {
         Some(stdout) => read_all(stdout),
         None => Ok(Zeroizing::default()),
@@ -72,9 +109,16 @@ fn output(text: &str, recipient: &str) -> Result<Zeroizing<Vec<u8>>, CommandErro
         // It may write for ever.
         let _ = child.kill();
     }
-    let status = child.wait().map_err(CommandError::Start)?;
+    let ended = ended(child.wait());
     let output = output?;
-    if status.success() { Ok(output) } else { Err(CommandError::Failed(status)) }
+    ended.map(|()| output)
+}
+
+fn ended(status: std::io::Result<ExitStatus>) -> Result<(), CommandError> {
+    match status.map_err(CommandError::Start)? {
+        status if status.success() => Ok(()),
+        status => Err(CommandError::Failed(status)),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod tests;
 
 pub use args::KeyArgs;
 pub use ask::{Ask, Terminal};
+pub use command::{CommandError, key_given_to, key_printed_by, key_read_back_by};
 pub use places::Surroundings;
 pub use ring::KeyRing;
-pub use source::{KeyError, KeySource, merged};
+pub use source::{KeyError, KeySource, merged, proven};

@@ -119,6 +119,11 @@ impl KeyRing {
         self.take(&mut rest, index, bytes, IdentityFile::parse).map(|_| ())
     }
 
+    /// Adds what somebody else read at a place; what is of no use there is of no harm here.
+    pub fn offer(&self, name: &str, bytes: Zeroizing<Vec<u8>>) {
+        let _ = self.add(name, bytes);
+    }
+
     /// What was looked at so far.
     pub(super) fn looked(&self) -> Vec<Looked> {
         self.rest().looked.clone()

@@ -77,11 +77,7 @@ impl KeySource {
     /// # Errors
     /// What cannot be read, what is no identity file, and identities that Flux cannot use.
     pub fn read(&self) -> Result<IdentityFile, KeyError> {
-        let file = IdentityFile::parse(&self.bytes()?).map_err(KeyError::Malformed)?;
-        for (index, identity) in file.identities().iter().enumerate() {
-            prove(identity, index + 1)?;
-        }
-        Ok(file)
+        proven(&self.bytes()?)
     }
 
     /// Whether others than the owner may read the file.
@@ -123,6 +119,18 @@ pub(super) fn read_all(reader: impl std::io::Read) -> Result<Zeroizing<Vec<u8>>,
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     let read = reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(KeyError::Read)?;
     if read as u64 > MAX_BYTES { Err(KeyError::TooLarge) } else { Ok(bytes) }
+}
+
+/// Reads identities that Flux can decrypt with from what was at a place.
+///
+/// # Errors
+/// What is no identity file, and identities that Flux cannot use.
+pub fn proven(bytes: &[u8]) -> Result<IdentityFile, KeyError> {
+    let file = IdentityFile::parse(bytes).map_err(KeyError::Malformed)?;
+    for (index, identity) in file.identities().iter().enumerate() {
+        prove(identity, index + 1)?;
+    }
+    Ok(file)
 }
 
 /// Wraps and unwraps a data key: the proof that Flux will be able to.

@@ -74,6 +74,30 @@ pub fn renew(path: &Path, renewal: &Renewal<'_>, configs: &Configs) -> Result<Op
     Ok(made.map(|(bytes, new_data_key)| Renewed { version, bytes, new_data_key }))
 }
 
+/// Makes sure that a file could be made anew: it opens, it is sound, and a new data key could be wrapped.
+///
+/// # Errors
+/// What is in the way.
+pub fn check(path: &Path, renewal: &Renewal<'_>, configs: &Configs) -> Result<(), Failure> {
+    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let governed = configs.governing(path)?;
+    let secret = read(path, version.bytes(), None, governed.as_deref())?;
+    let opened = open(path, &secret, renewal.keys)?;
+    sound(path, &opened)?;
+    data_key_change(path, &recipe(&opened, renewal), renewal).map(|_| ())
+}
+
+/// Who is to read it.
+fn recipe(opened: &Opened, renewal: &Renewal<'_>) -> Recipe {
+    let mut recipe = Recipe::of(&opened.metadata);
+    for group in &mut recipe.groups {
+        if let Some(change) = renewal.change {
+            change.apply_to(&mut group.recipients);
+        }
+    }
+    recipe
+}
+
 /// The new bytes, and whether they have a new data key.
 type Made = (Vec<u8>, bool);
 
@@ -86,12 +110,7 @@ fn made(
     let secret = read(path, bytes, None, governed)?;
     let opened = open(path, &secret, renewal.keys)?;
     sound(path, &opened)?;
-    let mut recipe = Recipe::of(&opened.metadata);
-    for group in &mut recipe.groups {
-        if let Some(change) = renewal.change {
-            change.apply_to(&mut group.recipients);
-        }
-    }
+    let recipe = recipe(&opened, renewal);
     let Some(change) = data_key_change(path, &recipe, renewal)? else { return Ok(None) };
     let sealed = seal(path, &secret, &recipe, Some(&opened), &change, renewal.keys)?;
     drop(opened);

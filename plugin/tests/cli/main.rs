@@ -8,6 +8,7 @@ mod edit;
 mod export;
 mod help;
 mod locked;
+mod new_key;
 mod plugin_links;
 mod readme;
 mod repository;

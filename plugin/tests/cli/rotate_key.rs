@@ -8,7 +8,7 @@ use std::process::Output;
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n";
 
 /// A repository with two encrypted files under a rule with a comment.
-fn encrypted(env: &TestEnv) -> Repository<'_> {
+pub(crate) fn encrypted(env: &TestEnv) -> Repository<'_> {
     let repository = Repository::new(env);
     repository.git.write(".gitignore", "*.agekey\n");
     let rules = repository.read(".sops.yaml").replace("    age:", "    # the hub\n    age:");
@@ -23,24 +23,24 @@ fn encrypted(env: &TestEnv) -> Repository<'_> {
     repository
 }
 
-fn sops(repository: &Repository<'_>, key: &str, path: &str) -> Output {
+pub(crate) fn sops(repository: &Repository<'_>, key: &str, path: &str) -> Output {
     let mut command = repository.git.command("sops");
     command.args(["decrypt", path]).env("SOPS_AGE_KEY_FILE", key).env("SOPS_DISABLE_VERSION_CHECK", "1");
     command.output().expect("sops is on PATH; scripts/test puts it there")
 }
 
-fn opens(repository: &Repository<'_>, key: &str, path: &str) -> bool {
+pub(crate) fn opens(repository: &Repository<'_>, key: &str, path: &str) -> bool {
     sops(repository, key, path).status.success()
 }
 
-fn public(repository: &Repository<'_>, key: &str) -> String {
+pub(crate) fn public(repository: &Repository<'_>, key: &str) -> String {
     let mut command = repository.git.command("age-keygen");
     let output = command.args(["-y", key]).output().expect("age-keygen is on PATH");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// The output with the new public key masked.
-fn run(repository: &Repository<'_>, words: &[&str]) -> String {
+pub(crate) fn run(repository: &Repository<'_>, words: &[&str]) -> String {
     let shown = repository.run(&[&["rotate-key", "--no-cluster"], words].concat());
     let new = public(repository, "new.agekey");
     if new.is_empty() { shown } else { shown.replace(&new, "[NEW]") }
@@ -186,6 +186,7 @@ fn what_cannot_be_renewed_keeps_all_as_it_is() {
     error: where the new key is, or is to be stored, is not said
 
     hint: --store-key FILE          # makes one
+    hint: --store-command 'gopass insert -m NAME' --read-back-command 'gopass show NAME'
     hint: --new-age-key-file FILE   # takes one that is there
     [exit status: 2]
     ");

@@ -7,5 +7,7 @@ mod bootstrap;
 mod demo;
 mod faults;
 mod keys;
+mod rotate_key;
+mod rotation;
 mod worker;
 mod world;

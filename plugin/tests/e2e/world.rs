@@ -188,10 +188,16 @@ impl World {
         command
     }
 
-    fn git(&self, words: &[&str]) {
+    pub(crate) fn git(&self, words: &[&str]) {
+        self.git_line(words);
+    }
+
+    /// What a command of Git prints in the clone.
+    pub(crate) fn git_line(&self, words: &[&str]) -> String {
         let output =
             self.command(Path::new("git")).args(words).current_dir(self.path("repo")).output().unwrap();
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 

@@ -117,10 +117,7 @@ fn a_token_that_was_taken_back_and_access_that_was_deleted_are_healed_by_a_rerun
     let said = workers.add(&["worker01"]);
     assert!(said.code == 0 && said.stderr.contains("configured infra: Secret"), "{}", said.stderr);
     assert!(workers.whoami(&workers.stored("worker01")).starts_with("system:serviceaccount:kubiya-"));
-    there.run(["delete", "namespace", "kubiya-system"]).unwrap();
-    there
-        .run(["delete", "clusterrolebindings", "-l", "app.kubernetes.io/managed-by=kubectl-kubiya"])
-        .unwrap();
+    there.run(["delete", "namespace", &workers.namespace("worker01")]).unwrap();
     let said = workers.add(&["worker01"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(workers.whoami(&workers.stored("worker01")).starts_with("system:serviceaccount:kubiya-"));

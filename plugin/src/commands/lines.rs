@@ -1,0 +1,72 @@
+//! Lines about what is going on: a word and what it is about, and a progress line where a person is watching.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use kubiya_hook::edge::{Color, Stream};
+use std::time::Duration;
+
+/// The talk of one run, on stderr.
+pub(super) struct Lines<'a> {
+    stream: &'a mut Stream,
+    progress: Option<ProgressBar>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(stream: &'a mut Stream) -> Self {
+        Self { stream, progress: None }
+    }
+
+    /// One line. A closed stderr is no reason to stop.
+    pub(super) fn say(&mut self, word: &str, color: Color, text: &str) {
+        let word = self.stream.style().paint(&format!("{word:>12}"), color);
+        let line = format!("{word} {text}");
+        match &self.progress {
+            Some(bar) => bar.suspend(|| {
+                let _ = self.stream.line(&line);
+            }),
+            None => {
+                let _ = self.stream.line(&line);
+            }
+        }
+    }
+
+    /// Shows what is being waited for, on a terminal only.
+    pub(super) fn progress(&mut self, message: &str) {
+        if !self.stream.is_terminal() || message.is_empty() {
+            return;
+        }
+        let bar = self.progress.get_or_insert_with(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner:>12} {wide_msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        // Conditions may hold line ends; a progress line has one line.
+        bar.set_message(message.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+
+    pub(super) fn end_progress(&mut self) {
+        if let Some(bar) = self.progress.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl crate::rotation::Talk for Lines<'_> {
+    fn did(&mut self, word: &str, text: &str) {
+        self.say(word, Color::Green, text);
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.say("warning:", Color::Yellow, text);
+    }
+
+    fn progress(&mut self, text: &str) {
+        Lines::progress(self, text);
+    }
+
+    fn end_progress(&mut self) {
+        Lines::end_progress(self);
+    }
+}

@@ -1,0 +1,285 @@
+//! Where a rotation stands, as data and in words.
+
+use crate::commands::lines::Lines;
+use crate::rotation::{Course, Ended, For, Found, Held, Standing, kustomizations, short};
+use crate::secrets::shown;
+use kubiya_hook::edge::{Color, Failure};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A rotation as it is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Account {
+    /// `none`, `planned`, `underway`, `proposed`, `unpushed`, `waiting` or `done`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_recipient: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_recipient: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<String>,
+    /// Whether it is the way back of one that was given up.
+    given_up: bool,
+    secrets: Vec<SecretLine>,
+    branches: Vec<BranchLine>,
+    kustomizations: Vec<ReaderLine>,
+    /// Other branches on which files need the old key.
+    branches_left: Vec<LeftLine>,
+    /// What to do next.
+    next: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretLine {
+    secret: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_key: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_key: Option<&'static str>,
+    read_by: usize,
+}
+
+/// How many files and rules of a branch are for which key.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BranchLine {
+    branch: String,
+    old_alone: usize,
+    both: usize,
+    new_alone: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReaderLine {
+    cluster: String,
+    kustomization: String,
+    /// Which keys the revision is for that it has applied.
+    applied: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeftLine {
+    branch: String,
+    files: Vec<String>,
+}
+
+/// What was seen on clusters and branches.
+pub(super) struct Standings {
+    secrets: Vec<SecretLine>,
+    branches: Vec<BranchLine>,
+    kustomizations: Vec<ReaderLine>,
+    left: Vec<(String, Vec<PathBuf>)>,
+}
+
+impl Standings {
+    /// Looks at everything.
+    pub(super) fn look(course: &mut Course<'_>) -> Result<Self, Failure> {
+        let mut secrets = Vec::new();
+        let mut kustomizations = Vec::new();
+        for index in 0..course.sites.len() {
+            let site = &course.sites[index];
+            for secret in &site.secrets {
+                let live =
+                    course.runtime.block_on(site.connection.secret(&secret.namespace, &secret.name))?;
+                let Some(live) = live else { continue };
+                let entries = site.entries(&live)?;
+                secrets.push(SecretLine {
+                    secret: site.place(&live),
+                    old_key: Some(word(entries.held(&course.intent.old))),
+                    new_key: Some(word(entries.held(&course.intent.new))),
+                    read_by: site.readers_of(secret).count(),
+                });
+            }
+            let cluster = site.connection.context.clone();
+            let readers = course.how_far(index)?.into_iter();
+            kustomizations.extend(readers.map(|(kustomization, applied)| ReaderLine {
+                cluster: cluster.clone(),
+                kustomization,
+                applied,
+            }));
+        }
+        let mut branches = Vec::new();
+        for index in 0..course.checkouts.len() {
+            let standing = course.standing(index)?;
+            branches.push(branch_line(course.checkouts[index].branch.to_string(), &standing));
+        }
+        let left = course.branches_left()?;
+        Ok(Self { secrets, branches, kustomizations, left })
+    }
+}
+
+fn word(held: Held) -> &'static str {
+    match held {
+        Held::No => "absent",
+        Held::Retired => "retired",
+        Held::Active => "active",
+    }
+}
+
+fn branch_line(branch: String, standing: &Standing) -> BranchLine {
+    BranchLine {
+        branch,
+        old_alone: standing.count(For::Old),
+        both: standing.count(For::Both),
+        new_alone: standing.count(For::New),
+    }
+}
+
+impl Account {
+    pub(super) fn nothing() -> Self {
+        Self {
+            state: "none",
+            old_recipient: None,
+            new_recipient: None,
+            started_by: None,
+            started: None,
+            given_up: false,
+            secrets: Vec::new(),
+            branches: Vec::new(),
+            kustomizations: Vec::new(),
+            branches_left: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+
+    fn of(course: &Course<'_>, state: &'static str) -> Self {
+        let intent = &course.intent;
+        Self {
+            state,
+            old_recipient: Some(intent.old.clone()),
+            new_recipient: Some(intent.new.clone()),
+            started_by: Some(intent.by.clone()),
+            started: Some(intent.started.clone()),
+            given_up: intent.given_up,
+            ..Self::nothing()
+        }
+    }
+
+    /// What would be done.
+    pub(super) fn planned(course: &Course<'_>, found: &Found) -> Self {
+        let secrets = found.secrets.iter().map(|(secret, readers)| SecretLine {
+            secret: secret.clone(),
+            old_key: None,
+            new_key: None,
+            read_by: *readers,
+        });
+        let branches = found.branches.iter().map(|(branch, standing)| branch_line(branch.clone(), standing));
+        Self {
+            secrets: secrets.collect(),
+            branches: branches.collect(),
+            next: vec!["nothing was changed: leave --dry-run out to begin".to_owned()],
+            ..Self::of(course, "planned")
+        }
+    }
+
+    /// Where one stands that is under way.
+    pub(super) fn status(course: &Course<'_>, standings: Standings) -> Self {
+        let next = vec![
+            "kubectl kubiya rotate-key --continue   # goes on".to_owned(),
+            "kubectl kubiya rotate-key --abort      # goes back to the old key".to_owned(),
+        ];
+        let next = if course.intent.old_out.is_some() { vec![retire_line(course)] } else { next };
+        Self { next, ..Self::of(course, "underway") }.with(standings)
+    }
+
+    /// How a run ended.
+    pub(super) fn ended(course: &mut Course<'_>, ended: &Ended) -> Result<Self, Failure> {
+        let go_on = "kubectl kubiya rotate-key --continue";
+        let (state, next) = match ended {
+            Ended::Done => ("done", Vec::new()),
+            Ended::Waiting => ("waiting", vec![retire_line(course)]),
+            Ended::Unpushed => ("unpushed", vec![format!("git push, then: {go_on}")]),
+            Ended::Proposed(branches) => {
+                ("proposed", vec![format!("have {} merged, then: {go_on}", branches.join(" and "))])
+            }
+        };
+        let standings = Standings::look(course)?;
+        Ok(Self { next, ..Self::of(course, state) }.with(standings))
+    }
+
+    fn with(mut self, standings: Standings) -> Self {
+        self.secrets = standings.secrets;
+        self.branches = standings.branches;
+        self.kustomizations = standings.kustomizations;
+        let left = standings.left.into_iter().map(|(branch, files)| LeftLine {
+            branch,
+            files: files.iter().map(|path| shown(path)).collect(),
+        });
+        self.branches_left = left.collect();
+        self
+    }
+
+    /// In words.
+    pub(super) fn say(&self, lines: &mut Lines<'_>) {
+        if self.state == "planned" || self.state == "underway" {
+            self.say_details(lines);
+        }
+        for left in &self.branches_left {
+            let text = format!("{} files of branch {} need the old key", left.files.len(), left.branch);
+            lines.say("note:", Color::Cyan, &text);
+        }
+        let (old, new) = (self.old_recipient.as_deref(), self.new_recipient.as_deref());
+        if self.state == "done" {
+            let (old, new) = (short(old.unwrap_or_default()), short(new.unwrap_or_default()));
+            let text = match self.given_up {
+                true => format!("the rotation is given up: {new} is the key, and {old} is out"),
+                false => format!("{new} has taken the place of {old}"),
+            };
+            lines.say("done", Color::Green, &text);
+            if !self.given_up {
+                let text = "what is in Git's history stays readable with the old key: values that leaked need new ones";
+                lines.say("note:", Color::Cyan, text);
+            }
+        }
+        for next in &self.next {
+            lines.say("next:", Color::Cyan, next);
+        }
+    }
+
+    fn say_details(&self, lines: &mut Lines<'_>) {
+        let (old, new) = (self.old_recipient.as_deref(), self.new_recipient.as_deref());
+        let words = if self.given_up { " (given up: the way back)" } else { "" };
+        let text = format!("{} comes for {}{words}", new.unwrap_or_default(), old.unwrap_or_default());
+        lines.say("rotation", Color::Green, &text);
+        if let (Some(by), Some(started), "underway") = (&self.started_by, &self.started, self.state) {
+            lines.say("begun", Color::Green, &format!("{started} by {by}"));
+        }
+        for secret in &self.secrets {
+            let held = match (secret.old_key, secret.new_key) {
+                (Some(old), Some(new)) => format!("old key {old}, new key {new}; "),
+                _ => String::new(),
+            };
+            lines.say(
+                "secret",
+                Color::Green,
+                &format!("{}: {held}read by {}", secret.secret, kustomizations(secret.read_by)),
+            );
+        }
+        for branch in &self.branches {
+            let text = format!(
+                "{}: files and rules for the old key alone {}, for both {}, for the new one alone {}",
+                branch.branch, branch.old_alone, branch.both, branch.new_alone
+            );
+            lines.say("branch", Color::Green, &text);
+        }
+        for reader in &self.kustomizations {
+            let text =
+                format!("Kustomization {} of {}: {}", reader.kustomization, reader.cluster, reader.applied);
+            lines.say("applied", Color::Green, &text);
+        }
+    }
+}
+
+fn retire_line(course: &Course<'_>) -> String {
+    let since = course.intent.old_out.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let wait = jiff::SignedDuration::try_from(course.retire_after()).unwrap_or_default();
+    let from = since.and_then(|since| since.checked_add(wait).ok());
+    let from = from.map(|from| format!("   # from {} on", from.strftime("%Y-%m-%d %H:%M UTC")));
+    format!("kubectl kubiya rotate-key --retire{}", from.unwrap_or_default())
+}

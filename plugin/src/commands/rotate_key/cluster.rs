@@ -1,0 +1,443 @@
+//! The whole rotation: files, commits, and the Flux of one or more clusters.
+
+use super::RotateKeyArgs;
+use super::account::{Account, Standings};
+use crate::cluster::{Connection, ConnectionArgs};
+use crate::commands::formats::gathered;
+use crate::commands::lines::Lines;
+use crate::failpoint;
+use crate::keys::{KeyRing, KeySource};
+use crate::rotation::{
+    Checkout, Commits, Course, Held, Intent, Journal, NewIdentity, ROTATION, Scope, Site, Store, Way, short,
+};
+use crate::secrets::{Configs, shown, top_around};
+use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
+use kubiya_hook::git::work::{RemoteBranch, WorkTree};
+use kubiya_policies::sops::age::Identity;
+use std::collections::BTreeSet;
+use tokio::runtime::{Handle, Runtime};
+
+/// What is there before anything is decided.
+struct World<'w> {
+    runtime: &'w Handle,
+    sites: Vec<Site>,
+    tree: WorkTree,
+    upstream: RemoteBranch,
+    keys: &'w KeyRing,
+    journal: Option<Journal>,
+}
+
+pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
+    if !args.paths.is_empty() {
+        return Err(Failure::usage("a cluster's key is that of all its files, so no PATH can be named")
+            .hint("--no-cluster PATH   # renews some files, and no cluster"));
+    }
+    let top = top_around(&[]).ok_or_else(|| Failure::usage("not in a Git repository"))?;
+    // Passphrases are asked for before signals are watched: what has not begun ends as any program does.
+    let keys = gathered(&args.keys, connection)?;
+    let runtime = runtime()?;
+    watch_signals(&runtime);
+    let tree = WorkTree::at(&top);
+    let journal = Journal::read(&tree);
+    let way = args.way.clone().or(journal.as_ref().map(|journal| journal.way.clone()).unwrap_or_default());
+    let (branch, sites) = (upstream(&tree), sites(&way, connection, runtime.handle()));
+    let (upstream, sites) = match (branch, sites) {
+        (Ok(upstream), Ok(sites)) => (upstream, sites),
+        (Err(one), Err(other)) => {
+            return Err(Failure::all("2 problems; nothing was changed", vec![one, other]));
+        }
+        (Err(problem), _) | (_, Err(problem)) => return Err(problem),
+    };
+    for site in &sites {
+        for secret in &site.secrets {
+            for (name, bytes) in secret.data.iter().filter(|(name, _)| name.contains(".agekey")) {
+                keys.offer(&format!("{name} in {}", site.place(secret)), bytes.clone());
+            }
+        }
+    }
+    let world = World { runtime: runtime.handle(), sites, tree, upstream, keys: &keys, journal };
+    let outcome = match args.action() {
+        Action::Begin => begin(args, way, world, console),
+        Action::Continue => go_on(args, way, world, console, false),
+        Action::Retire => go_on(args, way, world, console, true),
+        Action::Abort => abort(args, way, world, console),
+        Action::Status => status(args, way, world, console),
+    };
+    runtime.shutdown_background();
+    outcome
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Begin,
+    Continue,
+    Retire,
+    Abort,
+    Status,
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unverified("cannot start the runtime").because(&error))
+}
+
+/// Every change is one request, one rename or one command of Git, so a run may end anywhere.
+fn watch_signals(runtime: &Runtime) {
+    runtime.spawn(async {
+        crate::interrupted().await;
+        let failure = Failure::new(Kind::Interrupted, "interrupted")
+            .hint("kubectl kubiya rotate-key --continue   # goes on from where this one stopped")
+            .hint("kubectl kubiya rotate-key --status     # shows where that is");
+        let code = Console::of_process().finish(Err(failure));
+        #[expect(clippy::exit, reason = "the thread that works may be waiting for a server")]
+        std::process::exit(i32::from(code));
+    });
+}
+
+fn upstream(tree: &WorkTree) -> Result<RemoteBranch, Failure> {
+    let branch = tree.branch().ok_or_else(|| {
+        Failure::usage("no branch is checked out")
+            .at(shown(tree.top()))
+            .hint("git switch BRANCH   # the one that Flux follows")
+    })?;
+    tree.upstream(&branch).ok_or_else(|| {
+        Failure::usage(format!("where {branch} is pushed to is not clear"))
+            .at(shown(tree.top()))
+            .hint(format!("git branch --set-upstream-to REMOTE/{branch}"))
+    })
+}
+
+/// Connects to every cluster, all problems at once.
+fn sites(way: &Way, connection: &ConnectionArgs, runtime: &Handle) -> Result<Vec<Site>, Failure> {
+    let contexts =
+        std::iter::once(connection.context.clone()).chain(way.also_context.iter().cloned().map(Some));
+    let looks = contexts.map(|context| {
+        let arguments = ConnectionArgs { context, ..connection.clone() };
+        async move {
+            let selection = arguments.selection()?;
+            let connection = Connection::open(&selection, arguments.request_timeout).await?;
+            Site::look(connection, &arguments.namespace).await
+        }
+    });
+    let (mut sites, mut problems) = (Vec::new(), Vec::new());
+    for looked in runtime.block_on(futures::future::join_all(looks)) {
+        match looked {
+            Ok(site) => sites.push(site),
+            Err(error) => problems.push(Failure::from(error)),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(sites);
+    }
+    Err(Failure::all(
+        format!("{} clusters cannot be looked at; nothing was changed", problems.len()),
+        problems,
+    )
+    .hint("--no-cluster   # changes files alone"))
+}
+
+/// The rotation that is under way, as the Secrets say.
+fn under_way(sites: &[Site]) -> Option<Intent> {
+    let secrets = sites.iter().flat_map(|site| &site.secrets);
+    let mut all =
+        secrets.filter_map(|secret| Intent::of_text(secret.annotations.get(ROTATION)?)).collect::<Vec<_>>();
+    // One that was given up while a Secret still says otherwise is given up.
+    all.sort_by_key(|intent| !intent.given_up);
+    all.into_iter().next()
+}
+
+fn begin(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console) -> Outcome {
+    if let Some(intent) =
+        under_way(&world.sites).or(world.journal.as_ref().map(|journal| journal.intent.clone()))
+    {
+        let what = format!("a rotation is under way: {} to {}", short(&intent.old), short(&intent.new));
+        return Err(Failure::unverified(what)
+            .because_of(format!("{} began it at {}", intent.by, intent.started))
+            .hint("kubectl kubiya rotate-key --status")
+            .hint("kubectl kubiya rotate-key --continue   # or --abort"));
+    }
+    let identity = args.new_key.identity()?.ok_or_else(super::no_new_key)?;
+    let old = old(args, &world, identity.recipient())?;
+    if old == identity.recipient() {
+        return Err(Failure::usage("the new key is the old one").at(old));
+    }
+    let intent = Intent {
+        old,
+        new: identity.recipient().to_owned(),
+        by: world.sites.first().map(Site::who).unwrap_or_default(),
+        started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        compromised: way.compromised,
+        given_up: false,
+        keep_new: false,
+        old_out: None,
+    };
+    let new = identity.identity().clone();
+    travel(args, way, intent, new, world, console, &Start::Fresh(identity))
+}
+
+/// How a run starts, and where it is to go.
+enum Start {
+    /// With the first change; the identity is stored before.
+    Fresh(NewIdentity),
+    /// From wherever it stands.
+    Again,
+    /// With the end of the old key alone.
+    Retire,
+}
+
+fn go_on(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console, retire: bool) -> Outcome {
+    let mut intent = intent(args, &world)?;
+    intent.compromised |= way.compromised;
+    let new = identity_of(args, &world, &intent.new)?;
+    let start = if retire { Start::Retire } else { Start::Again };
+    travel(args, way, intent, new, world, console, &start)
+}
+
+fn abort(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console) -> Outcome {
+    let forward = match (under_way(&world.sites), &world.journal) {
+        (Some(intent), _) => intent,
+        (None, Some(journal)) => {
+            let stored = journal.stored.as_ref().map(|path| format!("; {} is left as it is", path.display()));
+            if !args.dry_run {
+                Journal::remove(&world.tree);
+            }
+            let text = format!("no cluster and no file was changed yet{}", stored.unwrap_or_default());
+            Lines::new(&mut console.err).say("given up", Color::Green, &text);
+            return Ok(0);
+        }
+        (None, None) => return Err(nothing_under_way()),
+    };
+    if forward.given_up {
+        let back = identity_of(args, &world, &forward.new)?;
+        return travel(args, way, forward, back, world, console, &Start::Again);
+    }
+    let mut backward = forward.reversed();
+    let mut gone = Vec::new();
+    for site in &world.sites {
+        for secret in &site.secrets {
+            let entries = site.entries(secret)?;
+            if entries.held(&forward.new) != Held::No && entries.held(&forward.old) == Held::No {
+                gone.push(Failure::unverified("the old key is gone from it").at(site.place(secret)));
+            }
+        }
+    }
+    if !gone.is_empty() {
+        return Err(Failure::all("it is no longer safe to go back: the old key is gone", gone)
+            .hint("kubectl kubiya rotate-key --continue   # finishes")
+            .hint("kubectl kubiya rotate-key --new-age-key-file OLD.agekey   # a rotation of its own, back to the old key"));
+    }
+    // Commits that the new key alone reads may come back by a revert, also when this is over.
+    let mut commits = Commits::of(world.tree.top(), &forward.old, &forward.new, args.foreign)?;
+    let checkouts = checkouts(&world, &way);
+    for checkout in &checkouts {
+        let standing = commits.standing(checkout.tip()?)?;
+        backward.keep_new |= standing.count(crate::rotation::For::New) > 0;
+    }
+    let back = identity_of(args, &world, &backward.new)?;
+    travel(args, way, backward, back, world, console, &Start::Again)
+}
+
+fn status(args: &RotateKeyArgs, way: Way, mut world: World<'_>, console: &mut Console) -> Outcome {
+    let Ok(intent) = intent(args, &world) else {
+        let account = Account::nothing();
+        if !args.output.print(console, &account)? {
+            Lines::new(&mut console.err).say("status", Color::Green, "no rotation is under way");
+        }
+        return Ok(0);
+    };
+    keep_holders(&mut world.sites, &intent)?;
+    let account = {
+        let mut lines = Lines::new(&mut console.err);
+        // No identity is needed to look.
+        let mut course = course(args, way, intent, Identity::generate(), world, &mut lines)?;
+        let standings = Standings::look(&mut course)?;
+        Account::status(&course, standings)
+    };
+    if !args.output.print(console, &account)? {
+        account.say(&mut Lines::new(&mut console.err));
+    }
+    Ok(0)
+}
+
+/// The way of every run that changes something.
+fn travel(
+    args: &RotateKeyArgs,
+    way: Way,
+    intent: Intent,
+    new: Identity,
+    mut world: World<'_>,
+    console: &mut Console,
+    start: &Start,
+) -> Outcome {
+    keep_holders(&mut world.sites, &intent)?;
+    let account = {
+        let mut lines = Lines::new(&mut console.err);
+        let mut course = course(args, way, intent, new, world, &mut lines)?;
+        let found = course.preflight(matches!(start, Start::Fresh(_)))?;
+        found.notes.iter().for_each(|note| course.talk.warn(note));
+        if args.dry_run {
+            Account::planned(&course, &found)
+        } else {
+            if let Start::Fresh(identity) = start {
+                store(args, identity, &mut course)?;
+            }
+            let ended = match start {
+                Start::Retire => course.retire(),
+                Start::Fresh(_) | Start::Again => course.run(),
+            };
+            course.talk.end_progress();
+            Account::ended(&mut course, &ended?)?
+        }
+    };
+    if !args.output.print(console, &account)? {
+        account.say(&mut Lines::new(&mut console.err));
+    }
+    Ok(0)
+}
+
+/// Stores the new identity before anything depends on it, and writes down what is under way.
+fn store(args: &RotateKeyArgs, identity: &NewIdentity, course: &mut Course<'_>) -> Result<(), Failure> {
+    failpoint::at("before the new key is stored");
+    identity.store()?;
+    failpoint::at("after the new key is stored");
+    let mut stored = None;
+    if let Some(store) = args.new_key.store() {
+        course.talk.did("stored", &format!("{} in {}", short(&course.intent.new), store.name()));
+        if let Store::File(path) = store {
+            stored = path.canonicalize().ok();
+        }
+    }
+    Journal { intent: course.intent.clone(), way: course.way.clone(), stored }.write(&course.tree)?;
+    failpoint::at("after the journal is written");
+    Ok(())
+}
+
+/// The rotation that is to be gone on with: as the Secrets say, as the clone remembers, or as the flags name it.
+fn intent(args: &RotateKeyArgs, world: &World<'_>) -> Result<Intent, Failure> {
+    if let Some(intent) = under_way(&world.sites) {
+        return Ok(intent);
+    }
+    world.journal.as_ref().map(|journal| journal.intent.clone()).ok_or_else(nothing_under_way).or_else(
+        |failure| {
+            let Some(old) = args.old_recipient.clone() else { return Err(failure) };
+            let identity = args.new_key.identity()?.ok_or(failure)?;
+            Ok(Intent {
+                old,
+                new: identity.recipient().to_owned(),
+                by: world.sites.first().map(Site::who).unwrap_or_default(),
+                started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                compromised: args.way.compromised,
+                given_up: false,
+                keep_new: false,
+                old_out: None,
+            })
+        },
+    )
+}
+
+fn nothing_under_way() -> Failure {
+    Failure::usage("no rotation is under way, as far as the Secrets and this clone know")
+        .hint("kubectl kubiya rotate-key --store-key FILE   # begins one")
+        .hint("--old-recipient age1… --new-age-key-file FILE   # names the two keys")
+}
+
+/// The identity of a recipient: Flux has it, or it is where it was stored.
+fn identity_of(args: &RotateKeyArgs, world: &World<'_>, recipient: &str) -> Result<Identity, Failure> {
+    for site in &world.sites {
+        for secret in &site.secrets {
+            if let Some(identity) = site.entries(secret)?.identity(recipient) {
+                return Ok(identity.clone());
+            }
+        }
+    }
+    let stored = world.journal.as_ref().and_then(|journal| journal.stored.clone());
+    let stored = stored.and_then(|path| NewIdentity::given(&KeySource::File(path)).ok());
+    let named = if args.new_key.store().is_none() { args.new_key.identity()? } else { None };
+    let given = [stored, named].into_iter().flatten().map(|one| one.identity().clone());
+    let at_hand = world.keys.undisturbed();
+    let mut all = given.chain(at_hand.identities().iter().cloned());
+    all.find(|identity| identity.recipient().as_deref() == Some(recipient)).ok_or_else(|| {
+        Failure::unverified(format!("the private key of {recipient} is not found"))
+            .hint("--new-age-key-file FILE         # where it is")
+            .hint("--new-age-key-command COMMAND   # that prints it")
+            .hint("kubectl kubiya rotate-key --abort   # if it is lost")
+    })
+}
+
+/// The recipient that goes: named, or the one for which Flux has the key and files are.
+fn old(args: &RotateKeyArgs, world: &World<'_>, new: &str) -> Result<String, Failure> {
+    if let Some(old) = &args.old_recipient {
+        return Ok(old.clone());
+    }
+    let top = world.tree.top();
+    let scope = Scope::of(&[], top, &Configs::new(None, Some(top.to_owned())))?;
+    let known = scope.files.iter().flat_map(|(_, recipients)| recipients).collect::<BTreeSet<_>>();
+    let mut both = BTreeSet::new();
+    for site in &world.sites {
+        for secret in &site.secrets {
+            let held = site.entries(secret)?.recipients().into_iter();
+            both.extend(held.filter(|recipient| known.contains(recipient) && recipient != new));
+        }
+    }
+    match both.len() {
+        1 => Ok(both.into_iter().next().unwrap_or_default()),
+        0 => Err(Failure::unverified("Flux has no key of any file of this repository")
+            .at(shown(top))
+            .hint("--old-recipient age1…   # the public key that goes")
+            .hint("kubectl kubiya check     # what is encrypted, and for whom")),
+        more => Err(both.iter().fold(
+            Failure::usage(format!("{more} keys of Flux read files of this repository")),
+            |failure, one| failure.hint(format!("--old-recipient {one}")),
+        )),
+    }
+}
+
+fn keep_holders(sites: &mut [Site], intent: &Intent) -> Result<(), Failure> {
+    let problems = sites
+        .iter_mut()
+        .filter_map(|site| site.keep_holders(&intent.old, &intent.new).err())
+        .collect::<Vec<_>>();
+    if problems.is_empty() { Ok(()) } else { Err(Failure::all("Flux cannot decrypt at present", problems)) }
+}
+
+/// The branches that are rotated: the one that is checked out, and those that were named.
+fn checkouts(world: &World<'_>, way: &Way) -> Vec<Checkout> {
+    let own = Checkout { tree: world.tree.clone(), branch: world.upstream.clone(), own: true };
+    let others =
+        way.branches.iter().filter(|branch| **branch != world.upstream.branch).map(|branch| Checkout {
+            tree: world.tree.clone(),
+            branch: RemoteBranch { remote: world.upstream.remote.clone(), branch: branch.clone() },
+            own: false,
+        });
+    std::iter::once(own).chain(others).collect()
+}
+
+fn course<'c>(
+    args: &RotateKeyArgs,
+    way: Way,
+    intent: Intent,
+    new: Identity,
+    world: World<'c>,
+    lines: &'c mut dyn crate::rotation::Talk,
+) -> Result<Course<'c>, Failure> {
+    let commits = Commits::of(world.tree.top(), &intent.old, &intent.new, args.foreign)?;
+    let checkouts = checkouts(&world, &way);
+    Ok(Course {
+        runtime: world.runtime,
+        sites: world.sites,
+        tree: world.tree,
+        checkouts,
+        intent,
+        way,
+        foreign: args.foreign,
+        timeout: args.timeout,
+        keys: world.keys,
+        new,
+        commits,
+        talk: lines,
+    })
+}

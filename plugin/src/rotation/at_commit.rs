@@ -1,0 +1,171 @@
+//! Where a rotation stands in a commit: which of its files the two keys read. No key is needed for it.
+
+use super::Foreign;
+use crate::secrets;
+use bstr::ByteSlice as _;
+use kubiya_hook::edge::Failure;
+use kubiya_hook::git::{EntryKind, GitError, ObjectId, Repository};
+use kubiya_policies::rules::FILE_NAME;
+use kubiya_policies::sops::recipient::Recipient;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// Which of the two keys a file or a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// The one that goes, alone.
+    Old,
+    /// Both.
+    Both,
+    /// The one that comes, alone.
+    New,
+}
+
+/// What is in a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Encrypted files and rules by path, with which of the keys they are for. What is for neither is not here.
+    pub files: BTreeMap<PathBuf, For>,
+    /// Submodules.
+    pub submodules: Vec<PathBuf>,
+}
+
+impl Standing {
+    /// How many files are so.
+    #[must_use]
+    pub fn count(&self, which: For) -> usize {
+        self.paths(which).count()
+    }
+
+    /// The files that are so.
+    pub fn paths(&self, which: For) -> impl Iterator<Item = &Path> {
+        self.files.iter().filter(move |(_, one)| **one == which).map(|(path, _)| path.as_path())
+    }
+
+    /// Whether the new key reads all that the old one does.
+    #[must_use]
+    pub fn has_overlap(&self) -> bool {
+        self.count(For::Old) == 0
+    }
+
+    /// Whether nothing is for the old key.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.has_overlap() && self.count(For::Both) == 0
+    }
+}
+
+/// Looks into commits; what a blob holds is remembered, because commits share most of theirs.
+pub struct Commits {
+    repository: Repository,
+    old: String,
+    new: String,
+    foreign: Foreign,
+    known: HashMap<ObjectId, Option<For>>,
+}
+
+impl std::fmt::Debug for Commits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Commits").field("old", &self.old).field("new", &self.new).finish_non_exhaustive()
+    }
+}
+
+impl Commits {
+    /// For two recipients, in the repository around a folder. Files that are left as they are because of other
+    /// kinds of keys count as done.
+    ///
+    /// # Errors
+    /// The repository cannot be opened.
+    pub fn of(top: &Path, old: &str, new: &str, foreign: Foreign) -> Result<Self, Failure> {
+        let repository = Repository::open_at(top).map_err(|error| failure(&error))?;
+        Ok(Self { repository, old: old.to_owned(), new: new.to_owned(), foreign, known: HashMap::new() })
+    }
+
+    /// What is in a commit.
+    ///
+    /// # Errors
+    /// An object that cannot be read.
+    pub fn standing(&mut self, commit: ObjectId) -> Result<Standing, Failure> {
+        let mut standing = Standing::default();
+        let found = self.repository.commit(commit).map_err(|error| failure(&error))?;
+        let tree = found.ok_or_else(|| failure(&GitError::Missing(commit)))?.tree;
+        self.folder(tree, Path::new(""), &mut standing).map_err(|error| failure(&error))?;
+        Ok(standing)
+    }
+
+    fn folder(&mut self, tree: ObjectId, path: &Path, standing: &mut Standing) -> Result<(), GitError> {
+        let tree = self.repository.tree(tree)?;
+        for entry in tree.iter() {
+            let path = path.join(OsStr::from_bytes(entry.name));
+            match entry.kind {
+                EntryKind::Tree => self.folder(entry.id, &path, standing)?,
+                EntryKind::Gitlink => standing.submodules.push(path),
+                EntryKind::Symlink => {}
+                EntryKind::File => {
+                    if let Some(which) = self.file(entry.id, &path)? {
+                        standing.files.insert(path, which);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, blob: ObjectId, path: &Path) -> Result<Option<For>, GitError> {
+        if let Some(known) = self.known.get(&blob) {
+            return Ok(*known);
+        }
+        let content = self.repository.blob(blob)?;
+        let bytes: &[u8] = &content;
+        // Most files name neither, and are not read any further.
+        let named = |recipient: &str| bytes.find(recipient.as_bytes()).is_some();
+        let which = if named(&self.old) || named(&self.new) { self.which(path, bytes) } else { None };
+        self.known.insert(blob, which);
+        Ok(which)
+    }
+
+    fn which(&self, path: &Path, bytes: &[u8]) -> Option<For> {
+        if path.file_name().is_some_and(|name| name.as_bytes() == FILE_NAME.as_bytes()) {
+            let rules = kubiya_policies::rules::Rules::parse(FILE_NAME.as_bytes(), bytes).ok()?;
+            let each = rules.rules().iter().filter_map(|rule| {
+                let recipients = rule.groups.iter().flat_map(|group| &group.recipients);
+                self.for_which(recipients.collect::<Vec<_>>().as_slice())
+            });
+            return each.reduce(the_one_behind);
+        }
+        let secret = secrets::read(path, bytes, None, None).ok()?;
+        let wrapped = secret.metadata()?.wrapped.iter().flatten().map(|key| &key.recipient);
+        let recipients = wrapped.collect::<Vec<_>>();
+        let foreign = recipients.iter().any(|recipient| !matches!(recipient, Recipient::Age(_)));
+        if foreign && self.foreign == Foreign::Skip { None } else { self.for_which(&recipients) }
+    }
+
+    fn for_which(&self, recipients: &[&Recipient]) -> Option<For> {
+        let has = |wanted: &str| {
+            recipients
+                .iter()
+                .any(|recipient| matches!(recipient, Recipient::Age(age) if age.trim() == wanted))
+        };
+        match (has(&self.old), has(&self.new)) {
+            (true, false) => Some(For::Old),
+            (true, true) => Some(For::Both),
+            (false, true) => Some(For::New),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Of two rules of a file, what is behind counts.
+fn the_one_behind(one: For, other: For) -> For {
+    match (one, other) {
+        (For::Old, _) | (_, For::Old) => For::Old,
+        (For::Both, _) | (_, For::Both) => For::Both,
+        (For::New, For::New) => For::New,
+    }
+}
+
+fn failure(error: &GitError) -> Failure {
+    Failure::unverified("cannot look into the repository").because(error)
+}

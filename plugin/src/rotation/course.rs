@@ -1,0 +1,398 @@
+//! The way of a rotation, from the first change to the last. Each step looks first and does what is missing, so a run
+//! that was stopped anywhere is gone on with by running it again.
+
+use super::at_commit::{Commits, For, Standing};
+use super::checkout::{Checkout, Publish, Published, Wanted};
+use super::intent::{CHANGED_AT, CHANGED_BY, Intent, RECIPIENTS, ROTATION, short};
+use super::renew::{DataKeys, Foreign, Renewal};
+use super::{Entries, Held, Site, Way};
+use crate::cluster::{LiveSecret, SecretChange};
+use crate::secrets::Keys;
+use kubiya_hook::edge::{Failure, Kind};
+use kubiya_hook::git::work::WorkTree;
+use kubiya_policies::rules::RecipientChange;
+use kubiya_policies::sops::age::{AgeKeys, Identity};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is said on the way.
+pub trait Talk {
+    /// Something was done.
+    fn did(&mut self, word: &str, text: &str);
+    /// Something that should be known.
+    fn warn(&mut self, text: &str);
+    /// What is going on just now.
+    fn progress(&mut self, text: &str);
+    /// Nothing more of that.
+    fn end_progress(&mut self);
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The old key is gone everywhere.
+    Done,
+    /// Nothing needs the old key; it stays with Flux for a while.
+    Waiting,
+    /// Commits are to be pushed by the operator.
+    Unpushed,
+    /// Branches are to be merged by others.
+    Proposed(Vec<String>),
+}
+
+/// A step in Git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Both keys read everything.
+    Overlap,
+    /// The old key reads nothing.
+    OldOut,
+}
+
+impl Step {
+    pub(super) fn met(self, standing: &Standing) -> bool {
+        match self {
+            Self::Overlap => standing.has_overlap(),
+            Self::OldOut => standing.is_done(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Overlap => "overlap",
+            Self::OldOut => "old-out",
+        }
+    }
+}
+
+/// A rotation under way.
+pub struct Course<'c> {
+    /// Runs what talks to clusters.
+    pub runtime: &'c tokio::runtime::Handle,
+    /// The clusters, the one of `--context` first.
+    pub sites: Vec<Site>,
+    /// The operator's work tree.
+    pub tree: WorkTree,
+    /// The branches, the one of the operator's work tree first.
+    pub checkouts: Vec<Checkout>,
+    /// The two keys.
+    pub intent: Intent,
+    /// How.
+    pub way: Way,
+    /// What becomes of files that are also for other kinds of keys.
+    pub foreign: Foreign,
+    /// How long each wait may take.
+    pub timeout: Duration,
+    /// What opens files.
+    pub keys: &'c dyn Keys,
+    /// The identity that comes.
+    pub new: Identity,
+    /// What is in commits.
+    pub commits: Commits,
+    /// Where it is said what happens.
+    pub talk: &'c mut dyn Talk,
+}
+
+impl std::fmt::Debug for Course<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Course").field("intent", &self.intent).finish_non_exhaustive()
+    }
+}
+
+impl Course<'_> {
+    /// Goes as far as can be gone now.
+    ///
+    /// # Errors
+    /// What stopped it; all that was done until then stays, and is gone on from.
+    pub fn run(&mut self) -> Result<Ended, Failure> {
+        self.overlap_on_clusters()?;
+        for step in [Step::Overlap, Step::OldOut] {
+            if let Some(ended) = self.in_git(step)? {
+                return Ok(ended);
+            }
+            self.applied_everywhere(step)?;
+        }
+        self.note_old_out()?;
+        let unread = self.intent.given_up && !self.intent.keep_new;
+        let at_once = self.intent.compromised || unread || self.retire_after() == Duration::ZERO;
+        if at_once || self.is_retiring()? {
+            return self.retire();
+        }
+        Ok(Ended::Waiting)
+    }
+
+    /// Gives Flux the new identity beside the old one, everywhere, and waits until everybody has read it.
+    fn overlap_on_clusters(&mut self) -> Result<(), Failure> {
+        let mut changed = false;
+        for site in 0..self.sites.len() {
+            for secret in 0..self.sites[site].secrets.len() {
+                changed |= self.overlap_in(site, secret)?;
+            }
+        }
+        // Who began before us may have been stopped before everybody had read it.
+        if changed || !self.is_applied(Step::Overlap)? {
+            self.reconcile_all("with both keys")?;
+        }
+        Ok(())
+    }
+
+    fn overlap_in(&mut self, index: usize, secret: usize) -> Result<bool, Failure> {
+        let (intent, new) = (self.intent.clone(), self.new.clone());
+        let site = &self.sites[index];
+        let held = &site.secrets[secret];
+        let who = site.who();
+        let changed =
+            self.runtime.block_on(site.change(held, "the new key is in the Secret", |live, entries| {
+                refuse_other(live, &intent, &site.place(live))?;
+                let data = entries.with(&new);
+                let is_over = entries.held(&intent.old) == Held::No && data.is_empty();
+                if is_over && !live.annotations.contains_key(ROTATION) {
+                    return Ok(None);
+                }
+                let stands = live.annotations.get(ROTATION).and_then(|text| Intent::of_text(text));
+                if data.is_empty()
+                    && stands
+                        .is_some_and(|stands| stands.is_same(&intent) && stands.given_up == intent.given_up)
+                {
+                    return Ok(None);
+                }
+                let after = after_with(entries, &intent.new);
+                let mut change = noted(&who, &after);
+                change.data = data;
+                change.annotations.insert(ROTATION.to_owned(), Some(intent.to_text()));
+                change.labels.insert("reconcile.fluxcd.io/watch".to_owned(), Some("Enabled".to_owned()));
+                Ok(Some(change))
+            }))?;
+        let Some(changed) = changed else { return Ok(false) };
+        let place = site.place(&changed);
+        self.report(
+            index,
+            &changed,
+            "KeyRotationStarted",
+            &format!("{} comes beside {}", intent.new, intent.old),
+        );
+        self.talk.did("added", &format!("{} to {place}", short(&self.intent.new)));
+        Ok(true)
+    }
+
+    /// Leaves an event; that it could not be left is a warning.
+    pub(super) fn report(&mut self, site: usize, secret: &LiveSecret, reason: &str, message: &str) {
+        let site = &self.sites[site];
+        let message = format!("{message}, by {}", site.who());
+        if let Err(error) = self.runtime.block_on(site.report(secret, reason, &message)) {
+            self.talk.warn(&format!("no event could be left at {}: {error}", secret.id()));
+        }
+    }
+
+    /// Makes commits have what a step wants. Tells why it has to stop there, if it has.
+    fn in_git(&mut self, step: Step) -> Result<Option<Ended>, Failure> {
+        let (mut proposed, mut kept) = (Vec::new(), false);
+        for index in 0..self.checkouts.len() {
+            match self.publish(index, step)? {
+                Published::There { commit, changed } => {
+                    let branch = &self.checkouts[index].branch;
+                    if changed > 0 {
+                        let text =
+                            format!("{} of {branch}: {changed} files, {}", commit.short(), self.what(step));
+                        self.talk.did("pushed", &text);
+                    }
+                }
+                Published::Kept(commit) => {
+                    kept = true;
+                    self.talk.did("committed", &format!("{}: {}", commit.short(), self.what(step)));
+                }
+                Published::Proposed(branch) => {
+                    self.talk.did("proposed", &format!("{branch}: {}", self.what(step)));
+                    proposed.push(branch);
+                }
+            }
+        }
+        match (proposed.is_empty(), kept) {
+            (false, _) => Ok(Some(Ended::Proposed(proposed))),
+            (true, true) => Ok(Some(Ended::Unpushed)),
+            (true, false) => Ok(None),
+        }
+    }
+
+    fn publish(&mut self, index: usize, step: Step) -> Result<Published, Failure> {
+        let intent = &self.intent;
+        let change = match step {
+            Step::Overlap => RecipientChange::Add(&intent.old, &intent.new),
+            Step::OldOut => RecipientChange::Replace(&intent.old, &intent.new),
+        };
+        let proof = AgeKeys::new(vec![self.new.clone()]);
+        let renewal = Renewal {
+            change: Some(change),
+            data_keys: DataKeys::New,
+            foreign: self.foreign,
+            keys: self.keys,
+            proof: Some(&proof),
+        };
+        let message = self.way.message.clone().unwrap_or_else(|| match step {
+            Step::Overlap => "Let the new age key read all that the old one reads".to_owned(),
+            Step::OldOut => "Take the old age key out of rules and files".to_owned(),
+        });
+        let branch = &self.checkouts[index].branch.branch;
+        let publish = match (self.way.pull_request, self.way.no_push) {
+            (true, _) => {
+                Publish::Propose(format!("kubiya/rotate-{}-{}-{branch}", tail(&intent.new), step.name()))
+            }
+            (false, true) => Publish::Keep,
+            (false, false) => Publish::Push,
+        };
+        let trailer = format!("{} {} {}", step.name(), intent.old, intent.new);
+        let wanted = Wanted {
+            renewal,
+            old: &intent.old,
+            met: &|standing| step.met(standing),
+            message: &message,
+            trailer: &trailer,
+            publish,
+        };
+        self.talk.progress(&format!("{}: {}", self.checkouts[index].branch, self.what(step)));
+        let published = if self.way.pull_request || !self.checkouts[index].own {
+            in_another_tree(&self.tree, &self.checkouts[index], &wanted, &mut self.commits)
+        } else {
+            self.checkouts[index].publish(&wanted, &mut self.commits)
+        };
+        self.talk.end_progress();
+        published
+    }
+
+    fn what(&self, step: Step) -> String {
+        let (old, new) = (short(&self.intent.old), short(&self.intent.new));
+        match step {
+            Step::Overlap => format!("{new} beside {old}"),
+            Step::OldOut => format!("{old} out"),
+        }
+    }
+
+    /// Writes down since when nothing needs the old key.
+    fn note_old_out(&mut self) -> Result<(), Failure> {
+        if self.intent.old_out.is_none() {
+            self.intent.old_out = Some(jiff::Timestamp::now().to_string());
+        }
+        for site in &self.sites {
+            for secret in &site.secrets {
+                let made = site.change(secret, "that the old key is out is noted", |live, _| {
+                    refuse_other(live, &self.intent, &site.place(live))?;
+                    let stands = live.annotations.get(ROTATION).and_then(|text| Intent::of_text(text));
+                    // A Secret without the annotation is done with.
+                    if stands.is_none_or(|stands| stands.old_out.is_some()) {
+                        return Ok(None);
+                    }
+                    let note = (ROTATION.to_owned(), Some(self.intent.to_text()));
+                    Ok(Some(SecretChange { annotations: [note].into(), ..SecretChange::default() }))
+                });
+                self.runtime.block_on(made)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the old key is to stay.
+    ///
+    /// The text was checked when the flags were read; a week where none was given.
+    #[must_use]
+    pub fn retire_after(&self) -> Duration {
+        let given = self.way.retire_after.as_deref().and_then(|text| crate::duration::parse(text).ok());
+        given.unwrap_or(super::RETIRE_AFTER)
+    }
+
+    /// Files and rules of the first branch, for a report.
+    ///
+    /// # Errors
+    /// The branch cannot be looked at.
+    pub fn standing(&mut self, index: usize) -> Result<Standing, Failure> {
+        let tip = self.checkouts[index].tip()?;
+        self.commits.standing(tip)
+    }
+}
+
+/// Does the work in a work tree of its own, which goes afterwards: the operator's stays as it is.
+fn in_another_tree(
+    tree: &WorkTree,
+    checkout: &Checkout,
+    wanted: &Wanted<'_>,
+    commits: &mut Commits,
+) -> Result<Published, Failure> {
+    let tip = checkout.tip()?;
+    let failed = |error: &dyn std::error::Error| {
+        Failure::unverified("cannot make a work tree for the branch")
+            .at(checkout.branch.to_string())
+            .because(error)
+    };
+    let folder = tree.common_folder().map_err(|error| failed(&error))?;
+    let at: PathBuf =
+        folder.join("kubiya").join(format!("work-{}", checkout.branch.branch.replace('/', "-")));
+    // One that a run left that was killed.
+    tree.remove(&at);
+    let another = tree.another(&at, tip).map_err(|error| failed(&error))?;
+    // Without links in it, as paths of files are.
+    let top = another.top().canonicalize().map_err(|error| failed(&error))?;
+    let inside = Checkout { tree: WorkTree::at(&top), branch: checkout.branch.clone(), own: false };
+    let published = inside.publish(wanted, commits);
+    tree.remove(&at);
+    published
+}
+
+/// Another rotation of the same Secret must not be crossed.
+pub(super) fn refuse_other(live: &LiveSecret, intent: &Intent, place: &str) -> Result<(), Failure> {
+    let stands = live.annotations.get(ROTATION).map(|text| Intent::of_text(text));
+    match stands {
+        None => Ok(()),
+        Some(Some(other)) if other.is_same(intent) => Ok(()),
+        // Who gives a rotation up crosses it on purpose.
+        Some(Some(other)) if intent.given_up && other.reversed().is_same(intent) => Ok(()),
+        Some(Some(other)) => Err(Failure::new(
+            Kind::Unverified,
+            format!("another rotation is under way: {} to {}", short(&other.old), short(&other.new)),
+        )
+        .at(place.to_owned())
+        .because_of(format!("{} began it at {}", other.by, other.started))
+        .hint("kubectl kubiya rotate-key --status")
+        .hint("kubectl kubiya rotate-key --continue   # or --abort")),
+        Some(None) => Err(Failure::unverified(format!("the annotation {ROTATION} cannot be read"))
+            .at(place.to_owned())
+            .hint("if no rotation is under way: kubectl annotate it away")),
+    }
+}
+
+/// The annotations that say who changed what Flux decrypts with.
+pub(super) fn noted(who: &str, recipients: &[String]) -> SecretChange {
+    let mut change = SecretChange::default();
+    for (key, value) in [
+        (CHANGED_BY, who.to_owned()),
+        (CHANGED_AT, jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        (RECIPIENTS, recipients.join(",")),
+    ] {
+        change.annotations.insert(key.to_owned(), Some(value));
+    }
+    change
+}
+
+fn after_with(entries: &Entries, new: &str) -> Vec<String> {
+    let mut recipients = entries.recipients();
+    if entries.held(new) != Held::Active {
+        recipients.push(new.to_owned());
+    }
+    recipients
+}
+
+/// The last characters of a public key, which tell it from others.
+fn tail(recipient: &str) -> &str {
+    let start = recipient.char_indices().rev().nth(7).map_or(0, |(at, _)| at);
+    &recipient[start..]
+}
+
+/// Files and rules, counted for people.
+#[must_use]
+pub fn counted(standing: &Standing) -> String {
+    let count = |which| standing.count(which);
+    format!(
+        "{} for the old key alone, {} for both, {} for the new one",
+        count(For::Old),
+        count(For::Both),
+        count(For::New)
+    )
+}

@@ -1,0 +1,234 @@
+//! Everything that must be so before the first change, looked at together: what is wrong is told at once.
+
+use super::at_commit::{For, Standing};
+use super::checkout::git_failure;
+use super::course::Course;
+use super::followed::Followed;
+use super::intent::{ROTATION, short};
+use super::renew::{Renewal, check};
+use super::scope::Scope;
+use super::{DataKeys, Held, Site};
+use crate::flux::ReadyState;
+use crate::secrets::{Configs, shown};
+use kubiya_hook::edge::Failure;
+use kubiya_policies::rules::RecipientChange;
+use kubiya_policies::sops::age::AgeKeys;
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What was found, for the talk.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Each Secret with its cluster and how many Kustomizations read it.
+    pub secrets: Vec<(String, usize)>,
+    /// Each branch and what is in it.
+    pub branches: Vec<(String, Standing)>,
+    /// What should be known and stops nothing.
+    pub notes: Vec<String>,
+}
+
+impl Course<'_> {
+    /// Looks at everything. `fresh` is a rotation that has not begun.
+    ///
+    /// # Errors
+    /// All problems at once; nothing was changed.
+    pub fn preflight(&mut self, fresh: bool) -> Result<Found, Failure> {
+        let mut found = Found::default();
+        let mut problems = Vec::new();
+        for site in &self.sites {
+            self.look_at_site(site, fresh, &mut found, &mut problems);
+        }
+        self.look_at_sources(&mut found, &mut problems);
+        let mut standings = Vec::new();
+        for index in 0..self.checkouts.len() {
+            match self.standing(index) {
+                Ok(standing) => standings.push(standing),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if fresh {
+            self.look_at_files(&standings, &mut problems);
+            self.look_at_pushes(&mut problems);
+        }
+        self.look_at_the_end(&mut problems);
+        let branches = self.checkouts.iter().map(|checkout| checkout.branch.to_string());
+        found.branches = branches.zip(standings).collect();
+        if problems.is_empty() {
+            return Ok(found);
+        }
+        let count = problems.len();
+        Err(Failure::all(format!("{count} problems; nothing was changed"), problems))
+    }
+
+    fn look_at_site(&self, site: &Site, fresh: bool, found: &mut Found, problems: &mut Vec<Failure>) {
+        let context = &site.connection.context;
+        if site.secrets.is_empty() {
+            problems.push(
+                Failure::unverified(format!("no Secret that Flux decrypts with holds the key of {}", self.intent.old))
+                    .at(context.clone())
+                    .hint("--old-recipient age1…   # the public key that goes")
+                    .hint(format!("kubectl --context {context} get kustomizations -A   # who decrypts, and with which Secret")),
+            );
+        }
+        for secret in &site.secrets {
+            let readers = site.readers_of(secret).count();
+            found.secrets.push((site.place(secret), readers));
+            match site.entries(secret) {
+                Ok(entries) if fresh && entries.held(&self.intent.old) != Held::Active => {
+                    problems.push(
+                        Failure::unverified("it does not hold the key that goes").at(site.place(secret)),
+                    );
+                }
+                Ok(_) => {}
+                Err(problem) => problems.push(problem),
+            }
+            if fresh && secret.annotations.contains_key(ROTATION) {
+                problems.extend(super::course::refuse_other(secret, &self.intent, &site.place(secret)).err());
+            }
+        }
+        if !fresh {
+            return;
+        }
+        for reader in site.readers.iter().filter(|reader| !self.way.skip_wait.contains(&reader.key())) {
+            let place = format!("Kustomization {} of {context}", reader.key());
+            let problem = |what: String| {
+                Failure::unverified(what).at(place.clone()).hint(format!(
+                    "--skip-wait {}   # goes on without it; it may need the old key longer",
+                    reader.key()
+                ))
+            };
+            if reader.suspended {
+                problems.push(problem(
+                    "it is suspended, so that it cannot be seen to read the new key".to_owned(),
+                ));
+                continue;
+            }
+            match reader.state(|_| true) {
+                ReadyState::Ready { .. } => {}
+                ReadyState::Waiting { message } | ReadyState::Failed { message } => {
+                    problems.push(problem("it is not ready".to_owned()).because_of(message));
+                }
+            }
+        }
+    }
+
+    fn look_at_sources(&self, found: &mut Found, problems: &mut Vec<Failure>) {
+        let mut ours = 0;
+        for site in &self.sites {
+            for (name, source) in &site.sources {
+                let place = format!("{name} of {}", site.connection.context);
+                match self.followed(site, name) {
+                    Followed::Ours => {
+                        ours += 1;
+                        if source.suspended {
+                            problems.push(Failure::unverified("it is suspended, so that new commits do not reach Flux").at(place).hint(format!("flux resume source git {} -n {}", name.name, name.namespace)));
+                        } else if source.verified && self.tree.setting("commit.gpgsign").as_deref() != Some("true") {
+                            problems.push(Failure::unverified("it takes signed commits only, and this clone does not sign").at(place).hint("git config commit.gpgsign true   # with a key that Flux knows"));
+                        }
+                        if source.submodules {
+                            found.notes.push(format!("{name} takes submodules along; their files are rotated in their own repositories"));
+                        }
+                    }
+                    Followed::Otherwise { what, branch: Some(branch) } if !self.way.sources_done.contains(&name.to_string()) => {
+                        problems.push(Failure::unverified(format!("it follows {what} of this repository, which is not rotated"))
+                            .at(place)
+                            .hint(format!("--branch {branch}   # rotates it too"))
+                            .hint(format!("--source-done {name}   # if none of its files need the old key")));
+                    }
+                    Followed::Otherwise { what, .. } => found.notes.push(format!("{name} follows {what}: the old key stays until --source-done {name} says that it can go")),
+                    Followed::Elsewhere => found.notes.push(format!("{name} is another repository: the old key stays until --source-done {name} says that it can go")),
+                }
+            }
+        }
+        if ours == 0 && self.sites.iter().any(|site| !site.readers.is_empty()) {
+            let branch =
+                self.checkouts.first().map(|checkout| checkout.branch.to_string()).unwrap_or_default();
+            let url = self.checkouts.first().and_then(|checkout| self.tree.url(&checkout.branch.remote).ok());
+            let problem =
+                Failure::unverified(format!("no GitRepository that Flux decrypts from follows {branch}"))
+                    .because_of(format!("the clone's remote is {}", url.unwrap_or_default()));
+            let sources = self.sites.iter().flat_map(|site| &site.sources);
+            problems.push(sources.fold(problem, |problem, (name, source)| {
+                problem.because_of(format!("{name} follows {} of {}", source.follows, source.url)).hint(
+                    format!("--source {}/{}   # if that is the same repository", name.namespace, name.name),
+                )
+            }));
+        }
+    }
+
+    /// Every file opens with a key at hand and could be renewed.
+    fn look_at_files(&self, standings: &[Standing], problems: &mut Vec<Failure>) {
+        let count = standings
+            .iter()
+            .map(|standing| standing.count(For::Old) + standing.count(For::Both))
+            .sum::<usize>();
+        if count == 0 && standings.len() == self.checkouts.len() {
+            problems.push(
+                Failure::usage(format!("no file and no rule of the repository is for {}", self.intent.old))
+                    .hint("--old-recipient age1…   # the public key that goes"),
+            );
+            return;
+        }
+        let Some(own) = self.checkouts.iter().find(|checkout| checkout.own) else { return };
+        let top = own.tree.top();
+        let configs = Configs::new(None, Some(top.to_owned()));
+        let scope = match Scope::of(&[], top, &configs) {
+            Ok(scope) => scope,
+            Err(problem) => return problems.push(problem),
+        };
+        let renewal = Renewal {
+            change: Some(RecipientChange::Add(&self.intent.old, &self.intent.new)),
+            data_keys: DataKeys::New,
+            foreign: self.foreign,
+            keys: self.keys,
+            proof: None::<&AgeKeys>,
+        };
+        let files = scope.readable_by(&self.intent.old).map(Path::to_owned).collect::<Vec<PathBuf>>();
+        let failed =
+            files.par_iter().filter_map(|path| check(path, &renewal, &configs).err()).collect::<Vec<_>>();
+        problems.extend(failed);
+        if let Some(standing) = standings.first() {
+            let here = |path: &Path| top.join(path).symlink_metadata().is_ok();
+            let away = standing.paths(For::Old).filter(|path| !here(path));
+            problems.extend(away.map(|path| {
+                Failure::unverified("it is on the branch and not in the work tree")
+                    .at(shown(path))
+                    .hint("git pull   # or, in a sparse work tree: git sparse-checkout disable")
+            }));
+        }
+    }
+
+    fn look_at_pushes(&self, problems: &mut Vec<Failure>) {
+        if self.way.no_push || self.way.pull_request {
+            return;
+        }
+        for checkout in &self.checkouts {
+            // A tip of our own is always taken; what is asked is whether anything is.
+            if let Err(error) = self.tree.may_push(&checkout.branch)
+                && checkout.own
+                && !error.to_string().contains("[rejected]")
+            {
+                problems.push(
+                    git_failure("cannot push to", &checkout.branch, &error)
+                        .hint("--pull-request   # by a branch that others merge"),
+                );
+            }
+        }
+    }
+
+    /// What will be asked at the end is better asked now, if the end is in this run.
+    fn look_at_the_end(&self, problems: &mut Vec<Failure>) {
+        let at_once = self.intent.compromised || self.retire_after() == Duration::ZERO;
+        if at_once && !self.intent.given_up && self.way.keep_old.is_none() && !self.way.drop_old {
+            problems.push(
+                Failure::usage(format!(
+                    "where {} is to be kept is not said: only it reads what is in Git's history",
+                    short(&self.intent.old)
+                ))
+                .hint("--keep-old FILE   # a new file, encrypted to the new key")
+                .hint("--drop-old        # if it is kept elsewhere, or nothing is to be read any more"),
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `rotate-key` from start to end, on a real API server with a real kustomize-controller, a real Git server and the
+//! real sops.
+
+use crate::rotation::{ENCRYPTED, Rotated};
+
+const NEW: &[&str] = &["--store-key", "new.agekey"];
+
+#[test]
+fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
+    let world = Rotated::new();
+    let watch = world.watch_decryption();
+    let said = world.rotate(&[NEW, &["--keep-old", "old.agekey.age", "--retire-after", "0s"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    insta::assert_snapshot!(world.masked(&said.stderr), @"
+        stored [NEW short] in new.agekey
+         added [NEW short] to Secret flux-system/sops-age of hub
+    reconciled 1 Kustomization of hub with both keys
+        pushed [COMMIT] of origin/main: 3 files, [NEW short] beside [OLD short]
+       applied by 1 Kustomization of hub
+        pushed [COMMIT] of origin/main: 3 files, [OLD short] out
+       applied by 1 Kustomization of hub
+          kept [OLD short] in old.agekey.age, encrypted to the new key
+       retired [OLD short] in Secret flux-system/sops-age of hub
+    reconciled 1 Kustomization of hub without the old key
+       deleted [OLD short] from Secret flux-system/sops-age of hub
+          done [NEW short] has taken the place of [OLD short]
+         note: what is in Git's history stays readable with the old key: values that leaked need new ones
+    ");
+    assert_eq!(watch.failures(), Vec::<String>::new());
+
+    // The real sops opens every file with the new key, and none with the old one.
+    for file in ENCRYPTED {
+        assert!(world.sops_opens("new.agekey", file), "{file}: the new key does not open it");
+        assert!(!world.sops_opens("age.agekey", file), "{file}: the old key opens it");
+    }
+    // Flux has one key, under the usual name, and decrypts a file that comes now.
+    assert_eq!(world.entries(), ["age.agekey"]);
+    world.change_password("changed");
+    world.eventually_applied("changed");
+    // What was written down: who, when, which; and the old key is known to be gone.
+    let annotations = world.annotations();
+    assert!(
+        annotations.contains("kubiya.dev/retired-recipients")
+            && !annotations.contains("kubiya.dev/rotation\""),
+        "{annotations}"
+    );
+    let events = world.events();
+    for reason in ["KeyRotationStarted", "KeyRetired", "KeyRotated"] {
+        assert!(events.contains(reason), "{reason}: {events}");
+    }
+    // The old key is kept where it was asked for, and only the new one opens it.
+    assert!(world.age_opens("new.agekey", "old.agekey.age"));
+    // bootstrap does not bring the old key back, and is content with the new one.
+    let old = world.world.bootstrap(&["--wait=false"]);
+    assert!(old.code == 2 && old.stderr.contains("was retired by a rotation"), "{}", old.stderr);
+    let new = world.world.bootstrap(&["--age-key-file", "repo/new.agekey"]);
+    assert_eq!(new.code, 0, "{}", new.stderr);
+    assert_eq!(world.entries(), ["age.agekey"]);
+    let again = world.rotate(&["--status"]);
+    assert!(again.code == 0 && again.stderr.contains("no rotation is under way"), "{}", again.stderr);
+}
+
+#[test]
+fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
+    let world = Rotated::new();
+    let said = world.rotate(NEW);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("next: kubectl kubiya rotate-key --retire   # from "), "{}", said.stderr);
+    assert_eq!(world.entries().len(), 2);
+    // Both commits are reverted, one after the other: Flux decrypts each state.
+    for _ in 0..2 {
+        world.revert_last_rotation();
+        world.eventually_ready();
+    }
+    let early = world.rotate(&["--retire", "--drop-old"]);
+    assert_eq!(early.code, 3, "{}", early.stderr);
+    insta::assert_snapshot!(world.masked(&early.stderr), @"
+    error: the old key cannot go yet: 4 reasons
+    problem: the old key stays for 168h
+      cause: nothing has needed it for [LENGTH]
+    problem: origin/main: .sops.yaml: the old key still reads it
+    problem: origin/main: clusters/infra/db.yaml: the old key still reads it
+    problem: origin/main: clusters/infra/web.yaml: the old key still reads it
+
+    hint: kubectl kubiya rotate-key --retire --retire-after [LENGTH]   # if no revert or old branch will be deployed
+    hint: kubectl kubiya rotate-key --continue   # renews it
+    ");
+    let again = world.rotate(&["--continue", "--retire-after", "0s", "--drop-old"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(world.entries(), ["age.agekey"]);
+    world.change_password("after");
+    world.eventually_applied("after");
+}
+
+#[test]
+fn a_rotation_that_is_given_up_leaves_the_old_key() {
+    let world = Rotated::new();
+    world.suspend(true);
+    let stopped = world
+        .rotate(&[NEW, &["--timeout", "3s", "--skip-wait", "flux-system/flux-system", "--no-push"]].concat());
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
+    world.suspend(false);
+    let status = world.rotate(&["--status"]);
+    insta::assert_snapshot!(world.masked(&status.stderr), @"
+    rotation [NEW] comes for [OLD]
+       begun [TIME] by kubernetes-admin (kubectl-kubiya)
+      secret Secret flux-system/sops-age of hub: old key active, new key active; read by 1 Kustomization
+      branch origin/main: files and rules for the old key alone 3, for both 0, for the new one alone 0
+     applied Kustomization flux-system/flux-system of hub: old key
+       next: kubectl kubiya rotate-key --continue   # goes on
+       next: kubectl kubiya rotate-key --abort      # goes back to the old key
+    ");
+    let said = world.rotate(&["--abort"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    insta::assert_snapshot!(world.masked(&said.stderr), @"
+      added [OLD short] to Secret flux-system/sops-age of hub
+    retired [NEW short] in Secret flux-system/sops-age of hub
+    deleted [NEW short] from Secret flux-system/sops-age of hub
+       done the rotation is given up: [OLD short] is the key, and [NEW short] is out
+    ");
+    assert_eq!(world.entries(), ["age.agekey"]);
+    for file in ENCRYPTED {
+        assert!(world.sops_opens("age.agekey", file), "{file}: the old key does not open it");
+        assert!(!world.sops_opens("new.agekey", file), "{file}: the new key opens it");
+    }
+    world.change_password("later");
+    world.eventually_applied("later");
+}
