@@ -20,7 +20,7 @@ fn help_names_the_command_as_it_was_called() {
       set         Set one value of an encrypted file
       unset       Remove one value of an encrypted file
       check       Check that files are encrypted as their creation rules say
-      rotate-key  Give rules and files a new age key, and the files new data keys
+      rotate-key  Give Flux, rules and files a new age key, with no moment in which Flux cannot decrypt
       explain     Explain which rule is for a file, who can read it, and what it encrypts
       git-setup   Make git diff and git merge of this clone understand encrypted files
       plugin      Make `kubectl kubiya` and `flux kubiya` find this executable
