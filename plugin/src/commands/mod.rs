@@ -15,3 +15,4 @@ pub(crate) mod man;
 pub(crate) mod plugin;
 pub(crate) mod rotate_key;
 pub(crate) mod set;
+pub(crate) mod worker;

@@ -13,6 +13,7 @@ fn help_names_the_command_as_it_was_called() {
     Commands:
       bootstrap   Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its
                   workers
+      worker      Let Flux reach worker clusters, with credentials that can be revoked
       encrypt     Encrypt files by the creation rules of their .sops.yaml
       decrypt     Decrypt files
       edit        Edit an encrypted file in an editor

@@ -20,6 +20,7 @@ mod secrets;
 mod selection;
 mod set;
 mod unreachable;
+mod worker;
 
 /// A test file that is not listed above would never run.
 #[test]

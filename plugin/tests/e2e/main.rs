@@ -14,4 +14,5 @@ mod proxy;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;
+mod worker;
 mod world;

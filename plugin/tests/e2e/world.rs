@@ -133,6 +133,12 @@ impl World {
         self.said(self.command(&kubectl).args(self.arguments(more)).output().unwrap())
     }
 
+    /// `kubectl kubiya …`, by the real kubectl.
+    pub(crate) fn kubiya(&self, words: &[&str]) -> Said {
+        let kubectl = self.rig.bin("kubectl");
+        self.said(self.command(&kubectl).arg("kubiya").args(words).output().unwrap())
+    }
+
     /// `flux kubiya bootstrap`, by the real flux CLI.
     pub(crate) fn flux_bootstrap(&self, before: &[&str], more: &[&str]) -> Said {
         let flux = self.rig.bin("flux");
