@@ -22,6 +22,7 @@ mod site;
 
 pub use at_commit::{Commits, For, Standing};
 pub use awaiting::kustomizations;
+pub(crate) use checkout::put_in_place;
 pub use checkout::{Checkout, Publish, Published, Wanted};
 pub use course::{Course, Ended, Talk, counted};
 pub use entries::{Entries, EntryChange, Held, MalformedEntry};

@@ -10,12 +10,12 @@ use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged};
 use crate::keys::{KeyArgs, KeyRing};
 use crate::rotation::{
-    DataKeys, Exposed, Foreign, NewIdentity, Renewal, Scope, Way, exposed, renew, rule_changes,
+    DataKeys, Exposed, Foreign, NewIdentity, Renewal, Scope, Way, exposed, put_in_place, renew, rule_changes,
 };
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
 use cluster::Action;
-use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
+use kubiya_hook::edge::{Console, Failure, Outcome};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
 use leak_args::LeakArgs;
@@ -339,16 +339,6 @@ fn made(
     }
     let what = format!("{} files cannot be renewed, so nothing was changed", problems.len());
     Err(Failure::all(what, problems))
-}
-
-fn put_in_place(batch: Batch) -> Result<(), Failure> {
-    let failed = batch.put_in_place();
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let problems = failed.iter().map(|(path, error)| file_failure(path, error)).collect::<Vec<_>>();
-    let what = format!("{} files could not be replaced; the others are: run the same again", problems.len());
-    Err(Failure::all(what, problems).of_kind(Kind::Partial))
 }
 
 fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {
