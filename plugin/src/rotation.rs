@@ -41,3 +41,6 @@ use std::time::Duration;
 
 /// How long the old key stays with Flux after nothing needs it, unless something else is said.
 pub const RETIRE_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What to type where a rotation stopped.
+pub const GO_ON: &str = "kubectl kubiya rotate-key --continue   # when this is mended: goes on from here";
