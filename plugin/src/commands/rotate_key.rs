@@ -15,7 +15,7 @@ use crate::rotation::{
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
 use cluster::Action;
-use kubiya_hook::edge::{Console, Failure, Outcome};
+use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
 use leak_args::LeakArgs;
