@@ -215,6 +215,34 @@ impl Course<'_> {
     }
 
     fn publish(&mut self, index: usize, step: Step) -> Result<Published, Failure> {
+        self.talk.progress(&format!("{}: {}", self.checkouts[index].branch, self.what(step)));
+        let elsewhere = self.way.pull_request || !self.checkouts[index].own;
+        let tree = self.tree.clone();
+        let published = self.with_wanted(index, step, |checkout, wanted, commits| {
+            if elsewhere {
+                in_another_tree(&tree, checkout, wanted, commits)
+            } else {
+                checkout.publish(wanted, commits)
+            }
+        });
+        self.talk.end_progress();
+        published
+    }
+
+    /// Whether the operator's work tree can be worked in.
+    pub(super) fn look_at_work_tree(&mut self) -> Result<(), Failure> {
+        let own = self.checkouts.iter().position(|checkout| checkout.own);
+        let Some(index) = own.filter(|_| !self.way.pull_request) else { return Ok(()) };
+        self.with_wanted(index, Step::Overlap, |checkout, wanted, _| checkout.look(wanted))
+    }
+
+    /// Puts together what a step wants of a branch.
+    fn with_wanted<T>(
+        &mut self,
+        index: usize,
+        step: Step,
+        go: impl FnOnce(&Checkout, &Wanted<'_>, &mut Commits) -> T,
+    ) -> T {
         let intent = &self.intent;
         let change = match step {
             Step::Overlap => RecipientChange::Add(&intent.old, &intent.new),
@@ -249,14 +277,7 @@ impl Course<'_> {
             trailer: &trailer,
             publish,
         };
-        self.talk.progress(&format!("{}: {}", self.checkouts[index].branch, self.what(step)));
-        let published = if self.way.pull_request || !self.checkouts[index].own {
-            in_another_tree(&self.tree, &self.checkouts[index], &wanted, &mut self.commits)
-        } else {
-            self.checkouts[index].publish(&wanted, &mut self.commits)
-        };
-        self.talk.end_progress();
-        published
+        go(&self.checkouts[index], &wanted, &mut self.commits)
     }
 
     fn what(&self, step: Step) -> String {

@@ -35,9 +35,8 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
     world.world.apply(&kustomization("no-path", "flux-system", "./nowhere", ""));
     world.eventually_failing("no-path");
     world.eventually_ready_named("on-staging");
-    let edited = world.world.path("repo/clusters/infra/db.yaml");
-    let text = std::fs::read_to_string(&edited).unwrap();
-    std::fs::write(&edited, text.replace("name: rotated-db", "name: renamed")).unwrap();
+    // Sound, but not committed.
+    world.world.write_encrypted("repo/clusters/infra/db.yaml", &secret("edited", "x"), &world.world.identity);
     world.world.write_encrypted("repo/clusters/infra/lost.yaml", &secret("lost", "x"), &world.world.identity);
     world.break_mac("clusters/infra/lost.yaml");
     world.world.git(&["add", "clusters/infra/lost.yaml"]);

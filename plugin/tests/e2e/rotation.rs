@@ -152,6 +152,8 @@ impl Rotated {
         }
         let mut words = Vec::new();
         for line in masked.lines() {
+            // What the controller says of its own temporary folder.
+            let line = line.split("stat /").next().unwrap_or_default();
             let line = line.split(' ').map(|word| {
                 let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
                 let is_commit = bare.len() == 10 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
