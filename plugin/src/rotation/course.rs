@@ -9,7 +9,8 @@ use super::{Entries, GO_ON, Held, Site, Way};
 use crate::cluster::{LiveSecret, SecretChange};
 use crate::secrets::Keys;
 use kubiya_hook::edge::{Failure, Kind};
-use kubiya_hook::git::work::WorkTree;
+use kubiya_hook::git::ObjectId;
+use kubiya_hook::git::work::{RemoteBranch, WorkTree};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity};
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ pub struct Course<'c> {
     pub new: Identity,
     /// What is in commits.
     pub commits: Commits,
+    /// The commits that this run brought to branches.
+    pub pushed: Vec<(RemoteBranch, ObjectId)>,
     /// Where it is said what happens.
     pub talk: &'c mut dyn Talk,
 }
@@ -190,11 +193,12 @@ impl Course<'_> {
         for index in 0..self.checkouts.len() {
             match self.publish(index, step)? {
                 Published::There { commit, changed } => {
-                    let branch = &self.checkouts[index].branch;
+                    let branch = self.checkouts[index].branch.clone();
                     if changed > 0 {
                         let text =
                             format!("{} of {branch}: {changed} files, {}", commit.short(), self.what(step));
                         self.talk.did("pushed", &text);
+                        self.pushed.push((branch, commit));
                     }
                 }
                 Published::Kept(commit) => {

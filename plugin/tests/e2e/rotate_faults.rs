@@ -284,3 +284,28 @@ fn two_branches_two_namespaces_and_a_shallow_linked_work_tree() {
     }
     world.world.rig.hub().run(["delete", "namespace", "team", "--wait=false"]).unwrap();
 }
+
+#[test]
+fn another_cluster_that_holds_the_key_gets_the_new_one_too() {
+    let world = Rotated::new();
+    let there = world.another_cluster("elsewhere");
+    // Nothing runs on it that would reconcile.
+    let words = [&NEW[..], &AT_ONCE, &["--also-context", "worker01"]].concat();
+    let done = ["--skip-wait", "elsewhere/apps", "--source-done", "GitRepository/elsewhere/apps"];
+    let said = world.rotate(&words);
+    assert!(
+        said.code == 3 && said.stderr.contains("Kustomization elsewhere/apps of worker01"),
+        "{}",
+        said.stderr
+    );
+    let said = world.rotate(&[&words[..], &done, &["-o", "json"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let account: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(account["state"], "done");
+    assert_eq!(account["commits"].as_array().unwrap().len(), 2);
+    let secrets = account["secrets"].as_array().unwrap();
+    let held = secrets.iter().map(|secret| (secret["oldKey"].as_str(), secret["newKey"].as_str()));
+    assert_eq!(held.collect::<Vec<_>>(), [(Some("absent"), Some("active")); 2]);
+    assert_eq!(there.entries(), ["age.agekey"]);
+    world.check_over("new.agekey");
+}
