@@ -47,7 +47,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console) -> Outcome {
     match cli.command {
         cli::Command::Bootstrap(args) => {
-            on_runtime(commands::bootstrap::run(*args, &cli.connection, invocation, console))
+            on_runtime(commands::bootstrap::run(*args, cli.connection, invocation, console))
         }
         cli::Command::Encrypt(args) => commands::encrypt::run(&args, &cli.connection, console),
         cli::Command::Decrypt(args) => commands::decrypt::run(&args, &cli.connection, console),
@@ -63,6 +63,7 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Plugin(args) => commands::plugin::run(&args, invocation, console),
         cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
         cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),
+        cli::Command::Schema(args) => commands::schema::run(&args, console),
         cli::Command::Man(args) => commands::man::run(&args, invocation, console),
     }
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod completion;
+mod document;
 mod edit;
 mod export;
 mod help;

@@ -5,10 +5,12 @@
 
 mod bootstrap;
 mod demo;
+mod document;
 mod faults;
 mod keys;
 mod preflight;
 mod private_git;
+mod repair;
 mod rotate_key;
 mod rotation;
 mod world;
