@@ -32,6 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Bootstrap(Box<commands::bootstrap::BootstrapArgs>),
+    Worker(commands::worker::WorkerArgs),
     Encrypt(commands::encrypt::EncryptArgs),
     Decrypt(commands::decrypt::DecryptArgs),
     Edit(commands::edit::EditArgs),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads `90s`, `5m`, `1h30m`, `500ms`; a bare number is seconds.
+/// Reads `90s`, `5m`, `1h30m`, `500ms`, `14d`; a bare number is seconds.
 ///
 /// # Errors
 /// Anything else, in words for a usage error.
@@ -23,6 +23,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            // Not of Go, but of people who talk of the lifetime of credentials.
+            "d" => 86_400_000,
             _ => return Err(wrong()),
         };
         let part = number.checked_mul(milliseconds).ok_or_else(wrong)?;
@@ -30,6 +32,19 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         rest = &rest[unit..];
     }
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+/// Writes long times so that [`parse`] reads them: whole days, else whole hours, else minutes.
+pub(crate) fn long(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    // What is left of a lifetime is a moment short of whole days.
+    let whole = |unit: u64| (seconds + 300) / unit;
+    match seconds {
+        172_500.. => format!("{}d", whole(86_400)),
+        6_900.. => format!("{}h", whole(3_600)),
+        60.. => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
 }
 
 /// Writes `5m`, `90s`, `500ms`.
@@ -49,6 +64,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lifetimes_in_the_unit_that_people_use() {
+        for (seconds, text) in [
+            (31_536_000, "365d"),
+            (31_535_950, "365d"),
+            (172_800, "2d"),
+            (172_790, "2d"),
+            (86_400, "24h"),
+            (7_200, "2h"),
+            (600, "10m"),
+            (5, "5s"),
+        ] {
+            assert_eq!(long(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
     fn durations_as_go_writes_them() {
         for (text, milliseconds) in [
             ("90s", 90_000),
@@ -58,6 +89,7 @@ mod tests {
             ("0", 0),
             ("30", 30_000),
             ("5m0s", 300_000),
+            ("14d", 1_209_600_000),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }

@@ -19,6 +19,7 @@ pub mod masking;
 pub mod merging;
 pub mod rotation;
 pub mod secrets;
+pub mod worker;
 
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
 use std::ffi::OsString;
@@ -48,6 +49,9 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
     match cli.command {
         cli::Command::Bootstrap(args) => {
             on_runtime(commands::bootstrap::run(*args, cli.connection, invocation, console))
+        }
+        cli::Command::Worker(args) => {
+            on_runtime(commands::worker::run(args, &cli.connection, invocation, console))
         }
         cli::Command::Encrypt(args) => commands::encrypt::run(&args, &cli.connection, console),
         cli::Command::Decrypt(args) => commands::decrypt::run(&args, &cli.connection, console),

@@ -53,14 +53,7 @@ impl Manifest {
     }
 
     fn applied(&self, action: Action) -> Applied {
-        Applied {
-            kind: self.kind().to_owned(),
-            name: self.name(),
-            action,
-            not_checkable: None,
-            notes: Vec::new(),
-            changes: Vec::new(),
-        }
+        Applied::new(self.kind(), self.name(), action)
     }
 
     /// The names of entries that are not wanted.
@@ -173,6 +166,19 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// What happened to an object, without more to say.
+    #[must_use]
+    pub fn new(kind: &str, name: String, action: Action) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name,
+            action,
+            not_checkable: None,
+            notes: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
     /// Whether it is about this object.
     #[must_use]
     pub fn is_of(&self, manifest: &Manifest) -> bool {

@@ -124,6 +124,11 @@ impl ClusterError {
         }
     }
 
+    /// From an error of asking what we may do.
+    pub(crate) fn of_review(error: &kube::Error) -> Self {
+        Self::of_request("create", "SelfSubjectAccessReview".to_owned(), error)
+    }
+
     /// From an error of reading one object.
     pub(crate) fn of_get(object: String, error: &kube::Error) -> Self {
         Self::of_request("get", object, error)

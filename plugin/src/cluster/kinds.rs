@@ -38,6 +38,34 @@ impl Kinds {
         Ok(kinds)
     }
 
+    /// The kinds that every API server serves and that access is made of, without asking it.
+    #[must_use]
+    pub fn of_access() -> Self {
+        let rbac = "rbac.authorization.k8s.io";
+        let mut kinds = Self::default();
+        for (group, kind, scope) in [
+            ("", "Namespace", Scope::Cluster),
+            ("", "ServiceAccount", Scope::Namespaced),
+            ("", "Secret", Scope::Namespaced),
+            ("", "ConfigMap", Scope::Namespaced),
+            (rbac, "ClusterRole", Scope::Cluster),
+            (rbac, "ClusterRoleBinding", Scope::Cluster),
+            (rbac, "Role", Scope::Namespaced),
+            (rbac, "RoleBinding", Scope::Namespaced),
+        ] {
+            kinds.insert(ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind)), scope);
+        }
+        kinds
+    }
+
+    /// The name under which a kind's objects are asked for (`deployments`), in the version that it is
+    /// known in.
+    #[must_use]
+    pub fn resource_named(&self, group: &str, kind: &str) -> Option<&ApiResource> {
+        let found = self.known.iter().find(|((g, _, k), _)| g == group && k == kind);
+        found.map(|(_, (resource, _))| resource)
+    }
+
     /// Adds what a CustomResourceDefinition defines, so that its objects can be named before it is served. Objects of
     /// other kinds define nothing.
     pub fn define(&mut self, definition: &DynamicObject) {

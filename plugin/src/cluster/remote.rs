@@ -6,8 +6,9 @@
 //! `insecure-skip-tls-verify` or impersonation would be lost, and the worker would see somebody else.
 
 use super::connect::base64;
+use super::kubeconfig::select;
 use super::{ClusterError, Connection, Selection};
-use kube::config::{AuthInfo, Cluster};
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -53,9 +54,12 @@ impl RemoteProblem {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            RemoteProblem::Dropped { field: "insecure-skip-tls-verify" } => {
+                "give the server's authority instead: kubectl config set-cluster NAME \
+                 --certificate-authority=FILE --embed-certs"
+            }
             RemoteProblem::Dropped { .. } | RemoteProblem::NoCredentials => {
-                "give the worker a ServiceAccount token: kubectl --context WORKER create token NAME, \
-                 in a kubeconfig of its own: --worker-kubeconfig NAME=FILE"
+                "leave --copy-credentials out: then this connection is used once, to make a token for Flux on the worker"
             }
             RemoteProblem::Loopback { .. } => {
                 "use the address that the infra cluster reaches, or --allow-loopback where both run on this machine"
@@ -98,12 +102,45 @@ pub fn remote_kubeconfig(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let selection = Selection { context: name.to_owned(), cluster, user };
-    let text = render(name, &selection);
-    Ok(RemoteKubeconfig { selection, text })
+    Ok(RemoteKubeconfig::of(name, cluster, user))
 }
 
 impl RemoteKubeconfig {
+    /// The way to a cluster without anybody's credentials, to which a token is to be added. Asks for no
+    /// file and no check: those of [`remote_kubeconfig`] have been made.
+    pub(crate) fn without_credentials(name: &str, selection: &Selection) -> Self {
+        let cluster = flat_cluster(&selection.cluster, &mut Vec::new());
+        Self::of(name, cluster, AuthInfo::default())
+    }
+
+    /// The same way with a token as the only credential.
+    #[must_use]
+    pub fn with_token(&self, token: &SecretString) -> Self {
+        let user = AuthInfo { token: Some(token.clone()), ..AuthInfo::default() };
+        Self::of(&self.selection.context, self.selection.cluster.clone(), user)
+    }
+
+    fn of(name: &str, cluster: Cluster, user: AuthInfo) -> Self {
+        let selection = Selection { context: name.to_owned(), cluster, user };
+        let text = render(name, &selection);
+        Self { selection, text }
+    }
+
+    /// Reads the kubeconfig of a Secret, as Flux does: its current context.
+    ///
+    /// # Errors
+    /// A text that is no kubeconfig, or has no current context; never with any of the text.
+    pub fn parse(name: &str, text: &SecretString) -> Result<Self, ClusterError> {
+        let broken = |reason: &str| ClusterError::BadConnection {
+            context: name.to_owned(),
+            reason: format!("its kubeconfig Secret holds {reason}"),
+        };
+        let kubeconfig = Kubeconfig::from_yaml(text.expose_secret()).map_err(|_| broken("no kubeconfig"))?;
+        let mut selection = select(&kubeconfig, None, None, None)?;
+        selection.context = name.to_owned();
+        Ok(Self { selection, text: text.clone() })
+    }
+
     /// Connects with exactly what Flux will be left with.
     ///
     /// # Errors

@@ -8,12 +8,12 @@ use crate::bootstrap::{self, BootstrapDocument, Carried, CarryOut, How, Inputs, 
 use crate::cluster::{Applier, ClusterError, Connection, ConnectionArgs, Deadline, Mode};
 use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
 use crate::invocation::Invocation;
-use args::{DryRun, Format};
+use args::Format;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_hook::git::remote::BranchTip;
 use talk::Talk;
 
-pub(crate) use args::BootstrapArgs;
+pub(crate) use args::{BootstrapArgs, DryRun};
 
 const EXAMPLES: &str = "\
 Examples:

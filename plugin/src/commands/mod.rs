@@ -16,3 +16,4 @@ pub(crate) mod plugin;
 pub(crate) mod rotate_key;
 pub(crate) mod schema;
 pub(crate) mod set;
+pub(crate) mod worker;

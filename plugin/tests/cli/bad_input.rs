@@ -152,7 +152,8 @@ fn workers_that_flux_could_not_reach_all_reasons_at_once() {
 
     hint: use the address that the infra cluster reaches, or --allow-loopback where both run on this machine
     hint: kubectl config get-contexts
-    hint: give the worker a ServiceAccount token: kubectl --context WORKER create token NAME, in a kubeconfig of its own: --worker-kubeconfig NAME=FILE
+    hint: leave --copy-credentials out: then this connection is used once, to make a token for Flux on the worker
+    hint: give the server's authority instead: kubectl config set-cluster NAME --certificate-authority=FILE --embed-certs
     ------- exit code 2
     ");
 }

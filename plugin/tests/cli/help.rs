@@ -13,17 +13,19 @@ fn help_names_the_command_as_it_was_called() {
     Commands:
       bootstrap   Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its
                   workers
+      worker      Let Flux reach worker clusters, with credentials that can be revoked
       encrypt     Encrypt files by the creation rules of their .sops.yaml
       decrypt     Decrypt files
       edit        Edit an encrypted file in an editor
       set         Set one value of an encrypted file
       unset       Remove one value of an encrypted file
       check       Check that files are encrypted as their creation rules say
-      rotate-key  Give rules and files a new age key, and the files new data keys
+      rotate-key  Give Flux, rules and files a new age key, with no moment in which Flux cannot decrypt
       explain     Explain which rule is for a file, who can read it, and what it encrypts
       git-setup   Make git diff and git merge of this clone understand encrypted files
       plugin      Make `kubectl kubiya` and `flux kubiya` find this executable
       completion  Print a completion script for the plain executable `kubectl-kubiya`
+      schema      Print the JSON schema of the document for bootstrap -f
       man         Write the manual pages into a folder
 
     Options:

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod completion;
+mod compromised;
 mod document;
 mod edit;
 mod export;
@@ -20,6 +21,7 @@ mod secrets;
 mod selection;
 mod set;
 mod unreachable;
+mod worker;
 
 /// A test file that is not listed above would never run.
 #[test]

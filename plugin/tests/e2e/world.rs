@@ -133,6 +133,12 @@ impl World {
         self.said(self.command(&kubectl).args(self.arguments(more)).output().unwrap())
     }
 
+    /// `kubectl kubiya …`, by the real kubectl.
+    pub(crate) fn kubiya(&self, words: &[&str]) -> Said {
+        let kubectl = self.rig.bin("kubectl");
+        self.said(self.command(&kubectl).arg("kubiya").args(words).output().unwrap())
+    }
+
     /// `flux kubiya bootstrap`, by the real flux CLI.
     pub(crate) fn flux_bootstrap(&self, before: &[&str], more: &[&str]) -> Said {
         let flux = self.rig.bin("flux");
@@ -197,6 +203,47 @@ impl World {
             command.env(format!("GIT_{role}_NAME"), "a").env(format!("GIT_{role}_EMAIL"), "a@example.com");
         }
         command
+    }
+
+    /// Applies manifests to the hub.
+    pub(crate) fn apply(&self, text: &str) {
+        self.write("applied.yaml", text);
+        let file = self.path("applied.yaml").display().to_string();
+        self.rig.hub().run(["apply", "-f", &file]).unwrap();
+    }
+
+    /// The hook that judges pushes on the Git server.
+    pub(crate) fn server_hook(&self, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let hook = self.server.path("gitops").join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, text).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Another repository on the server; gives its URL.
+    pub(crate) fn create_repo(&self, name: &str) -> String {
+        self.server.create_repo(name, None).unwrap();
+        self.server.url(name)
+    }
+
+    /// Commits all of a folder and pushes it.
+    pub(crate) fn publish(&self, folder: &str, url: &str) {
+        let folder = self.path(folder).display().to_string();
+        for words in [
+            &["init", "--quiet", "--initial-branch=main"][..],
+            &["add", "--all"],
+            &["commit", "--quiet", "-m", "a change"],
+            &["push", "--quiet", url, "main"],
+        ] {
+            self.git(&[&["-C", &folder], words].concat());
+        }
+    }
+
+    /// Host and port of the hub's API server.
+    pub(crate) fn hub_address(&self) -> String {
+        let words = ["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"];
+        self.rig.hub().run(words).unwrap().trim_start_matches("https://").to_owned()
     }
 
     pub(crate) fn git(&self, words: &[&str]) {

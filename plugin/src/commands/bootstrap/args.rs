@@ -1,7 +1,7 @@
 //! What `bootstrap` can be told, and the request that it makes of it.
 
 use crate::bootstrap::{Options, Request, WorkerRequest};
-use crate::cluster::{ConnectionArgs, KubeconfigSource};
+use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
 use crate::flux::ManifestSource;
 use crate::git_access::GitAccessRequest;
 use crate::keys::KeySource;
@@ -129,6 +129,17 @@ pub(crate) enum DryRun {
     Client,
     /// Let the API server admit and merge it, without storing it.
     Server,
+}
+
+impl DryRun {
+    /// How far the applier goes.
+    pub(crate) fn mode(self) -> Mode {
+        match self {
+            DryRun::None => Mode::Write,
+            DryRun::Client => Mode::Compare,
+            DryRun::Server => Mode::AskServer,
+        }
+    }
 }
 
 /// For programs.

@@ -1,0 +1,198 @@
+//! `worker add`: a cluster becomes a worker.
+
+use super::hub;
+use super::talk::Talk;
+use crate::cluster::{Applied, ConnectionArgs, KubeconfigSource};
+use crate::commands::bootstrap::DryRun;
+use crate::commands::formats::OutputArgs;
+use crate::duration;
+use crate::invocation::Invocation;
+use crate::worker::{
+    AddRequest, Added, Candidate, CredentialKind, Granted, LIFETIME, Scope, Terms, document, is_label,
+    resolve,
+};
+use clap::Args;
+use kubiya_hook::edge::{Color, Console, Failure, Outcome};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Let Flux reach a worker cluster
+///
+/// Your own connection to the worker, whatever it is, is used once: to make a namespace, a ServiceAccount and a
+/// token for Flux there. The token is bound to a Secret of its own, so that `worker renew` and `worker remove` take
+/// back every copy of it. It is proven with exactly what Flux will be left with, and stored on the infra cluster.
+/// A re-run changes nothing that is as it should be.
+#[derive(Args, Debug)]
+pub(crate) struct AddArgs {
+    /// Name of the worker; Flux finds it in the Secret NAME-kubeconfig
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Your context for the worker [default: the worker's name; with --worker-kubeconfig, its current one]
+    #[arg(long, value_name = "NAME")]
+    worker_context: Option<String>,
+    /// Kubeconfig of the worker, when it is not in your own
+    #[arg(long, value_name = "FILE")]
+    worker_kubeconfig: Option<PathBuf>,
+    /// Give Flux the context's own credentials, in place of a token of its own
+    #[arg(long)]
+    copy_credentials: bool,
+    /// Let Flux into these namespaces of the worker only; without it, it is cluster-admin there
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "copy_credentials")]
+    scope_namespaces: Vec<String>,
+    /// How long the token is to live, such as 90d; the server may grant less [default: 365d]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "copy_credentials")]
+    duration: Option<Duration>,
+    /// Namespace of the infra cluster whose Kustomizations go to the worker; may be repeated [default: Flux's]
+    #[arg(long, value_name = "NAME")]
+    secret_namespace: Vec<String>,
+    /// Accept a server address that only this machine reaches: all clusters run here
+    #[arg(long)]
+    allow_loopback: bool,
+    /// Accept another cluster under this name: the worker was built anew
+    #[arg(long)]
+    replace: bool,
+    /// Write over a Secret that is not ours, and over fields of other managers
+    #[arg(long)]
+    force_conflicts: bool,
+    /// Show what would change: `client` compares only, `server` also lets the API servers check it
+    #[arg(long, value_name = "WHO", default_value = "none", num_args = 0..=1, require_equals = true,
+          default_missing_value = "client", value_enum)]
+    dry_run: DryRun,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl AddArgs {
+    fn request(&self, connection: &ConnectionArgs) -> AddRequest {
+        let (source, context) = match &self.worker_kubeconfig {
+            Some(path) => (KubeconfigSource::File(path.clone()), self.worker_context.clone()),
+            None => (connection.source(), self.worker_context.clone().or_else(|| Some(self.name.clone()))),
+        };
+        let credential = if self.copy_credentials { CredentialKind::Copied } else { CredentialKind::Minted };
+        let mut scope = self.scope_namespaces.clone();
+        scope.sort();
+        scope.dedup();
+        let terms = Terms {
+            credential,
+            scope: if scope.is_empty() { Scope::Cluster } else { Scope::Namespaces(scope) },
+            lifetime: self.duration.unwrap_or(LIFETIME),
+            allow_loopback: self.allow_loopback,
+            replace: self.replace,
+            force: self.force_conflicts,
+            request_timeout: connection.request_timeout,
+        };
+        AddRequest { name: self.name.clone(), source, context, terms }
+    }
+
+    /// What is wrong with the flags themselves.
+    fn refuse_bad_names(&self) -> Result<(), Failure> {
+        let named =
+            [("--scope-namespaces", &self.scope_namespaces), ("--secret-namespace", &self.secret_namespace)];
+        for (flag, names) in named {
+            if let Some(bad) = names.iter().find(|name| !is_label(name)) {
+                return Err(Failure::usage(format!("{flag}: `{bad}` is no name of a namespace")));
+            }
+        }
+        if self.duration.is_some_and(|duration| duration < SHORTEST) {
+            return Err(Failure::usage("--duration: API servers grant ten minutes or more"));
+        }
+        Ok(())
+    }
+}
+
+/// What API servers refuse to go below (kube-apiserver's validation of TokenRequest).
+const SHORTEST: Duration = Duration::from_secs(600);
+
+/// Runs the command.
+pub(super) async fn run(
+    args: AddArgs,
+    connection: &ConnectionArgs,
+    invocation: &Invocation,
+    console: &mut Console,
+) -> Outcome {
+    args.refuse_bad_names()?;
+    let request = args.request(connection);
+    let at = |error: crate::worker::WorkerError| Failure::from(error).at(format!("worker {}", request.name));
+    // What can be seen without a cluster is said before one is asked.
+    resolve(&request).map_err(at)?;
+    let hub = hub(connection).await?;
+    let dry_run = args.dry_run != DryRun::None;
+    let mut talk = Talk::new(&mut console.err, dry_run);
+    talk.cluster("infra", &hub.connection);
+    let candidate = Candidate::look(&request, &hub).await.map_err(at)?;
+    talk.cluster(&request.name, &candidate.connection);
+    if candidate.uid.is_none() {
+        talk.warning(
+            "you may not read the namespace kube-system of the worker: which cluster it is stays unknown",
+        );
+    }
+    let namespaces = if args.secret_namespace.is_empty() {
+        vec![hub.namespace.clone()]
+    } else {
+        args.secret_namespace.clone()
+    };
+    let added = candidate.add(&hub, &namespaces, args.dry_run.mode()).await.map_err(at)?;
+    tell(&mut talk, &request, &added, dry_run);
+    if !dry_run {
+        let context = &hub.connection.context;
+        talk.next(&format!("{} worker check {} --context {context}", invocation.command(), request.name));
+    }
+    args.output.print(console, &result(&added, dry_run))?;
+    Ok(0)
+}
+
+fn tell(talk: &mut Talk<'_>, request: &AddRequest, added: &Added, dry_run: bool) {
+    let obtained = &added.obtained;
+    talk.applied(&request.name, &obtained.applied);
+    for warning in &obtained.warnings {
+        talk.warning(warning);
+    }
+    if let Some((Granted::Capped, granted)) = obtained.granted {
+        talk.warning(&format!(
+            "the API server grants tokens for {} only; {} were asked for",
+            duration::long(granted),
+            duration::long(request.terms.lifetime)
+        ));
+    }
+    if let Some(username) = &obtained.username {
+        let end = obtained.record.expires.map(|end| format!(", until {end}")).unwrap_or_default();
+        talk.say("proven", Color::Green, &format!("Flux is {username} on {}{end}", request.name));
+    }
+    talk.applied("infra", &added.stored);
+    if added.revoked > 0 {
+        talk.say("revoked", Color::Green, &format!("earlier tokens on {}: {}", request.name, added.revoked));
+    }
+    let (word, text) = match (added.changed(), dry_run) {
+        (0, true) => ("dry run", "nothing would change".to_owned()),
+        (changed, true) => ("dry run", format!("{changed} would change; nothing was written")),
+        (0, false) => ("done", "nothing to change".to_owned()),
+        (changed, false) => ("done", format!("{changed} written")),
+    };
+    talk.say(word, if dry_run { Color::Cyan } else { Color::Green }, &text);
+}
+
+/// The result for programs.
+fn result(added: &Added, dry_run: bool) -> Value {
+    let objects = |place: &str, applied: &[Applied]| -> Vec<Value> {
+        let one = |one: &Applied| json!({"cluster": place, "kind": one.kind, "name": one.name, "action": one.action});
+        applied.iter().map(one).collect()
+    };
+    let mut all = objects("worker", &added.obtained.applied);
+    all.extend(objects("infra", &added.stored));
+    let mut result = json!({
+        "apiVersion": "kubiya.dev/v1alpha1",
+        "kind": "WorkerResult",
+        "dryRun": dry_run,
+        "changed": added.changed(),
+        "revoked": added.revoked,
+        "username": added.obtained.username,
+        "warnings": added.obtained.warnings,
+        "objects": all,
+    });
+    if let (Some(result), Value::Object(record)) = (result.as_object_mut(), document(&added.obtained.record))
+    {
+        result.extend(record);
+    }
+    result
+}

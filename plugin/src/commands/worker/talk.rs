@@ -1,0 +1,50 @@
+//! What the commands on workers say: lines on stderr.
+
+use crate::cluster::{Action, Applied, Connection};
+use kubiya_hook::edge::{Color, Stream};
+
+/// The talk of one run.
+pub(super) struct Talk<'a> {
+    stream: &'a mut Stream,
+    dry_run: bool,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(stream: &'a mut Stream, dry_run: bool) -> Self {
+        Self { stream, dry_run }
+    }
+
+    /// One line: a word, and what it is about. A closed stderr is no reason to stop.
+    pub(super) fn say(&mut self, word: &str, color: Color, text: &str) {
+        let word = self.stream.style().paint(&format!("{word:>12}"), color);
+        let _ = self.stream.line(&format!("{word} {text}"));
+    }
+
+    pub(super) fn cluster(&mut self, role: &str, connection: &Connection) {
+        let text =
+            format!("{role}: {} ({}) as {}", connection.server, connection.version, connection.username);
+        self.say("connected", Color::Green, &text);
+    }
+
+    pub(super) fn warning(&mut self, text: &str) {
+        self.say("warning:", Color::Yellow, text);
+    }
+
+    /// What happened to objects, or would happen.
+    pub(super) fn applied(&mut self, place: &str, applied: &[Applied]) {
+        for one in applied {
+            let word = match (one.action, self.dry_run) {
+                (Action::Created, true) => "would create",
+                (Action::Configured, true) => "would change",
+                (action, _) => action.word(),
+            };
+            let color = if one.action == Action::Unchanged { Color::BrightBlack } else { Color::Green };
+            let note = one.not_checkable.map(|why| format!("   (not checkable: {why})"));
+            self.say(word, color, &format!("{place}: {} {}{}", one.kind, one.name, note.unwrap_or_default()));
+        }
+    }
+
+    pub(super) fn next(&mut self, command: &str) {
+        self.say("next:", Color::Cyan, command);
+    }
+}

@@ -1,0 +1,174 @@
+//! The infra cluster, and what it knows of its workers.
+
+use super::error::WorkerError;
+use super::names::{MANAGED_BY, secret_name};
+use super::record::{Stored, is_ours};
+use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Api, DeleteParams, ListParams};
+
+/// The infra cluster with its workers.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// The way to it.
+    pub connection: Connection,
+    /// UID of its `kube-system`.
+    pub uid: String,
+    /// Namespace of Flux.
+    pub namespace: String,
+    /// The Secrets of all workers, by name and namespace.
+    pub stored: Vec<Stored>,
+}
+
+/// Which cluster it is, whatever its address: the UID of `kube-system`. Nothing where we may not read that.
+///
+/// # Errors
+/// Those of the request, but for a refusal.
+pub async fn cluster_uid(connection: &Connection) -> Result<Option<String>, ClusterError> {
+    let api: Api<Namespace> = Api::all(connection.client.clone());
+    match api.get_metadata("kube-system").await {
+        Ok(namespace) => Ok(namespace.metadata.uid),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
+        Err(error) => Err(ClusterError::of_get("Namespace kube-system".to_owned(), &error)),
+    }
+}
+
+impl Hub {
+    /// Reads which cluster it is and which workers it knows: two requests, however many workers there are.
+    ///
+    /// # Errors
+    /// Those of the requests.
+    pub async fn read(connection: Connection, namespace: &str) -> Result<Self, ClusterError> {
+        let (uid, secrets) = futures::try_join!(cluster_uid(&connection), secrets(&connection, namespace))?;
+        let mut stored: Vec<Stored> = secrets.iter().filter_map(Stored::of).collect();
+        stored.sort_by(|a, b| (&a.record.worker, &a.namespace).cmp(&(&b.record.worker, &b.namespace)));
+        // By it the workers know their infra cluster.
+        let uid = uid.ok_or_else(|| ClusterError::Refused {
+            verb: "get",
+            object: "Namespace kube-system".to_owned(),
+            reason: format!("{} may not read it on the infra cluster", connection.username),
+            code: 403,
+        })?;
+        Ok(Self { connection, uid, namespace: namespace.to_owned(), stored })
+    }
+
+    /// The Secrets of one worker.
+    #[must_use]
+    pub fn of(&self, worker: &str) -> Vec<&Stored> {
+        self.stored.iter().filter(|stored| stored.record.worker == worker).collect()
+    }
+
+    /// As [`Self::of`], where there must be one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn known(&self, worker: &str) -> Result<Vec<&Stored>, WorkerError> {
+        let found = self.of(worker);
+        if found.is_empty() {
+            return Err(WorkerError::Unknown { name: worker.to_owned(), known: self.names() });
+        }
+        Ok(found)
+    }
+
+    /// The names of all workers.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.stored.iter().map(|stored| stored.record.worker.clone()).collect();
+        names.dedup();
+        names
+    }
+
+    /// Makes sure that nobody else's Secret stands where a worker's is to be.
+    ///
+    /// # Errors
+    /// One does, or it cannot be seen.
+    pub async fn refuse_foreign(&self, worker: &str, namespaces: &[String]) -> Result<(), WorkerError> {
+        let name = secret_name(worker);
+        let known = self.of(worker);
+        for namespace in namespaces.iter().filter(|n| !known.iter().any(|stored| stored.namespace == **n)) {
+            let api: Api<Secret> = Api::namespaced(self.connection.client.clone(), namespace);
+            let there = api
+                .get_metadata_opt(&name)
+                .await
+                .map_err(|error| ClusterError::of_get(format!("Secret {namespace}/{name}"), &error))?;
+            if there.is_some_and(|secret| !is_ours(secret.metadata.labels.as_ref())) {
+                return Err(WorkerError::Foreign { namespace: namespace.clone(), name });
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings Secrets into the wanted state.
+    ///
+    /// # Errors
+    /// Those of the requests.
+    pub async fn apply(
+        &self,
+        manifests: &[Manifest],
+        force: bool,
+        mode: Mode,
+    ) -> Result<Vec<Applied>, ClusterError> {
+        apply(&self.connection, manifests, force, mode).await
+    }
+
+    /// Removes a worker's Secret from a namespace; that it is gone already is well.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn forget(&self, stored: &Stored) -> Result<(), ClusterError> {
+        let api: Api<Secret> = Api::namespaced(self.connection.client.clone(), &stored.namespace);
+        let name = secret_name(&stored.record.worker);
+        gone(api.delete(&name, &DeleteParams::default()).await, || {
+            format!("Secret {}/{name}", stored.namespace)
+        })
+    }
+}
+
+/// Applies objects of access, in order. What is as it should be costs one request.
+///
+/// # Errors
+/// The first error.
+pub(super) async fn apply(
+    connection: &Connection,
+    manifests: &[Manifest],
+    force: bool,
+    mode: Mode,
+) -> Result<Vec<Applied>, ClusterError> {
+    let look =
+        Applier { connection: connection.clone(), kinds: Kinds::of_access(), force, mode: Mode::Compare };
+    let write = Applier { mode, ..look.clone() };
+    let mut all = Vec::new();
+    for manifest in manifests {
+        let found = look.apply(manifest).await?;
+        let as_wanted = found.action == crate::cluster::Action::Unchanged || mode == Mode::Compare;
+        all.push(if as_wanted { found } else { write.apply(manifest).await? });
+    }
+    Ok(all)
+}
+
+/// The outcome of a deletion: what is gone already is well.
+pub(super) fn gone<T>(
+    outcome: Result<T, kube::Error>,
+    object: impl FnOnce() -> String,
+) -> Result<(), ClusterError> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(ClusterError::of_request("delete", object(), &error)),
+    }
+}
+
+/// Our Secrets in all namespaces, or in Flux's where we may not see all.
+async fn secrets(connection: &Connection, namespace: &str) -> Result<Vec<Secret>, ClusterError> {
+    let ours = ListParams::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let everywhere: Api<Secret> = Api::all(connection.client.clone());
+    let listed = match everywhere.list(&ours).await {
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            Api::<Secret>::namespaced(connection.client.clone(), namespace).list(&ours).await
+        }
+        other => other,
+    };
+    let listed = listed
+        .map_err(|error| ClusterError::of_request("list", format!("Secrets in {namespace}"), &error))?;
+    Ok(listed.items)
+}

@@ -1,0 +1,38 @@
+//! Worker clusters: which there are, how Flux gets into them, and whether it does.
+//!
+//! What Flux has on a worker is made there by the operator's own connection, used once; what it needs to
+//! reach it is one Secret on the infra cluster, on which everything is written that must be known without
+//! asking the worker.
+
+mod access;
+mod candidate;
+mod check;
+mod delivered;
+mod error;
+mod hub;
+mod lifetime;
+mod list;
+mod mint;
+mod names;
+mod obtain;
+mod record;
+mod remove;
+mod renew;
+mod rights;
+mod store;
+
+pub use access::Tenant;
+pub use candidate::{AddRequest, Candidate, LIFETIME, Terms, refuse_twins, resolve};
+pub use check::{Finding, Level, Report, State, check};
+pub use delivered::{Applier, Item, appliers};
+pub use error::{Stop, WorkerError};
+pub use hub::{Hub, cluster_uid};
+pub use lifetime::{Granted, LIVABLE, left};
+pub use list::{Row, ask, list};
+pub use names::{is_label, secret_name};
+pub use obtain::Obtained;
+pub use record::{CredentialKind, Record, Scope, Stored, document};
+pub use remove::{Fate, Removal, Removed, look, remove};
+pub use renew::{Renewal, Renewed, renew};
+pub use rights::{Right, as_rbac};
+pub use store::Added;
