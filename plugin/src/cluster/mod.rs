@@ -12,6 +12,7 @@ mod wait;
 
 pub use apply::{Action, Applied, Applier, FIELD_MANAGER, Manifest, Mode, dynamic};
 pub use connect::{Connection, ConnectionArgs};
+pub(crate) use connect::{anonymous, base64};
 pub use error::ClusterError;
 pub use event::About;
 pub use kinds::Kinds;

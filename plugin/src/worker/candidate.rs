@@ -35,12 +35,25 @@ pub struct Terms {
     pub lifetime: Duration,
     /// Accept addresses that only this machine reaches.
     pub allow_loopback: bool,
+    /// How a worker that is to trust the infra cluster's issuer does so.
+    pub oidc: Option<OidcTerms>,
     /// Accept another cluster under the name of a worker that is known.
     pub replace: bool,
     /// Write over a Secret that is not ours.
     pub force: bool,
     /// How long a request may take.
     pub request_timeout: Duration,
+}
+
+/// How a worker trusts the issuer of the infra cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OidcTerms {
+    /// For whom tokens are made; one that no other cluster has where none is named.
+    pub audience: Option<String>,
+    /// Accept an audience that another cluster accepts, too.
+    pub allow_shared_audience: bool,
+    /// Give access to the names without a prefix as well.
+    pub fallback_bindings: bool,
 }
 
 /// How long a token lives unless another time is asked for. Servers cap it.
@@ -73,12 +86,12 @@ pub fn resolve(request: &AddRequest) -> Result<(Selection, RemoteKubeconfig), Wo
     let kept = match request.terms.credential {
         CredentialKind::Copied => selection.clone(),
         // The token comes later; everything else of the entry must be what Flux can use.
-        CredentialKind::Minted => Selection { user: AuthInfo::default(), ..selection.clone() },
+        _ => Selection { user: AuthInfo::default(), ..selection.clone() },
     };
     let remote = match remote_kubeconfig(&request.name, &kept, request.terms.allow_loopback) {
         Ok(remote) => remote,
         Err(problems) => {
-            let minted = request.terms.credential == CredentialKind::Minted;
+            let minted = request.terms.credential != CredentialKind::Copied;
             let problems: Vec<RemoteProblem> =
                 problems.into_iter().filter(|p| !(minted && *p == RemoteProblem::NoCredentials)).collect();
             if !problems.is_empty() {
