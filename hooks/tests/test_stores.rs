@@ -2,7 +2,7 @@
 
 use crate::common::{World, hook, lines_with, plain_secret};
 use insta::assert_snapshot;
-use kubiya_hook::git::remote::{BranchTip, branch_tip};
+use kubiya_hook::git::remote::{Access, BranchTip, branch_tip, fetch_branch};
 use kubiya_testdata::env::TestEnv;
 use kubiya_testdata::git::GitRepo;
 use std::time::Duration;
@@ -77,11 +77,15 @@ fn a_remote_tells_its_branches() {
     let env = TestEnv::new();
     let world = World::new(&env);
     let url = format!("file://{}", world.server.path().display());
-    let wait = Duration::from_secs(30);
-    assert_eq!(branch_tip(&url, "main", wait).unwrap(), BranchTip::Found(world.on_server("main")));
-    assert_eq!(branch_tip(&url, "ma*", wait).unwrap(), BranchTip::Missing);
-    assert_eq!(branch_tip(&url, "other", wait).unwrap(), BranchTip::Missing);
+    let (anybody, wait) = (Access::default(), Duration::from_secs(30));
+    assert_eq!(branch_tip(&url, "main", &anybody, wait).unwrap(), BranchTip::Found(world.on_server("main")));
+    assert_eq!(branch_tip(&url, "ma*", &anybody, wait).unwrap(), BranchTip::Missing);
+    assert_eq!(branch_tip(&url, "other", &anybody, wait).unwrap(), BranchTip::Missing);
+    let fetched = fetch_branch(&url, "main", &anybody, wait).unwrap().unwrap();
+    assert_eq!(fetched.tip.to_string(), world.on_server("main"));
+    assert!(fetched.repository.commit(fetched.tip).unwrap().is_some());
+    assert!(fetch_branch(&url, "other", &anybody, wait).unwrap().is_none());
     let nothing = format!("file://user:pass@/{}/nothing", env.root().display());
-    let error = branch_tip(&nothing, "main", wait).unwrap_err().to_string();
+    let error = branch_tip(&nothing, "main", &anybody, wait).unwrap_err().to_string();
     assert!(!error.contains("pass"), "{error}");
 }

@@ -12,6 +12,7 @@ mod editing;
 mod failpoint;
 pub mod files;
 pub mod flux;
+pub mod git_access;
 mod invocation;
 pub mod keys;
 pub mod masking;

@@ -7,6 +7,7 @@ mod awaiting;
 mod checkout;
 mod course;
 mod entries;
+mod exposed;
 mod followed;
 mod identity;
 mod intent;
@@ -24,6 +25,7 @@ pub use awaiting::kustomizations;
 pub use checkout::{Checkout, Publish, Published, Wanted};
 pub use course::{Course, Ended, Talk, counted};
 pub use entries::{Entries, EntryChange, Held, MalformedEntry};
+pub use exposed::{Exposed, Origin, Use, checklist, exposed, with_ticks};
 pub use followed::{Followed, is_same_repository};
 pub use identity::{NewIdentity, Store};
 pub use intent::{CHANGED_AT, CHANGED_BY, Intent, RECIPIENTS, RETIRED_RECIPIENTS, ROTATION, short};
@@ -37,3 +39,6 @@ use std::time::Duration;
 
 /// How long the old key stays with Flux after nothing needs it, unless something else is said.
 pub const RETIRE_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What to type where a rotation stopped.
+pub const GO_ON: &str = "kubectl kubiya rotate-key --continue   # when this is mended: goes on from here";

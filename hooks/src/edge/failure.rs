@@ -140,6 +140,18 @@ impl Failure {
         self.0.kind
     }
 
+    /// Why, in words.
+    #[must_use]
+    pub fn causes(&self) -> &[String] {
+        &self.0.causes
+    }
+
+    /// What to type next.
+    #[must_use]
+    pub fn hints(&self) -> &[String] {
+        &self.0.hints
+    }
+
     /// What failed, a line for each problem, without causes and hints: for lists.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -217,7 +217,10 @@ impl WorkTree {
         if done.status.success() {
             return Ok(Pushed::Done);
         }
-        let said = without_credentials(String::from_utf8_lossy(&done.stderr).trim());
+        // Git pads what a remote says to the width of a screen.
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        let said = stderr.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+        let said = without_credentials(said.trim());
         let stdout = String::from_utf8_lossy(&done.stdout);
         let rejected = stdout.lines().find(|line| line.starts_with('!'));
         match rejected {

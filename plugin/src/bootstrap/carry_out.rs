@@ -1,10 +1,11 @@
 //! Carrying a plan out: thin, because all decisions are in the plan.
 
+use super::preflight::settled;
 use super::{Plan, Stage, Wait};
 use crate::cluster::{
     Action, Applied, Applier, ClusterError, Deadline, crd_established, kind_served, rolled_out,
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use std::time::Duration;
 
 /// How many requests are under way at once.
@@ -19,6 +20,8 @@ pub struct CarryOut {
     pub timeout: Duration,
     /// Whether to wait for rollouts; definitions are waited for in any case.
     pub wait: bool,
+    /// What a dry run found a moment ago.
+    pub dry_run: Carried,
 }
 
 /// What was done.
@@ -47,7 +50,7 @@ pub async fn carry_out(
 ) -> Result<Carried, (ClusterError, Carried)> {
     let mut carried = Carried::default();
     for stage in &plan.stages {
-        let applied = match apply_stage(stage, &how.applier).await {
+        let applied = match apply_stage(stage, how).await {
             Ok(applied) => applied,
             Err((error, done)) => {
                 carried.applied.extend(done);
@@ -70,15 +73,13 @@ pub async fn carry_out(
     Ok(carried)
 }
 
-/// Finds out what the plan would change, without a change; the applier's mode says who is asked.
-///
-/// # Errors
-/// The first error.
-pub async fn dry_run(plan: &Plan, applier: &Applier) -> Result<Vec<Applied>, ClusterError> {
+/// Finds out what the plan would change, without a change; the applier's mode says who is asked. For each object what
+/// would happen, or what keeps it from happening.
+pub(super) async fn dry_run(plan: &Plan, applier: &Applier) -> Vec<Result<Applied, ClusterError>> {
     futures::stream::iter(plan.objects())
         .map(async |manifest| applier.apply(manifest).await)
         .buffered(CONCURRENCY)
-        .try_collect()
+        .collect()
         .await
 }
 
@@ -106,9 +107,12 @@ pub enum Event<'a> {
 
 /// Applies the objects of a stage at once. After an error the others are still let end, so that what
 /// was done is known.
-async fn apply_stage(stage: &Stage, applier: &Applier) -> Result<Vec<Applied>, (ClusterError, Vec<Applied>)> {
+async fn apply_stage(stage: &Stage, how: &CarryOut) -> Result<Vec<Applied>, (ClusterError, Vec<Applied>)> {
     let results: Vec<Result<Applied, ClusterError>> = futures::stream::iter(&stage.objects)
-        .map(async |manifest| applier.apply(manifest).await)
+        .map(async |manifest| match settled(&how.dry_run).find(|applied| applied.is_of(manifest)) {
+            Some(applied) => Ok(applied.clone()),
+            None => how.applier.apply(manifest).await,
+        })
         .buffered(CONCURRENCY)
         .collect()
         .await;

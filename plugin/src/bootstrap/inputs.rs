@@ -4,9 +4,11 @@ use crate::cluster::{
     ConnectionArgs, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection, remote_kubeconfig,
 };
 use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec};
+use crate::git_access::{GitAccess, GitAccessRequest};
 use crate::keys::KeySource;
 use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::age::IdentityFile;
+use std::path::PathBuf;
 
 /// What is asked for, unchecked: from flags, later from a file as well.
 #[derive(Clone, Debug)]
@@ -31,6 +33,23 @@ pub struct Request {
     pub allow_loopback: bool,
     /// Accept plain http for Git.
     pub allow_insecure_http: bool,
+    /// The credentials for Git.
+    pub git: GitAccessRequest,
+    /// What else was said about the way.
+    pub options: Options,
+    /// Whether files of this machine may be written: a key that is to be made.
+    pub may_write: bool,
+}
+
+/// What the user decided where the preflight would stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// A Flux that another tool installed is ours from now on.
+    pub take_over: bool,
+    /// An older Flux may be put in the place of a newer one.
+    pub allow_downgrade: bool,
+    /// A clone to look at, in place of what Flux's own URL has now.
+    pub repo: Option<PathBuf>,
 }
 
 /// A worker as it was named.
@@ -68,6 +87,10 @@ pub struct Inputs {
     pub hub: Option<Selection>,
     /// What Flux is to follow.
     pub sync: SyncSpec,
+    /// The credentials for Git.
+    pub git: GitAccess,
+    /// What the user decided.
+    pub options: Options,
     /// The age identities.
     pub identities: IdentityFile,
     /// The workers, in the order they were named.
@@ -89,11 +112,15 @@ impl Inputs {
         let url = git_url(request).map_err(|failure| problems.push(failure)).ok();
         let path = sync_path(&request.path).map_err(|failure| problems.push(failure)).ok();
         problems.extend(branch_problem(&request.branch));
+        problems
+            .extend(request.git.secret_name.as_ref().and_then(|name| label_problem("--secret-name", name)));
+        problems.extend(stdin_problem(request));
         let key = &request.age_key;
         let identities = key.read().map_err(|error| problems.push(key.failure(&error))).ok();
         let workers = workers(request, &mut problems);
         let flux = request.manifests.load(&request.namespace);
         let flux = flux.map_err(|error| problems.push(manifest_failure(&error))).ok();
+        let git = git_access(request, hub.is_some(), &mut problems);
         match (url, path, identities, flux) {
             (Some(url), Some(path), Some(identities), Some(flux)) if problems.is_empty() => Ok(Self {
                 hub,
@@ -103,7 +130,10 @@ impl Inputs {
                     branch: request.branch.clone(),
                     path,
                     decryption_secret: "sops-age".to_owned(),
+                    git_secret: git.secret_name.clone(),
                 },
+                git,
+                options: request.options.clone(),
                 identities,
                 workers,
                 flux,
@@ -131,6 +161,38 @@ fn label_problem(what: &str, name: &str) -> Option<Failure> {
     })
 }
 
+/// Standard input can be read once.
+fn stdin_problem(request: &Request) -> Option<Failure> {
+    let twice = request.age_key == KeySource::Stdin && request.git.reads_stdin();
+    twice.then(|| Failure::usage("two secrets are to be read from standard input, which can be read once"))
+}
+
+/// The credentials for Git. A key is made only when all else is right.
+fn git_access(request: &Request, asks_cluster: bool, problems: &mut Vec<Failure>) -> GitAccess {
+    let may_write = request.may_write && problems.is_empty();
+    if request.url.starts_with("ssh://")
+        && !asks_cluster
+        && request.git.private_key_file.is_none()
+        && request.git.secret_name.is_none()
+    {
+        problems.push(no_ssh_key());
+    }
+    match request.git.gather(&request.url, &request.namespace, may_write) {
+        Ok(access) => access,
+        Err(failures) => {
+            problems.extend(failures);
+            GitAccess::default()
+        }
+    }
+}
+
+/// Flux reads nothing over ssh without a key.
+pub(super) fn no_ssh_key() -> Failure {
+    Failure::usage("--url: over ssh Flux reads nothing without a key of its own")
+        .hint("--private-key-file FILE --known-hosts-file FILE; --generate-private-key makes the key")
+        .hint("--secret-name NAME where the Secret is on the cluster already")
+}
+
 fn git_url(request: &Request) -> Result<String, Failure> {
     let given = &request.url;
     let refused = |reason: &str| Failure::usage(format!("--url: {reason}: {given}"));
@@ -148,7 +210,7 @@ fn git_url(request: &Request) -> Result<String, Failure> {
     if url.password().is_some() || (url.scheme() != "ssh" && !url.username().is_empty()) {
         // Not `refused`: it would repeat the password.
         return Err(Failure::usage("--url: it holds credentials, which the GitRepository object would show")
-            .hint("leave them out of the URL; Flux takes them from a Secret that the GitRepository names"));
+            .hint("leave them out of the URL: --username NAME --password-file FILE"));
     }
     match url.scheme() {
         "https" | "ssh" => {}
@@ -265,6 +327,9 @@ mod tests {
             manifests: ManifestSource::FluxCli,
             allow_loopback: more.contains(&"--allow-loopback"),
             allow_insecure_http: more.contains(&"--allow-insecure-http"),
+            git: GitAccessRequest::default(),
+            options: Options::default(),
+            may_write: false,
         };
         git_url(&request).map_err(|failure| format!("{failure:?}"))
     }

@@ -3,10 +3,11 @@
 mod carry_out;
 mod inputs;
 mod plan;
+mod preflight;
 mod show;
 
-pub use carry_out::{Carried, CarryOut, Event, carry_out, dry_run};
-pub use inputs::{Inputs, Request, Worker, WorkerRequest};
-pub(crate) use plan::AGE_ENTRY;
+pub use carry_out::{Carried, CarryOut, Event, carry_out};
+pub use inputs::{Inputs, Options, Request, Worker, WorkerRequest};
 pub use plan::{Live, Plan, PlanError, Stage, Wait, plan};
+pub use preflight::{How, Preflight, preflight};
 pub use show::{export, result_document};

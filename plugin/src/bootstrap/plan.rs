@@ -2,9 +2,11 @@
 
 use super::Inputs;
 use crate::cluster::{Manifest, dynamic};
-use crate::flux::{SYNC_API_VERSIONS, git_repository, kustomization};
+use crate::flux::{SYNC_API_VERSIONS, SyncSpec, git_repository, kustomization};
 use crate::keys;
+use crate::rotation::RETIRED_RECIPIENTS;
 use kube::api::{DynamicObject, GroupVersionKind, TypeMeta};
+use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::age::{Identity, IdentityFile, IdentityFileError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -18,6 +20,13 @@ pub(crate) const AGE_ENTRY: &str = "age.agekey";
 pub struct Live {
     /// The entry `age.agekey` of the Secret that is there.
     pub age_entry: Option<SecretString>,
+    /// The Secret that the GitRepository on the cluster names.
+    pub git_secret: Option<String>,
+    /// Objects of the sync that are suspended.
+    pub suspended: Vec<String>,
+    /// The controllers are in the inventory of the sync, as `flux bootstrap` makes it: they come out of the repository,
+    /// and are left alone with the sync itself.
+    pub in_repository: bool,
     /// The public keys that a rotation took out of the Secret.
     pub retired: Vec<String>,
 }
@@ -38,7 +47,25 @@ pub enum PlanError {
     Retired {
         /// Its public key.
         recipient: String,
+        /// The namespace of the Secret.
+        namespace: String,
+        /// The name of the Secret.
+        secret: String,
     },
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match &error {
+            PlanError::MalformedAgeEntry { source, .. } => Failure::unverified(error.to_string())
+                .because(source)
+                .because_of("one malformed line keeps Flux from decrypting anything")
+                .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age"),
+            PlanError::Retired { namespace, secret, .. } => Failure::usage(error.to_string())
+                .hint("--age-key-file FILE   # the key that took its place")
+                .hint(format!("kubectl annotate secret {secret} -n {namespace} {RETIRED_RECIPIENTS}-   # if it is to come back on purpose")),
+        }
+    }
 }
 
 /// What must be true before the next stage begins.
@@ -84,6 +111,20 @@ pub struct Plan {
 /// # Errors
 /// A Secret on the cluster to which no identity can be added, or to which this one is not to be added again.
 pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
+    let mut secrets = vec![age_secret(inputs, live)?];
+    secrets.extend(git_secret(inputs));
+    secrets.extend(inputs.workers.iter().map(|worker| {
+        let text = worker.remote.text.clone();
+        let name = worker.secret_name();
+        Manifest::secret(
+            secret_object(&inputs.sync.namespace, &name),
+            BTreeMap::from([("value".to_owned(), text)]),
+        )
+    }));
+    let stage = |title, objects, waits| Stage { title, objects, waits };
+    if live.in_repository {
+        return Ok(Plan { stages: vec![stage("secrets", secrets, Vec::new())] });
+    }
     let mut namespace = Vec::new();
     let mut definitions = Vec::new();
     let mut controllers = Vec::new();
@@ -97,15 +138,6 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     if namespace.is_empty() {
         namespace.push(Manifest::new(namespace_object(&inputs.sync.namespace)));
     }
-    let mut secrets = vec![age_secret(inputs, live)?];
-    secrets.extend(inputs.workers.iter().map(|worker| {
-        let text = worker.remote.text.clone();
-        let name = worker.secret_name();
-        Manifest::secret(
-            secret_object(&inputs.sync.namespace, &name),
-            BTreeMap::from([("value".to_owned(), text)]),
-        )
-    }));
     let established = definitions.iter().filter(|m| m.kind() == "CustomResourceDefinition");
     let established = established.map(|m| Wait::Established(m.name())).collect::<Vec<_>>();
     let served = SYNC_API_VERSIONS.iter().filter_map(|(api_version, kind)| {
@@ -121,9 +153,9 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
             name: m.object().metadata.name.clone().unwrap_or_default(),
         })
         .collect();
-    controllers.push(Manifest::new(git_repository(&inputs.sync)));
-    controllers.push(Manifest::new(kustomization(&inputs.sync)));
-    let stage = |title, objects, waits| Stage { title, objects, waits };
+    let sync = sync(inputs, live);
+    controllers.push(Manifest::new(git_repository(&sync)));
+    controllers.push(Manifest::new(kustomization(&sync)));
     Ok(Plan {
         stages: vec![
             stage("namespace", namespace, Vec::new()),
@@ -146,7 +178,8 @@ fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
     let name = &inputs.sync.decryption_secret;
     let given = inputs.identities.identities().iter().filter_map(Identity::recipient);
     if let Some(recipient) = given.into_iter().find(|recipient| live.retired.contains(recipient)) {
-        return Err(PlanError::Retired { recipient });
+        let namespace = inputs.sync.namespace.clone();
+        return Err(PlanError::Retired { recipient, namespace, secret: name.clone() });
     }
     let existing =
         live.age_entry.as_ref().map(ExposeSecret::expose_secret).filter(|text| !text.trim().is_empty());
@@ -156,6 +189,19 @@ fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
     let text = keys::merged(existing.zip(parsed.as_ref()), &inputs.identities);
     let data = BTreeMap::from([(AGE_ENTRY.to_owned(), SecretString::from(text.as_str().to_owned()))]);
     Ok(Manifest::secret(secret_object(&inputs.sync.namespace, name), data))
+}
+
+/// The Secret with the credentials for Git, and with nothing else: an entry that is left over from other credentials
+/// would be used as well.
+fn git_secret(inputs: &Inputs) -> Option<Manifest> {
+    let name = inputs.git.secret_name.as_ref().filter(|_| !inputs.git.data.is_empty())?;
+    Some(Manifest::whole_secret(secret_object(&inputs.sync.namespace, name), inputs.git.data.clone()))
+}
+
+/// What Flux is to follow. Credentials that an earlier run gave it, it keeps when this one names none.
+pub(super) fn sync(inputs: &Inputs, live: &Live) -> SyncSpec {
+    let git_secret = inputs.sync.git_secret.clone().or_else(|| live.git_secret.clone());
+    SyncSpec { git_secret, ..inputs.sync.clone() }
 }
 
 fn kind(object: &DynamicObject) -> &str {
@@ -188,10 +234,11 @@ fn secret_object(namespace: &str, name: &str) -> DynamicObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::Worker;
+    use crate::bootstrap::{Options, Worker};
     use crate::cluster::RemoteKubeconfig;
     use crate::cluster::Selection;
-    use crate::flux::{InstallManifests, SyncSpec};
+    use crate::flux::InstallManifests;
+    use crate::git_access::GitAccess;
 
     fn inputs(identity: &Identity) -> Inputs {
         let object = |api_version: &str, kind: &str, name: &str| {
@@ -214,7 +261,10 @@ mod tests {
                 branch: "main".to_owned(),
                 path: "clusters/infra".to_owned(),
                 decryption_secret: "sops-age".to_owned(),
+                git_secret: None,
             },
+            git: GitAccess::default(),
+            options: Options::default(),
             identities: IdentityFile::parse(identity.expose_line().expose_secret().as_bytes()).unwrap(),
             workers: vec![Worker {
                 name: "worker01".to_owned(),
@@ -272,7 +322,7 @@ mod tests {
         let recipient = identity.recipient().unwrap();
         let live = Live { retired: vec![recipient.clone()], ..Live::default() };
         let error = plan(&inputs(&identity), &live).unwrap_err();
-        assert!(matches!(error, PlanError::Retired { recipient: named } if named == recipient));
+        assert!(matches!(error, PlanError::Retired { recipient: named, .. } if named == recipient));
         assert!(plan(&inputs(&Identity::generate()), &live).is_ok());
     }
 
@@ -289,5 +339,26 @@ mod tests {
         assert_eq!(IdentityFile::parse(&bytes).unwrap().identities(), [old, new.clone()]);
         assert!(matches!(plan_of("AGE-SECRET-KEY-1BROKEN"), Err(PlanError::MalformedAgeEntry { .. })));
         assert!(plan_of("  \n").is_ok());
+    }
+
+    #[test]
+    fn credentials_for_git_are_a_secret_of_their_own_and_stay_when_none_are_named() {
+        let repository = |plan: &Plan| {
+            let found = plan.objects().find(|m| m.kind() == "GitRepository").unwrap();
+            found.object().data["spec"]["secretRef"]["name"].clone()
+        };
+        let mut inputs = inputs(&Identity::generate());
+        let plain = plan(&inputs, &Live::default()).unwrap();
+        assert!(repository(&plain).is_null());
+        let live = Live { git_secret: Some("theirs".to_owned()), ..Live::default() };
+        assert_eq!(repository(&plan(&inputs, &live).unwrap()), "theirs");
+        inputs.git.secret_name = Some("git".to_owned());
+        inputs.git.data = BTreeMap::from([("bearerToken".to_owned(), "CANARY".to_owned().into())]);
+        inputs.sync.git_secret = inputs.git.secret_name.clone();
+        let with = plan(&inputs, &live).unwrap();
+        assert_eq!(repository(&with), "git");
+        let ids: Vec<String> = with.stages[1].objects.iter().map(Manifest::id).collect();
+        assert!(ids.contains(&"Secret flux-system/git".to_owned()), "{ids:?}");
+        assert!(!format!("{with:?}").contains("CANARY"));
     }
 }

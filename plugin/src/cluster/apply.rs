@@ -2,14 +2,16 @@
 
 use super::connect::base64;
 use super::{ClusterError, Connection, Kinds};
-use kube::api::{DynamicObject, Patch, PatchParams, TypeMeta};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, TypeMeta};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The field manager of everything we write. Not `kubectl`: kustomize-controller strips that one's fields.
-pub const FIELD_MANAGER: &str = "kubectl-kubiya";
+/// The field manager of everything we write. It must not begin with `kubectl`: kustomize-controller takes away the fields
+/// of every manager that does when it applies the same object (fluxcd/pkg `ssa/patch.go` compares beginnings), and so
+/// would undo the decryption of a sync that is in the repository as well.
+pub const FIELD_MANAGER: &str = "kubiya";
 
 /// An object from its JSON form.
 #[must_use]
@@ -26,19 +28,33 @@ pub fn dynamic(mut value: Value) -> DynamicObject {
 pub struct Manifest {
     object: DynamicObject,
     secret_data: BTreeMap<String, SecretString>,
+    /// Entries of the data that are not wanted are taken away, whoever wrote them.
+    whole: bool,
 }
 
 impl Manifest {
     /// An object without secret data.
     #[must_use]
     pub fn new(object: DynamicObject) -> Self {
-        Self { object, secret_data: BTreeMap::new() }
+        Self { object, secret_data: BTreeMap::new(), whole: false }
     }
 
     /// A Secret: the object without `data`, and its data.
     #[must_use]
     pub fn secret(object: DynamicObject, secret_data: BTreeMap<String, SecretString>) -> Self {
-        Self { object, secret_data }
+        Self { object, secret_data, whole: false }
+    }
+
+    /// A Secret that is to have these entries and no others.
+    #[must_use]
+    pub fn whole_secret(object: DynamicObject, secret_data: BTreeMap<String, SecretString>) -> Self {
+        Self { object, secret_data, whole: true }
+    }
+
+    /// The names of entries that are not wanted.
+    fn stale<'o>(&self, found: &'o Value) -> Vec<&'o str> {
+        let entries = found["data"].as_object().filter(|_| self.whole).into_iter().flatten();
+        entries.map(|(key, _)| key.as_str()).filter(|key| !self.secret_data.contains_key(*key)).collect()
     }
 
     /// The object, without secret data.
@@ -138,6 +154,14 @@ pub struct Applied {
     pub not_checkable: Option<&'static str>,
 }
 
+impl Applied {
+    /// Whether it is about this object.
+    #[must_use]
+    pub fn is_of(&self, manifest: &Manifest) -> bool {
+        self.kind == manifest.kind() && self.name == manifest.name()
+    }
+}
+
 /// How far an [`Applier`] goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -204,14 +228,16 @@ impl Applier {
         };
         if self.mode == Mode::Compare {
             let live = serde_json::to_value(&live).unwrap_or_default();
-            return Ok(done(if has_all(&live, &body) { Action::Unchanged } else { Action::Configured }));
+            let same = has_all(&live, &body) && manifest.stale(&live).is_empty();
+            return Ok(done(if same { Action::Unchanged } else { Action::Configured }));
         }
         params.dry_run = true;
         let wanted = api
             .patch(name, &params, &patch)
             .await
             .map_err(|e| ClusterError::of_request("apply", id(), &e))?;
-        if comparable(&live) == comparable(&wanted) {
+        let stale = manifest.stale(&wanted.data);
+        if comparable(&live) == comparable(&wanted) && stale.is_empty() {
             return Ok(done(Action::Unchanged));
         }
         if self.mode == Mode::Write {
@@ -219,9 +245,21 @@ impl Applier {
             api.patch(name, &params, &patch)
                 .await
                 .map_err(|e| ClusterError::of_request("apply", id(), &e))?;
+            take_away(&api, name, &stale).await.map_err(|e| ClusterError::of_request("patch", id(), &e))?;
         }
         Ok(done(Action::Configured))
     }
+}
+
+/// Takes entries out of a Secret: those of other managers, which server-side apply leaves.
+async fn take_away(api: &Api<DynamicObject>, name: &str, entries: &[&str]) -> Result<(), kube::Error> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let nothing = entries.iter().map(|entry| ((*entry).to_owned(), Value::Null));
+    let patch = serde_json::json!({"data": nothing.collect::<serde_json::Map<_, _>>()});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(name, &params, &Patch::Merge(&patch)).await.map(|_| ())
 }
 
 /// Whether an object has everything that is wanted; what it has beyond that (defaults, status, other
@@ -298,6 +336,15 @@ mod tests {
         let shown = format!("{secret:?} {}", secret.shown());
         assert!(!shown.contains("CANARY") && !shown.contains("Q0FOQVJZ"), "{shown}");
         assert_eq!(secret.expose()["data"]["age.agekey"], "Q0FOQVJZ");
+    }
+
+    #[test]
+    fn a_whole_secret_has_no_entries_of_others() {
+        let found = serde_json::json!({"data": {"age.agekey": "", "old": ""}});
+        let part = secret();
+        assert!(part.stale(&found).is_empty());
+        let whole = Manifest { whole: true, ..part };
+        assert_eq!(whole.stale(&found), ["old"]);
     }
 
     #[test]

@@ -60,12 +60,6 @@ pub struct ConnectionArgs {
     /// Bearer token; visible to other processes of this machine, a kubeconfig is better
     #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
     pub token: Option<String>,
-    /// User name for basic authentication
-    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
-    pub username: Option<String>,
-    /// Password for basic authentication; visible to other processes of this machine, a kubeconfig is better
-    #[arg(long, global = true, value_name = "PASSWORD", hide_short_help = true)]
-    pub password: Option<String>,
     /// User to impersonate
     #[arg(long = "as", global = true, value_name = "USER", hide_short_help = true)]
     pub impersonate: Option<String>,
@@ -180,10 +174,6 @@ impl ConnectionArgs {
         for (key, value) in &self.impersonate_extra {
             let extra = chosen.user.impersonate_user_extra.get_or_insert_default();
             extra.entry(key.clone()).or_default().push(value.clone());
-        }
-        if self.username.is_some() || self.password.is_some() {
-            chosen.user.username = self.username.clone().or(chosen.user.username);
-            chosen.user.password = self.password.clone().map(Into::into).or(chosen.user.password);
         }
         if self.disable_compression {
             chosen.cluster.disable_compression = Some(true);
@@ -344,10 +334,6 @@ mod tests {
             "k=v",
             "--as-user-extra",
             "k=w",
-            "--username",
-            "me",
-            "--password",
-            "secret",
             "--disable-compression",
         ];
         let args = Only::parse_from(words).args;
@@ -365,7 +351,6 @@ mod tests {
         assert_eq!(user.impersonate_groups.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
         assert_eq!(user.impersonate_uid.as_deref(), Some("7"));
         assert_eq!(user.impersonate_user_extra.as_ref().unwrap()["k"], ["v", "w"]);
-        assert_eq!(user.password.as_ref().unwrap().expose_secret(), "secret");
         assert!(!format!("{args:?} {chosen:?}").contains("CANARY"));
     }
 

@@ -61,13 +61,17 @@ impl Kinds {
     /// The name under which a kind's objects are asked for (`deployments`), in the version that it is
     /// known in.
     #[must_use]
-    pub fn resource(&self, group: &str, kind: &str) -> Option<&ApiResource> {
+    pub fn resource_named(&self, group: &str, kind: &str) -> Option<&ApiResource> {
         let found = self.known.iter().find(|((g, _, k), _)| g == group && k == kind);
         found.map(|(_, (resource, _))| resource)
     }
 
-    /// Adds what a CustomResourceDefinition defines, so that its objects can be named before it is served.
+    /// Adds what a CustomResourceDefinition defines, so that its objects can be named before it is served. Objects of
+    /// other kinds define nothing.
     pub fn define(&mut self, definition: &DynamicObject) {
+        if definition.types.as_ref().is_none_or(|types| types.kind != "CustomResourceDefinition") {
+            return;
+        }
         let spec = &definition.data["spec"];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let scope =
@@ -97,15 +101,30 @@ impl Kinds {
         client: &kube::Client,
         object: &DynamicObject,
     ) -> Result<Api<DynamicObject>, ClusterError> {
-        let types = object.types.clone().unwrap_or_default();
-        let gvk = GroupVersionKind::try_from(&types).map_err(|_| unknown(&types))?;
-        let (resource, scope) =
-            self.known.get(&(gvk.group, gvk.version, gvk.kind)).ok_or_else(|| unknown(&types))?;
+        let (resource, scope) = self.find(object)?;
         Ok(match (scope, object.metadata.namespace.as_deref()) {
             (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, resource),
             (Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), resource),
             (Scope::Cluster, _) => Api::all_with(client.clone(), resource),
         })
+    }
+}
+
+impl Kinds {
+    /// The resource of an object, and the object's namespace if its kind has namespaces.
+    ///
+    /// # Errors
+    /// A kind that the server does not serve.
+    pub fn resource(&self, object: &DynamicObject) -> Result<(&ApiResource, Option<String>), ClusterError> {
+        let (resource, scope) = self.find(object)?;
+        let namespace = object.metadata.namespace.clone().filter(|_| *scope == Scope::Namespaced);
+        Ok((resource, namespace))
+    }
+
+    fn find(&self, object: &DynamicObject) -> Result<&(ApiResource, Scope), ClusterError> {
+        let types = object.types.clone().unwrap_or_default();
+        let gvk = GroupVersionKind::try_from(&types).map_err(|_| unknown(&types))?;
+        self.known.get(&(gvk.group, gvk.version, gvk.kind)).ok_or_else(|| unknown(&types))
     }
 }
 

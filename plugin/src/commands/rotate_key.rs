@@ -2,19 +2,23 @@
 
 mod account;
 mod cluster;
+mod leak_args;
 mod new_key_args;
 
 use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, Staged};
 use crate::keys::{KeyArgs, KeyRing};
-use crate::rotation::{DataKeys, Foreign, NewIdentity, Renewal, Scope, Way, renew, rule_changes};
+use crate::rotation::{
+    DataKeys, Exposed, Foreign, NewIdentity, Renewal, Scope, Way, exposed, renew, rule_changes,
+};
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
 use cluster::Action;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
+use leak_args::LeakArgs;
 use new_key_args::NewKeyArgs;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -113,6 +117,8 @@ pub(crate) struct RotateKeyArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
+    leak: LeakArgs,
+    #[command(flatten)]
     new_key: NewKeyArgs,
     #[command(flatten)]
     keys: KeyArgs,
@@ -139,6 +145,9 @@ struct Report {
     /// Rules that were changed.
     rules: Vec<String>,
     files: Vec<Line>,
+    /// What the old key could read, where others may have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exposed: Option<Vec<Exposed>>,
 }
 
 #[derive(Serialize)]
@@ -175,6 +184,12 @@ impl RotateKeyArgs {
     fn files_alone(&self) -> bool {
         let recipients = self.add_recipient.is_some() || self.remove_recipient.is_some();
         self.no_cluster || self.only_data_keys || recipients
+    }
+
+    /// What the old key could read, where others may have it.
+    fn exposed(&self, scope: &Scope, old: Option<&str>) -> Option<Vec<Exposed>> {
+        let old = old.filter(|_| self.way.compromised && self.add_recipient.is_none())?;
+        Some(exposed(scope, old))
     }
 
     fn action(&self) -> Action {
@@ -217,11 +232,13 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
         old_recipient: plan.old.clone(),
         rules: rules.iter().map(|(path, _)| shown(path)).collect(),
         files: work.lines,
+        exposed: args.exposed(&scope, plan.old.as_deref()),
     };
     if !args.dry_run {
         // Whatever happens next, the new key is not lost.
         plan.identity.as_ref().map_or(Ok(()), NewIdentity::store)?;
         rules.into_iter().for_each(|(_, staged)| work.batch.add(staged));
+        work.batch.add_some(args.leak.checklist(plan.old.as_deref(), report.exposed.as_deref())?);
         put_in_place(work.batch)?;
     }
     if !args.output.print(console, &report)? {
@@ -346,6 +363,9 @@ fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {
     for file in &report.files {
         let what = if file.new_data_key { " (new data key)" } else { "" };
         line(file.result, &format!("{}{what}", file.path));
+    }
+    for exposed in report.exposed.iter().flatten() {
+        line("exposed", &exposed.line());
     }
     if report.files.is_empty() && report.rules.is_empty() {
         let _ = console.err.line("nothing to renew");

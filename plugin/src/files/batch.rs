@@ -15,6 +15,8 @@ use tempfile::{NamedTempFile, TempPath};
 pub struct Staged {
     temporary: TempPath,
     target: PathBuf,
+    /// The file system that it is on.
+    device: u64,
     /// The version it replaces; its bytes are gone, so that many files cost little memory.
     before: Option<Mark>,
 }
@@ -38,7 +40,8 @@ impl Staged {
         }
         let mode = Permissions::from_mode(before.mode);
         file.as_file().set_permissions(mode).map_err(FileError::Write)?;
-        Ok(Self { temporary: file.into_temp_path(), target, before: Some(before.mark()) })
+        let temporary = file.into_temp_path();
+        Ok(Self { temporary, target, device: now.dev(), before: Some(before.mark()) })
     }
 
     /// Writes a file that must not be there yet, for the owner alone.
@@ -50,7 +53,8 @@ impl Staged {
             return Err(FileError::Exists);
         }
         let file = written(target, bytes)?;
-        Ok(Self { temporary: file.into_temp_path(), target: target.to_owned(), before: None })
+        let device = file.as_file().metadata().map_err(FileError::Write)?.dev();
+        Ok(Self { temporary: file.into_temp_path(), target: target.to_owned(), device, before: None })
     }
 
     fn folder(&self) -> &Path {
@@ -131,15 +135,8 @@ fn make_durable(staged: &[Staged]) -> std::io::Result<()> {
     if let [one] = staged {
         return std::fs::File::open(&one.temporary)?.sync_all();
     }
-    let mut systems = BTreeMap::new();
-    for staged in staged {
-        let file = std::fs::File::open(&staged.temporary)?;
-        systems.entry(file.metadata()?.dev()).or_insert(file);
-    }
-    for file in systems.values() {
-        sync_system(file)?;
-    }
-    Ok(())
+    let systems = staged.iter().map(|staged| (staged.device, staged)).collect::<BTreeMap<_, _>>();
+    systems.values().try_for_each(|staged| sync_system(&std::fs::File::open(&staged.temporary)?))
 }
 
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 mod manifests;
 mod readers;
 mod ready;
+mod served;
 mod sync;
 
 pub use manifests::{InstallManifests, ManifestError, ManifestSource};
@@ -10,4 +11,5 @@ pub use readers::{
     GitSource, Reader, SourceName, commit_of, git_sources, global_secret, readers, request_at,
 };
 pub use ready::{Expected, ReadyState, Sync, request_reconcile, wait_for_sync};
+pub use served::Served;
 pub use sync::{SYNC_API_VERSIONS, SyncSpec, git_repository, kustomization};

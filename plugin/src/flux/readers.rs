@@ -81,6 +81,14 @@ impl Reader {
         ReadyState::of(&self.object, attempted.filter(|revision| counts(revision)))
     }
 
+    /// Whether its controller is at work on it just now.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        let conditions = self.object.data["status"]["conditions"].as_array();
+        let mut conditions = conditions.into_iter().flatten();
+        !self.suspended && conditions.any(|one| one["type"] == "Ready" && one["status"] == "Unknown")
+    }
+
     /// The revision that was applied last, unless it fails at present.
     #[must_use]
     pub fn applied(&self) -> Option<&str> {

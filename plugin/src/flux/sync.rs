@@ -21,17 +21,23 @@ pub struct SyncSpec {
     pub path: String,
     /// Name of the Secret with the age identities.
     pub decryption_secret: String,
+    /// Name of the Secret with the credentials for Git; `None` where the repository is for everybody.
+    pub git_secret: Option<String>,
 }
 
 /// The GitRepository.
 #[must_use]
 pub fn git_repository(spec: &SyncSpec) -> DynamicObject {
     let (api_version, kind) = SYNC_API_VERSIONS[0];
+    let mut wanted = json!({"interval": "1m0s", "ref": {"branch": spec.branch}, "url": spec.url});
+    if let Some(secret) = &spec.git_secret {
+        wanted["secretRef"] = json!({"name": secret});
+    }
     dynamic(json!({
         "apiVersion": api_version,
         "kind": kind,
         "metadata": {"name": spec.namespace, "namespace": spec.namespace},
-        "spec": {"interval": "1m0s", "ref": {"branch": spec.branch}, "url": spec.url},
+        "spec": wanted,
     }))
 }
 

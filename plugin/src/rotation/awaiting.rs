@@ -2,6 +2,7 @@
 //! are: the API server may be gone for a moment.
 
 use super::Course;
+use super::GO_ON;
 use super::course::Step;
 use super::followed::Followed;
 use crate::cluster::Deadline;
@@ -9,6 +10,10 @@ use crate::flux::{self, Reader, ReadyState, SourceName, commit_of};
 use kubiya_hook::edge::{Failure, Kind};
 use kubiya_hook::git::ObjectId;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long is waited for what is going on when a rotation begins.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +56,27 @@ impl Course<'_> {
                 format!("{} of {} {why}", kustomizations(keys.len()), self.sites[site].connection.context);
             self.talk.did("reconciled", &text);
         }
+        Ok(())
+    }
+
+    /// Waits a while for those whose controller is at work on them, and looks at all of them anew.
+    pub(super) fn settle(&mut self) -> Result<(), Failure> {
+        let deadline = Deadline::after(self.timeout.min(SETTLED));
+        for site in 0..self.sites.len() {
+            let known = self.sites[site].readers.iter().map(Reader::key).collect::<BTreeSet<_>>();
+            loop {
+                let mut found = self.runtime.block_on(flux::readers(&self.sites[site].connection))?;
+                found.retain(|reader| known.contains(&reader.key()));
+                let busy = found.iter().any(Reader::is_at_work);
+                self.sites[site].readers = found;
+                if !busy || deadline.has_passed() {
+                    break;
+                }
+                self.talk.progress("waiting for Kustomizations that are just being applied");
+                self.runtime.block_on(deadline.pause());
+            }
+        }
+        self.talk.end_progress();
         Ok(())
     }
 
@@ -268,7 +294,7 @@ fn failed(id: &str, context: &str, message: &str) -> Unready {
         failure: Failure::new(Kind::Partial, format!("{id} failed"))
             .at(context.to_owned())
             .because_of(message.to_owned())
-            .hint("kubectl kubiya rotate-key --continue   # when this is mended: both keys are with Flux")
+            .hint(GO_ON)
             .hint("kubectl kubiya rotate-key --abort      # goes back to the old key"),
     }
 }
@@ -282,7 +308,7 @@ fn timed_out(what: &str, context: &str, waiting: Vec<String>, deadline: Deadline
     let failure = waiting.into_iter().fold(failure.at(context.to_owned()), Failure::because_of);
     Unready {
         failure: failure
-            .hint("kubectl kubiya rotate-key --continue   # goes on from here; --timeout 15m waits longer")
+            .hint(GO_ON)
             .hint("--skip-wait NAMESPACE/NAME             # does not wait for one that is broken for another reason"),
     }
 }

@@ -1,5 +1,6 @@
 //! A branch of the repository, and the work tree in which its files are renewed.
 
+use super::GO_ON;
 use super::at_commit::{Commits, Standing};
 use super::renew::{Renewal, renew};
 use super::scope::{Scope, rule_changes};
@@ -113,7 +114,7 @@ impl Checkout {
             }
         }
         Err(Failure::new(Kind::Partial, format!("{} moved on {TRIES} times in a row", self.branch))
-            .hint("kubectl kubiya rotate-key --continue"))
+            .hint(GO_ON))
     }
 
     /// The tip of the branch as the remote has it.
@@ -302,7 +303,7 @@ impl Checkout {
             Failure::new(Kind::Partial, "the files have their new keys, but they could not be committed")
                 .at(shown(self.tree.top()))
                 .because(&error)
-                .hint("mend what git or its hook says, then: kubectl kubiya rotate-key --continue")
+                .hint(GO_ON)
         });
         failpoint::at("after commit");
         commit
@@ -333,12 +334,10 @@ pub(crate) fn put_in_place(batch: Batch) -> Result<(), Failure> {
 fn refused(to: &RemoteBranch, said: &str) -> Failure {
     Failure::new(Kind::Partial, format!("{to} does not take the push"))
         .because_of(said.to_owned())
-        .hint("kubectl kubiya rotate-key --continue                  # somebody who may push, or when it is mended")
+        .hint(GO_ON)
         .hint("kubectl kubiya rotate-key --continue --pull-request   # by a branch that others merge")
 }
 
 pub(crate) fn git_failure(what: &str, branch: &RemoteBranch, error: &ProcessError) -> Failure {
-    Failure::new(Kind::Partial, format!("{what} {branch}"))
-        .because(error)
-        .hint("kubectl kubiya rotate-key --continue   # when this is mended: nothing is lost")
+    Failure::new(Kind::Partial, format!("{what} {branch}")).because(error).hint(GO_ON)
 }

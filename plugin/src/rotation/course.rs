@@ -5,7 +5,7 @@ use super::at_commit::{Commits, For, Standing};
 use super::checkout::{Checkout, Publish, Published, Wanted};
 use super::intent::{CHANGED_AT, CHANGED_BY, Intent, RECIPIENTS, ROTATION, short};
 use super::renew::{DataKeys, Foreign, Renewal};
-use super::{Entries, Held, Site, Way};
+use super::{Entries, GO_ON, Held, Site, Way};
 use crate::cluster::{LiveSecret, SecretChange};
 use crate::secrets::Keys;
 use kubiya_hook::edge::{Failure, Kind};
@@ -351,7 +351,7 @@ pub(super) fn refuse_other(live: &LiveSecret, intent: &Intent, place: &str) -> R
         .at(place.to_owned())
         .because_of(format!("{} began it at {}", other.by, other.started))
         .hint("kubectl kubiya rotate-key --status")
-        .hint("kubectl kubiya rotate-key --continue   # or --abort")),
+        .hint(GO_ON)),
         Some(None) => Err(Failure::unverified(format!("the annotation {ROTATION} cannot be read"))
             .at(place.to_owned())
             .hint("if no rotation is under way: kubectl annotate it away")),

@@ -36,6 +36,9 @@ impl Course<'_> {
     pub fn preflight(&mut self, fresh: bool) -> Result<Found, Failure> {
         let mut found = Found::default();
         let mut problems = Vec::new();
+        if fresh {
+            self.settle()?;
+        }
         for site in &self.sites {
             self.look_at_site(site, fresh, &mut found, &mut problems);
         }

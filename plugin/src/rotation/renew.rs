@@ -1,7 +1,9 @@
 //! One file for other recipients, and with a new data key.
 
 use crate::files::Version;
-use crate::secrets::{Change, Configs, Governed, Keys, failure_of, file_failure, open, read, seal, shown};
+use crate::secrets::{
+    Change, Configs, Governed, Keys, Sealed, failure_of, file_failure, open, read, seal, shown,
+};
 use kubiya_hook::edge::{Failure, in_shell};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::AgeKeys;
@@ -63,12 +65,12 @@ pub struct Renewed {
     pub new_data_key: bool,
 }
 
-/// Makes the new version of a file. `None` where it is left as it is because of its other keys.
+/// Makes the new version of a file, whose path has no links. `None` where it is left as it is because of its other keys.
 ///
 /// # Errors
 /// It does not open, its message authentication code does not fit, or it cannot be sealed as asked.
 pub fn renew(path: &Path, renewal: &Renewal<'_>, configs: &Configs) -> Result<Option<Renewed>, Failure> {
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.to_owned()).map_err(|error| file_failure(path, &error))?;
     let governed = configs.governing(path)?;
     let made = made(path, version.bytes(), renewal, governed.as_deref())?;
     Ok(made.map(|(bytes, new_data_key)| Renewed { version, bytes, new_data_key }))
@@ -115,7 +117,7 @@ fn made(
     let sealed = seal(path, &secret, &recipe, Some(&opened), &change, renewal.keys)?;
     drop(opened);
     if let Some(proof) = renewal.proof {
-        prove(path, &sealed.bytes, proof, renewal.keys, governed)?;
+        prove(path, &sealed, proof, renewal.keys)?;
     }
     Ok(Some((sealed.bytes, change == Change::New)))
 }
@@ -150,26 +152,22 @@ fn data_key_change(path: &Path, recipe: &Recipe, renewal: &Renewal<'_>) -> Resul
 }
 
 /// The new key must open the new version by itself; where more than one group is needed, with the others' help.
-fn prove(
-    path: &Path,
-    bytes: &[u8],
-    proof: &AgeKeys,
-    keys: &dyn Keys,
-    governed: Option<&Governed>,
-) -> Result<(), Failure> {
-    let again = read(path, bytes, None, governed)?;
-    let metadata = again.usable_metadata().map_err(|problem| failure_of(path, &[problem]))?;
-    let opened = if metadata.wrapped.len() > 1 {
-        unlock(metadata, &Both(proof, keys))
+/// That the data key opens it to the same values was proven when it was sealed.
+fn prove(path: &Path, sealed: &Sealed, proof: &AgeKeys, keys: &dyn Keys) -> Result<(), Failure> {
+    let opened = if sealed.metadata.wrapped.len() > 1 {
+        unlock(&sealed.metadata, &Both(proof, keys))
     } else {
-        unlock(metadata, proof)
+        unlock(&sealed.metadata, proof)
     };
-    let key = opened.map_err(|locked| {
+    let unproven = || {
         Failure::unverified("the new key does not open the new version, so nothing was written")
             .at(shown(path))
-            .because(&locked)
-    })?;
-    again.open(&key).map(|_| ()).map_err(|problems| failure_of(path, &problems))
+    };
+    match opened {
+        Ok(key) if key == sealed.key => Ok(()),
+        Ok(_) => Err(unproven()),
+        Err(locked) => Err(unproven().because(&locked)),
+    }
 }
 
 /// One key service, and another one where it has nothing.

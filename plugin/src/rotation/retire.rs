@@ -6,7 +6,7 @@ use super::course::{Course, Ended, Step, noted, refuse_other};
 use super::followed::Followed;
 use super::intent::{RETIRED_RECIPIENTS, ROTATION, short};
 use super::journal::Journal;
-use super::{Held, keeping};
+use super::{GO_ON, Held, keeping};
 use crate::cluster::LiveSecret;
 use crate::failpoint;
 use crate::secrets::shown;
@@ -55,7 +55,7 @@ impl Course<'_> {
                 problems.push(
                     Failure::unverified("the old key still reads it")
                         .at(format!("{branch}: {}", shown(path)))
-                        .hint("kubectl kubiya rotate-key --continue   # renews it"),
+                        .hint(GO_ON),
                 );
             }
         }

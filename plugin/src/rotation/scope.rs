@@ -17,6 +17,8 @@ pub struct Scope {
     pub files: Vec<(PathBuf, BTreeSet<String>)>,
     /// Every `.sops.yaml`, sorted by path.
     pub configs: Vec<PathBuf>,
+    /// The top of the repository.
+    pub top: PathBuf,
 }
 
 impl Scope {
@@ -25,7 +27,7 @@ impl Scope {
     /// # Errors
     /// All files that cannot be read.
     pub fn of(paths: &[PathBuf], top: &Path, configs: &Configs) -> Result<Self, Failure> {
-        let chosen = choose(paths, Sought::Secrets, Some(top), configs)?;
+        let chosen = choose(paths, Sought::Encrypted, Some(top), configs)?;
         let encrypted = chosen.candidates.into_iter().filter(|candidate| candidate.encrypted);
         let encrypted = encrypted.map(|candidate| candidate.path).collect::<Vec<_>>();
         let read = encrypted.into_par_iter().map(|path| {
@@ -44,7 +46,7 @@ impl Scope {
             let what = format!("{} files cannot be read, so nothing was changed", problems.len());
             return Err(Failure::all(what, problems));
         }
-        Ok(Self { files, configs: configs_below(top) })
+        Ok(Self { files, configs: configs_below(top), top: top.to_owned() })
     }
 
     /// The files that an age recipient can read.
@@ -58,7 +60,7 @@ impl Scope {
 
 /// The age recipients of an encrypted file.
 fn recipients(path: &Path) -> Result<BTreeSet<String>, Failure> {
-    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    let version = Version::found(path.to_owned()).map_err(|error| file_failure(path, &error))?;
     let secret = secrets::read(path, version.bytes(), None, None)?;
     let keys = secret.metadata().into_iter().flat_map(|metadata| metadata.wrapped.iter().flatten());
     let age = keys.filter_map(|key| match &key.recipient {

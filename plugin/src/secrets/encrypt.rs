@@ -109,7 +109,7 @@ pub fn encrypt(
 }
 
 fn done(sealed: super::Sealed, notes: Vec<String>) -> Done {
-    let super::Sealed { bytes, newly, released, kept } = sealed;
+    let super::Sealed { bytes, newly, released, kept, .. } = sealed;
     Done::Sealed { bytes, newly, released, kept, notes }
 }
 

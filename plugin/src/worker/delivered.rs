@@ -185,7 +185,7 @@ pub(super) async fn applied_kinds(
     items.dedup();
     let kinds = Kinds::discover(&worker.client).await?;
     let right = |item: &Item| {
-        let resource = kinds.resource(&item.group, &item.kind)?;
+        let resource = kinds.resource_named(&item.group, &item.kind)?;
         let namespace = Some(item.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         Some(Right::within(namespace, &item.group, &resource.plural, &["get", "create", "patch", "delete"]))
     };

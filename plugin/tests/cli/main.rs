@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod completion;
+mod compromised;
 mod edit;
 mod export;
 mod help;

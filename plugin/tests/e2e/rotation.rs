@@ -1,6 +1,7 @@
 //! A hub that is bootstrapped from a repository with encrypted files, and what rotations of its key are judged by.
 
 use crate::world::{Said, World, secret};
+use kubiya_policies::sops::age::{Identity, IdentityFile};
 use kubiya_testdata::harness::eventually;
 use std::process::Output;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(180);
+const READY: &str = "{.status.conditions[?(@.type=='Ready')].status}";
 const RULES: &str = "\
 creation_rules:
   - path_regex: ^clusters/.*\\.yaml$
@@ -22,6 +24,10 @@ pub(crate) const ENCRYPTED: [&str; 2] = ["clusters/infra/db.yaml", "clusters/inf
 
 pub(crate) struct Rotated {
     pub(crate) world: World,
+    /// How many keys there were.
+    keys: std::cell::Cell<usize>,
+    /// The file of the key that Flux has now, and the commit since when.
+    at_hand: std::cell::RefCell<(String, String)>,
 }
 
 /// Looks again and again whether Flux decrypts.
@@ -57,7 +63,51 @@ impl Rotated {
         world.git(&["branch", "--set-upstream-to=origin/main"]);
         let said = world.bootstrap(&[]);
         assert_eq!(said.code, 0, "{}", said.stderr);
-        Self { world }
+        let tip = world.git_line(&["rev-parse", "HEAD"]);
+        let at_hand = std::cell::RefCell::new(("age.agekey".to_owned(), tip));
+        Self { world, keys: std::cell::Cell::new(0), at_hand }
+    }
+
+    /// The name of a file for one more key.
+    pub(crate) fn next_key(&self) -> String {
+        self.keys.set(self.keys.get() + 1);
+        self.last_key()
+    }
+
+    pub(crate) fn last_key(&self) -> String {
+        format!("key-{}.agekey", self.keys.get())
+    }
+
+    /// From now on this is the key.
+    pub(crate) fn accept(&self, key: &str) {
+        *self.at_hand.borrow_mut() = (key.to_owned(), self.world.git_line(&["rev-parse", "HEAD"]));
+    }
+
+    pub(crate) fn key_at_hand(&self) -> String {
+        self.at_hand.borrow().0.clone()
+    }
+
+    /// The commit since when the key at hand is the key.
+    pub(crate) fn accepted(&self) -> String {
+        self.at_hand.borrow().1.clone()
+    }
+
+    /// The identities that Flux has, a line each.
+    pub(crate) fn flux_keys(&self) -> String {
+        use base64::Engine as _;
+        let data = self.world.hub(&["secret", "sops-age", "-n", "flux-system"], "{.data}");
+        let data: std::collections::BTreeMap<String, String> = serde_json::from_str(&data).unwrap();
+        let active = data.into_iter().filter(|(name, _)| name.ends_with(".agekey"));
+        let texts = active.map(|(_, text)| base64::engine::general_purpose::STANDARD.decode(text).unwrap());
+        texts.map(|text| String::from_utf8(text).unwrap() + "\n").collect()
+    }
+
+    /// Whether the real sops opens a text with some keys.
+    pub(crate) fn sops_opens_text(&self, keys: &str, text: &str) -> bool {
+        let file = self.world.path("judged.yaml");
+        std::fs::write(&file, text).unwrap();
+        let mut command = self.world.command(&self.world.rig.bin("sops"));
+        command.arg("decrypt").arg(file).env("SOPS_AGE_KEY", keys).output().unwrap().status.success()
     }
 
     /// `kubectl kubiya rotate-key` in the clone, by the real kubectl.
@@ -75,8 +125,9 @@ impl Rotated {
     /// The output, in which no private key is.
     pub(crate) fn said(&self, output: Output) -> Said {
         let said = self.world.said(output);
-        for file in ["repo/new.agekey", "new.agekey"] {
-            let text = std::fs::read_to_string(self.world.path(file)).unwrap_or_default();
+        let keys = std::fs::read_dir(self.world.path("repo")).unwrap().flatten().map(|entry| entry.path());
+        for file in keys.filter(|path| path.extension().is_some_and(|end| end == "agekey")) {
+            let text = std::fs::read_to_string(file).unwrap();
             for line in text.lines().filter(|line| line.starts_with("AGE-SECRET-KEY")) {
                 assert!(!said.stdout.contains(line) && !said.stderr.contains(line), "the new key was shown");
             }
@@ -86,7 +137,8 @@ impl Rotated {
 
     /// The text without what differs from run to run.
     pub(crate) fn masked(&self, text: &str) -> String {
-        let mut masked = text.replace(self.world.path("").to_str().unwrap(), "[DIR]");
+        let mut masked = text.replace(self.world.path("").to_str().unwrap(), "[DIR]/");
+        masked = masked.replace(self.world.url().trim_end_matches("/gitops"), "[SERVER]");
         let old = self.world.identity.recipient().unwrap();
         let new = self.recipient("new.agekey");
         for (recipient, name) in [(old, "OLD"), (new, "NEW")] {
@@ -200,6 +252,122 @@ impl Rotated {
             Ok(state == format!("main@sha1:{tip} True"))
         })
         .unwrap();
+    }
+
+    pub(crate) fn reconcile_source(&self, name: &str) {
+        let now = format!("reconcile.fluxcd.io/requestedAt={:?}", std::time::SystemTime::now());
+        let source = format!("gitrepository/{name}");
+        self.world.rig.hub().run(["-n", "flux-system", "annotate", "--overwrite", &source, &now]).unwrap();
+    }
+
+    fn eventually_status(&self, namespace: &str, name: &str, path: &str, wanted: &str) {
+        eventually(&format!("Kustomization {name} is {wanted}"), LONG, || {
+            Ok(self.world.hub(&["kustomization", name, "-n", namespace], path) == wanted)
+        })
+        .unwrap();
+    }
+
+    pub(crate) fn eventually_failing(&self, name: &str) {
+        self.eventually_status("flux-system", name, READY, "False");
+    }
+
+    pub(crate) fn eventually_ready_named(&self, name: &str) {
+        self.eventually_status("flux-system", name, READY, "True");
+    }
+
+    pub(crate) fn eventually_ready_in(&self, namespace: &str, name: &str) {
+        self.eventually_status(namespace, name, READY, "True");
+    }
+
+    /// Waits until the tip of another repository is applied.
+    pub(crate) fn eventually_applied_by(&self, name: &str, url: &str) {
+        let tip = self.world.git_line(&["ls-remote", url, "refs/heads/main"]);
+        let tip = tip.split_whitespace().next().unwrap();
+        let path = "{.status.lastAppliedRevision}";
+        self.eventually_status("flux-system", name, path, &format!("main@sha1:{tip}"));
+    }
+
+    /// Another clone of the repository, in a folder of that name.
+    pub(crate) fn clone_again(&self, name: &str) {
+        let to = self.world.path(name).display().to_string();
+        self.world.git(&["clone", "--quiet", &self.world.url(), &to]);
+    }
+
+    /// A work tree that is linked to a clone with one commit.
+    pub(crate) fn shallow_linked(&self, name: &str) {
+        let [clone, linked] = ["shallow", name].map(|name| self.world.path(name).display().to_string());
+        self.world.git(&["clone", "--quiet", "--depth=1", &self.world.url(), &clone]);
+        self.world.git(&["-C", &clone, "switch", "--quiet", "--detach"]);
+        self.world.git(&["-C", &clone, "worktree", "add", "--quiet", &linked, "main"]);
+    }
+
+    /// `kubectl kubiya rotate-key` in another clone.
+    pub(crate) fn rotate_in(&self, folder: &str, more: &[&str]) -> std::process::Command {
+        let mut command = self.rotate_command(more);
+        command.current_dir(self.world.path(folder));
+        command
+    }
+
+    /// Somebody merges what was proposed: squashed, with a change of their own, and the branch is gone.
+    pub(crate) fn squash_merge_proposed(&self) {
+        let _ = std::fs::remove_dir_all(self.world.path("merger"));
+        self.clone_again("merger");
+        let folder = self.world.path("merger").display().to_string();
+        let git = |words: &[&str]| self.world.git_line(&[&["-C", &folder], words].concat());
+        let branch = git(&["for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin/kubiya/"]);
+        assert_eq!(branch.lines().count(), 1, "{branch}");
+        git(&["merge", "--quiet", "--squash", &format!("origin/{branch}")]);
+        std::fs::write(self.world.path("merger/note.md"), &branch).unwrap();
+        git(&["add", "note.md"]);
+        git(&["commit", "--quiet", "-m", "Merged by somebody"]);
+        git(&["push", "--quiet", "origin", "HEAD", &format!(":{branch}")]);
+    }
+
+    /// One key is left, and nothing else of a rotation.
+    pub(crate) fn check_over(&self, key: &str) {
+        assert_eq!(self.entries(), ["age.agekey"]);
+        for file in ENCRYPTED {
+            assert!(self.sops_opens(key, file), "{file}: {key} does not open it");
+        }
+        let status = self.world.git_line(&[
+            "status",
+            "--porcelain",
+            "--untracked-files=all",
+            "--",
+            "clusters",
+            ".sops.yaml",
+        ]);
+        assert_eq!(status, "");
+        assert!(!self.world.path("repo/.git/kubiya/rotation.json").exists());
+        assert_eq!(self.world.git_line(&["worktree", "list"]).lines().count(), 1);
+        assert!(!self.annotations().contains("kubiya.dev/rotation\""), "{}", self.annotations());
+        self.eventually_ready();
+    }
+
+    /// The key of the hub, in a namespace of its own.
+    pub(crate) fn copy_key_to(&self, namespace: &str) {
+        let hub = self.world.rig.hub();
+        hub.run(["create", "namespace", namespace]).unwrap();
+        let file = format!("--from-file=age.agekey={}", self.world.path("age.agekey").display());
+        hub.run(["-n", namespace, "create", "secret", "generic", "sops-age", &file]).unwrap();
+    }
+
+    pub(crate) fn entries_in(&self, namespace: &str) -> Vec<String> {
+        let data = self.world.hub(&["secret", "sops-age", "-n", namespace], "{.data}");
+        let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+        data.as_object().unwrap().keys().cloned().collect()
+    }
+
+    /// Makes the code of a file wrong that authenticates it.
+    pub(crate) fn break_mac(&self, file: &str) {
+        let path = self.world.path("repo").join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen("namespace: default", "namespace: other", 1)).unwrap();
+    }
+
+    pub(crate) fn key_in_clone(&self, key: &str) -> Identity {
+        let text = std::fs::read(self.world.path("repo").join(key)).unwrap();
+        IdentityFile::parse(&text).unwrap().identities()[0].clone()
     }
 
     /// Reverts the newest commit of a rotation that is not reverted yet, and pushes.

@@ -1,7 +1,7 @@
 //! A hub without Flux, a worker, a Git repository on a server, a key: what each test starts from.
 
 use kubiya_policies::sops::age::Identity;
-use kubiya_testdata::git_server::GitServer;
+use kubiya_testdata::git_server::{GitServer, Options};
 use kubiya_testdata::harness::{Rig, workspace_bin};
 use kubiya_testdata::parts::PartSet;
 use secrecy::ExposeSecret as _;
@@ -14,6 +14,8 @@ pub(crate) struct World {
     pub(crate) identity: Identity,
     server: GitServer,
     dir: tempfile::TempDir,
+    /// What no output may hold, besides the identity.
+    hidden: Vec<String>,
     // Flux is there once for a whole cluster: tests take turns.
     _turn: File,
 }
@@ -27,13 +29,20 @@ pub(crate) struct Said {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_server(Options::default())
+    }
+
+    /// With a Git server that lets in only who has these credentials.
+    pub(crate) fn with_server(options: Options) -> Self {
         let rig = Rig::shared(PartSet::Test);
         let turn = rig.flux_turn().unwrap();
         rig.uninstall_flux().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let server = GitServer::start(&dir.path().join("server")).unwrap();
+        let hidden = options.credentials.iter().map(|(_, password)| password).chain(&options.token);
+        let hidden = hidden.cloned().collect();
+        let server = GitServer::start_with(&dir.path().join("server"), options).unwrap();
         server.create_repo("gitops", None).unwrap();
-        let world = Self { rig, identity: Identity::generate(), server, dir, _turn: turn };
+        let world = Self { rig, identity: Identity::generate(), server, dir, hidden, _turn: turn };
         world.write("age.agekey", &world.key_file());
         for folder in ["path", "flux-plugins", "repo/clusters/infra"] {
             std::fs::create_dir_all(world.path(folder)).unwrap();
@@ -42,7 +51,8 @@ impl World {
         std::os::unix::fs::symlink(binary, world.path("path/kubectl-kubiya")).unwrap();
         std::os::unix::fs::symlink(binary, world.path("flux-plugins/flux-kubiya")).unwrap();
         world.git(&["init", "--quiet", "--initial-branch=main"]);
-        world.git(&["remote", "add", "origin", &world.url()]);
+        // By its folder, which asks nobody for a password.
+        world.git(&["remote", "add", "origin", world.server.path("gitops").to_str().unwrap()]);
         world.write("repo/clusters/infra/first.yaml", &config_map("first"));
         world.push();
         world
@@ -54,6 +64,11 @@ impl World {
 
     pub(crate) fn url(&self) -> String {
         self.server.url("gitops")
+    }
+
+    /// Where the repository is on the server.
+    pub(crate) fn server_path(&self) -> PathBuf {
+        self.server.path("gitops")
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
@@ -168,7 +183,9 @@ impl World {
             stderr: text(output.stderr),
         };
         let key = self.identity.expose_line().expose_secret();
-        assert!(!said.stdout.contains(key) && !said.stderr.contains(key), "the key was shown");
+        for secret in self.hidden.iter().map(String::as_str).chain([key]) {
+            assert!(!said.stdout.contains(secret) && !said.stderr.contains(secret), "a secret was shown");
+        }
         said
     }
 
@@ -186,6 +203,47 @@ impl World {
             command.env(format!("GIT_{role}_NAME"), "a").env(format!("GIT_{role}_EMAIL"), "a@example.com");
         }
         command
+    }
+
+    /// Applies manifests to the hub.
+    pub(crate) fn apply(&self, text: &str) {
+        self.write("applied.yaml", text);
+        let file = self.path("applied.yaml").display().to_string();
+        self.rig.hub().run(["apply", "-f", &file]).unwrap();
+    }
+
+    /// The hook that judges pushes on the Git server.
+    pub(crate) fn server_hook(&self, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let hook = self.server.path("gitops").join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, text).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Another repository on the server; gives its URL.
+    pub(crate) fn create_repo(&self, name: &str) -> String {
+        self.server.create_repo(name, None).unwrap();
+        self.server.url(name)
+    }
+
+    /// Commits all of a folder and pushes it.
+    pub(crate) fn publish(&self, folder: &str, url: &str) {
+        let folder = self.path(folder).display().to_string();
+        for words in [
+            &["init", "--quiet", "--initial-branch=main"][..],
+            &["add", "--all"],
+            &["commit", "--quiet", "-m", "a change"],
+            &["push", "--quiet", url, "main"],
+        ] {
+            self.git(&[&["-C", &folder], words].concat());
+        }
+    }
+
+    /// Host and port of the hub's API server.
+    pub(crate) fn hub_address(&self) -> String {
+        let words = ["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"];
+        self.rig.hub().run(words).unwrap().trim_start_matches("https://").to_owned()
     }
 
     pub(crate) fn git(&self, words: &[&str]) {

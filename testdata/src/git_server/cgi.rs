@@ -14,17 +14,16 @@ use tokio::io::AsyncWriteExt as _;
 pub(super) struct Backend {
     pub(super) root: PathBuf,
     pub(super) home: PathBuf,
-    /// The value of the `Authorization` header that every request must have.
-    pub(super) authorization: Option<String>,
+    /// The values of the `Authorization` header of which every request must have one; none where it needs none.
+    pub(super) authorizations: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
 }
 
 impl Backend {
     /// Answers one request. What goes wrong on this side is a 500 with the reason.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if let Some(wanted) = &self.authorization
-            && header(request.headers(), AUTHORIZATION.as_str()) != wanted
-        {
+        let given = header(request.headers(), AUTHORIZATION.as_str());
+        if !self.authorizations.is_empty() && !self.authorizations.iter().any(|wanted| wanted == given) {
             let mut refusal = plain(StatusCode::UNAUTHORIZED, "user name and password, please\n".into());
             let challenge = hyper::header::HeaderValue::from_static("Basic realm=\"git\"");
             refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);

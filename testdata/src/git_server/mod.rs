@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 pub struct Options {
     /// User name and password that every request must carry.
     pub credentials: Option<(String, String)>,
+    /// Bearer token that does as well.
+    pub token: Option<String>,
     /// Variables that Git and its hooks see besides the few that a server sets.
     pub environment: Vec<(String, String)>,
 }
@@ -56,9 +58,7 @@ impl GitServer {
         let backend = Arc::new(Backend {
             root: root.clone(),
             home: home.path().to_owned(),
-            authorization: options
-                .credentials
-                .map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))),
+            authorizations: authorizations(&options),
             environment: options.environment,
         });
         let (stop, stopped) = oneshot::channel();
@@ -121,6 +121,15 @@ impl Drop for GitServer {
             let _ = thread.join();
         }
     }
+}
+
+/// The headers that are accepted; none where everybody is.
+fn authorizations(options: &Options) -> Vec<String> {
+    let basic = |(user, password): &(String, String)| {
+        format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+    };
+    let basic = options.credentials.as_ref().map(basic);
+    basic.into_iter().chain(options.token.as_ref().map(|token| format!("Bearer {token}"))).collect()
 }
 
 type Ready = std::sync::mpsc::Sender<Result<SocketAddr>>;

@@ -1,12 +1,16 @@
 //! What `bootstrap` can be told, and the request that it makes of it.
 
-use crate::bootstrap::{Request, WorkerRequest};
+use crate::bootstrap::{Options, Request, WorkerRequest};
 use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
 use crate::flux::ManifestSource;
+use crate::git_access::GitAccessRequest;
 use crate::keys::KeySource;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Heading of the credentials in the help.
+const GIT: &str = "Credentials for Git";
 
 /// Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its workers
 ///
@@ -42,12 +46,45 @@ pub(crate) struct BootstrapArgs {
     /// Accept addresses that only this machine reaches: all clusters run here
     #[arg(long)]
     pub allow_loopback: bool,
+    /// User name for --password-file
+    #[arg(long, value_name = "NAME", help_heading = GIT)]
+    pub username: Option<String>,
+    /// File with the password or token for Git over https, or `-`; Flux gets it in a Secret
+    #[arg(long, value_name = "FILE", help_heading = GIT)]
+    pub password_file: Option<String>,
+    /// File with a bearer token for Git over https, or `-`
+    #[arg(long, value_name = "FILE", help_heading = GIT)]
+    pub bearer_token_file: Option<String>,
+    /// File with the certificates (PEM) that the Git server's may be signed by
+    #[arg(long, value_name = "FILE", help_heading = GIT)]
+    pub ca_file: Option<PathBuf>,
+    /// File with the private key for Git over ssh, without a passphrase
+    #[arg(long, value_name = "FILE", help_heading = GIT)]
+    pub private_key_file: Option<PathBuf>,
+    /// Make the private key where the file is not there yet; its public half is shown
+    #[arg(long, help_heading = GIT)]
+    pub generate_private_key: bool,
+    /// File with the Git server's keys for ssh (known_hosts); the fingerprints are shown
+    #[arg(long, value_name = "FILE", help_heading = GIT)]
+    pub known_hosts_file: Option<PathBuf>,
+    /// Name of the Secret for Git: where it is written, or one that is there [default: that of Flux's namespace]
+    #[arg(long, value_name = "NAME", help_heading = GIT)]
+    pub secret_name: Option<String>,
     /// Accept a Git URL with plain http
     #[arg(long)]
     pub allow_insecure_http: bool,
     /// Take over fields that another manager has set to other values
     #[arg(long)]
     pub force_conflicts: bool,
+    /// Go on although another tool installed the Flux that is there
+    #[arg(long, hide_short_help = true)]
+    pub take_over: bool,
+    /// Put an older Flux in the place of a newer one
+    #[arg(long, hide_short_help = true)]
+    pub allow_downgrade: bool,
+    /// Clone of the repository to look at, where the repository cannot be reached from here
+    #[arg(long, value_name = "FOLDER", hide_short_help = true)]
+    pub repo: Option<PathBuf>,
     /// Show what would change: `client` compares only, `server` also lets the API server check it
     #[arg(long, value_name = "WHO", default_value = "none", num_args = 0..=1, require_equals = true,
           default_missing_value = "client", value_enum)]
@@ -133,6 +170,26 @@ impl BootstrapArgs {
             manifests: self.manifest_source(),
             allow_loopback: self.allow_loopback,
             allow_insecure_http: self.allow_insecure_http,
+            git: self.git_access(),
+            options: Options {
+                take_over: self.take_over,
+                allow_downgrade: self.allow_downgrade,
+                repo: self.repo.clone(),
+            },
+            may_write: !self.export && self.dry_run == DryRun::None,
+        }
+    }
+
+    fn git_access(&self) -> GitAccessRequest {
+        GitAccessRequest {
+            username: self.username.clone(),
+            password_file: self.password_file.clone(),
+            bearer_token_file: self.bearer_token_file.clone(),
+            ca_file: self.ca_file.clone(),
+            private_key_file: self.private_key_file.clone(),
+            generate_private_key: self.generate_private_key,
+            known_hosts_file: self.known_hosts_file.clone(),
+            secret_name: self.secret_name.clone(),
         }
     }
 

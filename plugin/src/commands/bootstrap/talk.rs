@@ -5,7 +5,7 @@ use crate::cluster::{Action, Applied, Connection};
 use crate::flux::SyncSpec;
 use crate::invocation::Invocation;
 use indicatif::{ProgressBar, ProgressStyle};
-use kubiya_hook::edge::{Color, Stream};
+use kubiya_hook::edge::{Color, Failure, Stream};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,8 +49,22 @@ impl<'a> Talk<'a> {
         self.say("repository", Color::Green, &format!("{} {}{tip}, {path}", sync.url, sync.branch));
     }
 
-    pub(super) fn warning(&mut self, text: &str) {
-        self.say("warning:", Color::Yellow, text);
+    /// Something that people must see.
+    pub(super) fn note(&mut self, word: &str, text: &str) {
+        self.say(word, Color::Green, text);
+    }
+
+    /// What does not stop the run, with what to do about it.
+    pub(super) fn warning(&mut self, warning: &Failure) {
+        for line in warning.lines() {
+            self.say("warning:", Color::Yellow, &line);
+        }
+        for cause in warning.causes() {
+            self.say("cause:", Color::BrightBlack, &indented(cause));
+        }
+        for hint in warning.hints() {
+            self.say("hint:", Color::Cyan, &indented(hint));
+        }
     }
 
     pub(super) fn event(&mut self, event: &Event<'_>) {
@@ -141,6 +155,11 @@ impl<'a> Talk<'a> {
         };
         self.say("next:", Color::Cyan, &look);
     }
+}
+
+/// Lines after the first stand below the first.
+fn indented(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join("\n             ")
 }
 
 pub(super) fn objects(count: usize) -> String {

@@ -8,7 +8,8 @@ use crate::commands::lines::Lines;
 use crate::failpoint;
 use crate::keys::{KeyRing, KeySource};
 use crate::rotation::{
-    Checkout, Commits, Course, Held, Intent, Journal, NewIdentity, ROTATION, Scope, Site, Store, Way, short,
+    Checkout, Commits, Course, GO_ON, Held, Intent, Journal, NewIdentity, ROTATION, Scope, Site, Store, Way,
+    short,
 };
 use crate::secrets::{Configs, shown, top_around};
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
@@ -287,7 +288,7 @@ fn travel(
             }
             let ended = match start {
                 Start::Retire => course.retire(),
-                Start::Fresh(_) | Start::Again => course.run(),
+                Start::Fresh(_) | Start::Again => course.run().map_err(|failure| failure.hint(GO_ON)),
             };
             course.talk.end_progress();
             Account::ended(&mut course, &ended?)?

@@ -117,8 +117,8 @@ pub fn unwrap_with<'i>(
     identities: impl Iterator<Item = &'i dyn ::age::Identity>,
 ) -> Result<Option<KeyBytes>, KeyError> {
     let name = || wrapped.recipient.to_string();
-    let decryptor =
-        ::age::Decryptor::new(armor(wrapped.enc.as_bytes())).map_err(|_| KeyError::Damaged(name()))?;
+    let decryptor = ::age::Decryptor::new_buffered(armor(wrapped.enc.as_bytes()))
+        .map_err(|_| KeyError::Damaged(name()))?;
     let failed = Cell::new(false);
     let patient = identities.map(|identity| Patient { identity, failed: &failed }).collect::<Vec<_>>();
     let opened = decryptor.decrypt(patient.iter().map(|identity| identity as &dyn ::age::Identity));

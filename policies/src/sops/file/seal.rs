@@ -14,6 +14,7 @@ use crate::sops::block::Meta;
 use crate::sops::cipher::{Cipher, Random};
 use crate::sops::keys::{DataKey, WrappedKey};
 use crate::sops::mac::{Mac, aad_of};
+use crate::sops::metadata::Metadata;
 use crate::sops::parallel;
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
@@ -60,6 +61,10 @@ pub struct Sealed {
     pub released: Vec<String>,
     /// How many encrypted values were kept as they are.
     pub kept: usize,
+    /// The data key, which opens the new bytes to the values that were sealed: that was proven.
+    pub key: DataKey,
+    /// The metadata as it was read back from the new bytes.
+    pub metadata: Metadata,
 }
 
 impl File<'_> {
@@ -83,11 +88,11 @@ impl File<'_> {
         let mut places = Places::of(self, &selector);
         let mut round = 1;
         loop {
-            let sealed = self.attempt(sealing, key, &values, &places, random)?;
+            let mut sealed = self.attempt(sealing, key, &values, &places, random)?;
             if sealed.bytes == self.bytes {
                 return Ok(sealed);
             }
-            let again = File::read(&sealed.bytes, self.format, self.settings)
+            let mut again = File::read(&sealed.bytes, self.format, self.settings)
                 .map_err(|_| vec![unproven("the encrypted file is not read back")])?;
             // The metadata is content too: a comment before it may belong elsewhere than at the end of a file.
             let there = Places::of(&again, &selector);
@@ -97,7 +102,9 @@ impl File<'_> {
                 continue;
             }
             prove_sealed(&again, key, &values)?;
+            let metadata = again.metadata.take();
             drop(again);
+            sealed.metadata = metadata.unwrap_or_default();
             return Ok(sealed);
         }
     }
@@ -124,7 +131,14 @@ impl File<'_> {
             edits: Vec::with_capacity(values.len()),
             closing: Vec::with_capacity(values.len()),
             problems: Vec::new(),
-            sealed: Sealed { bytes: vec![], newly: vec![], released: vec![], kept: 0 },
+            sealed: Sealed {
+                bytes: vec![],
+                newly: vec![],
+                released: vec![],
+                kept: 0,
+                key: key.clone(),
+                metadata: self.metadata.clone().unwrap_or_default(),
+            },
         };
         let selector = sealing.recipe.selector_for(self.format);
         for document in &self.parsed.documents {

@@ -1,0 +1,224 @@
+//! Everything outside that must be as expected before the first write: all problems at once.
+
+mod built;
+mod content;
+mod fight;
+mod installation;
+mod live;
+mod permissions;
+mod repository;
+mod server;
+
+use super::carry_out::{self, Carried};
+use super::{Inputs, Live, Plan, plan};
+use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
+use crate::git_access::Look;
+use kubiya_hook::edge::Failure;
+use std::time::Duration;
+
+/// What the preflight saw.
+#[derive(Debug, Default)]
+pub struct Preflight {
+    /// The infra cluster, where it answers.
+    pub hub: Option<Connection>,
+    /// The workers that answer.
+    pub workers: Vec<(String, Connection)>,
+    /// What is on the infra cluster already.
+    pub live: Live,
+    /// The way to look at the repository; `None` where this machine cannot.
+    pub look: Option<Look>,
+    /// The tip of the branch, where it could be seen.
+    pub tip: Option<String>,
+    /// What will be done.
+    pub plan: Option<Plan>,
+    /// The kinds of the infra cluster, and those that the plan brings.
+    pub kinds: Kinds,
+    /// What would happen to the objects of the plan, where that was asked.
+    pub dry_run: Carried,
+    /// What does not stop the run.
+    pub warnings: Vec<Failure>,
+    /// What does.
+    pub problems: Vec<Failure>,
+}
+
+/// How to look.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// Take over fields of other managers.
+    pub force: bool,
+    /// Let the API server admit everything without storing it, or compare only.
+    pub ask_server: bool,
+}
+
+/// Asks everybody at once, with exactly the credentials that will be used.
+pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
+    let mut found = Preflight::default();
+    let workers = inputs.workers.iter().map(async |worker| {
+        let proof = worker.remote.prove(how.request_timeout).await;
+        (worker, proof)
+    });
+    let hub = async {
+        let Some(selection) = &inputs.hub else { return Ok(None) };
+        let hub = Connection::open(selection, how.request_timeout).await?;
+        let live = live::look_at(&hub, inputs).await;
+        Ok::<_, ClusterError>(Some((hub, live)))
+    };
+    let given = repository::given_look(inputs);
+    let early = async {
+        match &given {
+            Some(look) => Some(look.fetch().await),
+            None => None,
+        }
+    };
+    let (hub, workers, early) = futures::join!(hub, futures::future::join_all(workers), early);
+    for (worker, proof) in workers {
+        match proof {
+            Ok(connection) => found.workers.push((worker.name.clone(), connection)),
+            Err(error) => {
+                found.problems.push(Failure::from(error).at(format!("worker {}", worker.name)));
+            }
+        }
+    }
+    let hub = match hub {
+        Ok(Some((hub, Ok((live, git_data))))) => {
+            found.live = live;
+            found.look = given.or_else(|| repository::later_look(inputs, git_data, &mut found));
+            found.hub = Some(hub.clone());
+            Some(hub)
+        }
+        Ok(Some((hub, Err(error)))) => {
+            found.problems.push(Failure::from(error));
+            found.hub = Some(hub);
+            None
+        }
+        Ok(None) => None,
+        Err(error) => {
+            found.problems.push(Failure::from(error));
+            None
+        }
+    };
+    let seen = async {
+        match (early, &found.look) {
+            (None, Some(look)) => Some(look.fetch().await),
+            (early, _) => early,
+        }
+    };
+    let asked = async {
+        match (&hub, &found.hub) {
+            (Some(hub), _) => Some(ask(hub, inputs, &found.live, how).await),
+            // It answers, and does not tell what is there: it is at least said what else is not allowed.
+            (None, Some(hub)) => Some(ask_permissions(hub, inputs).await),
+            (None, None) => None,
+        }
+    };
+    let (seen, asked) = futures::join!(seen, asked);
+    if let Some(asked) = asked {
+        asked.told(&mut found);
+    }
+    repository::judge_seen(inputs, seen, &mut found).await;
+    found
+}
+
+/// What the infra cluster says to the plan.
+#[derive(Default)]
+struct Asked {
+    plan: Option<Plan>,
+    kinds: Kinds,
+    dry_run: Carried,
+    warnings: Vec<Failure>,
+    problems: Vec<Failure>,
+}
+
+impl Asked {
+    fn told(self, found: &mut Preflight) {
+        found.plan = self.plan;
+        found.kinds = self.kinds;
+        found.dry_run = self.dry_run;
+        found.warnings.extend(self.warnings);
+        found.problems.extend(self.problems);
+    }
+}
+
+/// Makes the plan and asks the API server about it and about itself.
+async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked {
+    let mut asked = Asked::default();
+    asked.problems.extend(server::too_old(&hub.version, inputs.flux.version.as_deref()));
+    let (kinds, installed, ahead) = futures::join!(
+        Kinds::discover(&hub.client),
+        installation::installed(hub),
+        server::seconds_ahead(hub)
+    );
+    asked.warnings.extend(ahead.and_then(server::other_time));
+    match installed {
+        Ok(installed) => {
+            installation::judge(&installed, inputs, live, &mut asked.problems, &mut asked.warnings);
+        }
+        Err(error) => asked.problems.push(error.into()),
+    }
+    match kinds {
+        Ok(kinds) => asked.kinds = kinds,
+        Err(error) => {
+            asked.problems.push(error.into());
+            return asked;
+        }
+    }
+    inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
+    match plan(inputs, live) {
+        Ok(plan) => ask_about(hub, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
+        Err(error) => {
+            asked.problems.push(error.into());
+            None
+        }
+    };
+    asked
+}
+
+/// Only what is not allowed.
+async fn ask_permissions(hub: &Connection, inputs: &Inputs) -> Asked {
+    let mut asked = Asked::default();
+    if let (Ok(mut kinds), Ok(plan)) = (Kinds::discover(&hub.client).await, plan(inputs, &Live::default())) {
+        inputs.flux.objects.iter().for_each(|object| kinds.define(object));
+        asked.problems.extend(permissions::missing(hub, &plan, &kinds).await.ok().flatten());
+    }
+    asked
+}
+
+/// Whether we may, and whether the API server would take every object.
+async fn ask_about(hub: &Connection, plan: &Plan, how: How, asked: &mut Asked) -> bool {
+    let mode = if how.ask_server { Mode::AskServer } else { Mode::Compare };
+    let applier = Applier { connection: hub.clone(), kinds: asked.kinds.clone(), force: how.force, mode };
+    let (missing, results) =
+        futures::join!(permissions::missing(hub, plan, &asked.kinds), carry_out::dry_run(plan, &applier));
+    let mut refused = false;
+    match missing {
+        Ok(missing) => {
+            refused = missing.is_some();
+            asked.problems.extend(missing);
+        }
+        Err(error) => asked.problems.push(error.into()),
+    }
+    for result in results {
+        match result {
+            Ok(applied) => asked.dry_run.applied.push(applied),
+            // Said once, for all objects.
+            Err(ClusterError::Refused { code: 403, .. }) if refused => {}
+            Err(error) if cannot_be_asked(&error) => {
+                asked.warnings.push(Failure::from(error).hint("it is found out when it is written"));
+            }
+            Err(error) => asked.problems.push(error.into()),
+        }
+    }
+    asked.problems.is_empty()
+}
+
+/// A webhook that takes part in no dry run.
+fn cannot_be_asked(error: &ClusterError) -> bool {
+    matches!(error, ClusterError::Refused { reason, .. } if reason.contains("does not support dry run"))
+}
+
+/// What the dry run found as it should be: it need not be asked again a moment later.
+pub(super) fn settled(dry_run: &Carried) -> impl Iterator<Item = &Applied> {
+    dry_run.applied.iter().filter(|applied| applied.action == crate::cluster::Action::Unchanged)
+}

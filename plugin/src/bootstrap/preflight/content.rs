@@ -1,0 +1,204 @@
+//! What the repository will bring to the cluster, judged before it does.
+
+use super::built::{Built, Files, joined, resolved};
+use super::fight::{fight, own_flux};
+use crate::flux::{Served, SyncSpec};
+use kubiya_hook::edge::Failure;
+use kubiya_hook::git::GitError;
+use kubiya_policies::rules::{FILE_NAME, Rule, Rules};
+use kubiya_policies::sops::age::AgeKeys;
+use kubiya_policies::sops::file::File;
+use kubiya_policies::sops::keys::unlock;
+use kubiya_policies::sops::recipient::Recipient;
+use kubiya_policies::sops::store::{Format, StoreSettings};
+use serde_json::Value;
+use std::collections::{BTreeSet, VecDeque};
+
+/// With what the content is judged.
+pub(super) struct Wanted<'w> {
+    pub(super) sync: &'w SyncSpec,
+    /// All keys that Flux will have.
+    pub(super) keys: &'w AgeKeys,
+    /// The public halves of those that this run brings.
+    pub(super) recipients: &'w [String],
+    /// What Flux's definitions serve.
+    pub(super) served: &'w Served,
+    /// The Flux that is there comes out of this repository, as it should.
+    pub(super) in_repository: bool,
+}
+
+/// What was found. What the sync itself would fail at is a problem; what another Kustomization would, a warning.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    pub(super) problems: Vec<Failure>,
+    pub(super) warnings: Vec<Failure>,
+}
+
+impl Judged {
+    fn add(&mut self, is_root: bool, failure: Failure) {
+        if is_root { self.problems.push(failure) } else { self.warnings.push(failure) }
+    }
+}
+
+/// One Kustomization: a folder that is built.
+struct Work {
+    folder: String,
+    /// Where it is named; `None` for the sync itself.
+    named_in: Option<String>,
+    /// Whether it decrypts with our Secret.
+    decrypts: bool,
+    /// Whether it goes to the infra cluster, which serves Flux's kinds.
+    to_hub: bool,
+}
+
+/// Judges what the sync builds, and what Kustomizations of the same repository build that it brings.
+///
+/// # Errors
+/// An object of the repository cannot be read.
+pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, GitError> {
+    let mut judged = Judged::default();
+    rules(files, wanted, &mut judged)?;
+    let root = Work { folder: wanted.sync.path.clone(), named_in: None, decrypts: true, to_hub: true };
+    let mut queue = VecDeque::from([root]);
+    let mut seen = BTreeSet::new();
+    while let Some(work) = queue.pop_front() {
+        let is_root = work.named_in.is_none();
+        if !seen.insert((work.folder.clone(), work.decrypts, work.to_hub)) {
+            continue;
+        }
+        let Some(built) = files.built(&work.folder)? else {
+            judged.add(is_root, no_folder(&work, &wanted.sync.branch));
+            continue;
+        };
+        for file in &built {
+            if work.decrypts
+                && let Some(failure) = locked(file, wanted.keys)
+            {
+                judged.add(is_root, failure);
+            }
+            for document in file.documents() {
+                if work.to_hub {
+                    if let Some(failure) = outdated(file, &document, wanted.served) {
+                        judged.add(is_root, failure);
+                    }
+                    if let Some((is_fight, failure)) = fight(file, &document, wanted.sync) {
+                        judged.add(is_fight, failure);
+                    }
+                    if !wanted.in_repository {
+                        judged.warnings.extend(own_flux(file, &document, wanted.sync));
+                    }
+                }
+                queue.extend(named_work(file, &document, wanted.sync));
+            }
+        }
+    }
+    Ok(judged)
+}
+
+fn no_folder(work: &Work, branch: &str) -> Failure {
+    let folder = &work.folder;
+    match &work.named_in {
+        None => Failure::unverified(format!("the branch `{branch}` has no folder `{folder}`"))
+            .hint("push it first, or name another: --path FOLDER"),
+        Some(place) => {
+            Failure::unverified(format!("its spec.path `{folder}` is not in the branch")).at(place.clone())
+        }
+    }
+}
+
+/// A Kustomization of the same repository, as work of its own.
+fn named_work(file: &Built<'_>, document: &Value, sync: &SyncSpec) -> Option<Work> {
+    let spec = &document["spec"];
+    let is_flux = document["apiVersion"].as_str()?.starts_with("kustomize.toolkit.fluxcd.io/");
+    let source = &spec["sourceRef"];
+    let namespace = document["metadata"]["namespace"].as_str().unwrap_or(&sync.namespace);
+    let same = source["kind"] == "GitRepository"
+        && source["name"] == sync.namespace.as_str()
+        && source["namespace"].as_str().unwrap_or(namespace) == sync.namespace;
+    if !is_flux || document["kind"] != "Kustomization" || !same {
+        return None;
+    }
+    let name = document["metadata"]["name"].as_str().unwrap_or_default();
+    let decryption = &spec["decryption"]["secretRef"]["name"];
+    Some(Work {
+        folder: resolved("", spec["path"].as_str().unwrap_or_default())?,
+        named_in: Some(format!("{}: Kustomization {name}", file.path)),
+        decrypts: namespace == sync.namespace && *decryption == sync.decryption_secret.as_str(),
+        to_hub: spec["kubeConfig"].is_null(),
+    })
+}
+
+/// Whether the keys open an encrypted file.
+fn locked(file: &Built<'_>, keys: &AgeKeys) -> Option<Failure> {
+    let format = Format::of_path(file.path.as_bytes());
+    let read = File::read(&file.bytes, format, StoreSettings::default()).ok()?;
+    let metadata = read.metadata()?;
+    let locked = unlock(metadata, keys).err()?;
+    let others = metadata.recipients().filter(|recipient| !matches!(recipient, Recipient::Age(_)));
+    if others.count() > 0 {
+        // Flux may have other means, such as a cloud's key service.
+        return None;
+    }
+    let recipients = metadata.recipients().map(Recipient::nameable).collect::<Vec<_>>().join(", ");
+    Some(
+        Failure::unverified("none of the keys that Flux will have opens this file")
+            .at(file.path.clone())
+            .because_of(locked.to_string())
+            .because_of(format!("it is for {recipients}"))
+            .hint("give the key that opens it: --age-key-file FILE (keys on the cluster stay)")
+            .hint("or encrypt the file for this key: add it to .sops.yaml, then kubectl kubiya encrypt"),
+    )
+}
+
+/// Whether the keys that this run brings are in the rules that are for the folder.
+fn rules(files: &Files<'_>, wanted: &Wanted<'_>, judged: &mut Judged) -> Result<(), GitError> {
+    let mut folder = Some(wanted.sync.path.as_str());
+    while let Some(at) = folder {
+        let path = joined(at, FILE_NAME);
+        if let Some(bytes) = files.read(&path)? {
+            judged.problems.extend(not_in_rules(&path, &bytes, wanted.recipients));
+            return Ok(());
+        }
+        folder = (!at.is_empty()).then(|| at.rsplit_once('/').map_or("", |(above, _)| above));
+    }
+    Ok(())
+}
+
+fn not_in_rules(path: &str, bytes: &[u8], recipients: &[String]) -> Option<Failure> {
+    let rules = match Rules::parse(path.as_bytes(), bytes) {
+        Ok(rules) => rules,
+        Err(problems) => {
+            let said = problems.0.iter().map(|p| format!("{}:{}: {}", p.span.line, p.span.column, p.what));
+            let failure = Failure::unverified("these creation rules cannot be used").at(path);
+            return Some(said.fold(failure, Failure::because_of));
+        }
+    };
+    let named = |recipient: &String| {
+        let all = rules.rules().iter().flat_map(Rule::recipients);
+        all.into_iter().any(|found| matches!(found, Recipient::Age(found) if found == recipient))
+    };
+    let known = !rules.has_creation_rules() || recipients.is_empty() || recipients.iter().any(named);
+    (!known).then(|| {
+        Failure::unverified("no creation rule names the age key that Flux is to get")
+            .at(path)
+            .because_of(format!("its public half is {}", recipients.join(", ")))
+            .hint("is it the right key? If it is: add its public half to .sops.yaml, and kubectl kubiya encrypt")
+    })
+}
+
+/// Whether an object is of a version that Flux no longer serves.
+fn outdated(file: &Built<'_>, document: &Value, served: &Served) -> Option<Failure> {
+    let (api_version, kind) = (document["apiVersion"].as_str()?, document["kind"].as_str()?);
+    let versions = served.instead_of(api_version, kind)?;
+    let name = document["metadata"]["name"].as_str().unwrap_or_default();
+    let message = if versions.is_empty() {
+        format!("{kind} {name}: this Flux has no such kind as {api_version} {kind}")
+    } else {
+        format!("{kind} {name}: this Flux serves {}, not {api_version}", versions.join(" and "))
+    };
+    Some(
+        Failure::unverified(message)
+            .at(file.path.clone())
+            .hint("flux migrate -f .   # in the repository; then push"),
+    )
+}

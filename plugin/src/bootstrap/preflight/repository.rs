@@ -1,0 +1,168 @@
+//! Looking at the repository with what Flux will have, and judging what is in the branch.
+
+use super::built::Files;
+use super::content::{Judged, Wanted, judge};
+use super::live::Data;
+use crate::bootstrap::inputs::no_ssh_key;
+use crate::bootstrap::plan::sync;
+use crate::bootstrap::{Inputs, Live, Preflight};
+use crate::flux::Served;
+use crate::git_access::{Look, LookError, read_back};
+use kubiya_hook::edge::Failure;
+use kubiya_hook::git::remote::{Access, BranchTip, Fetched};
+use kubiya_policies::sops::age::{AgeKeys, Identity, IdentityFile};
+use secrecy::ExposeSecret as _;
+
+/// What a look at the branch came to.
+pub(super) type Seen = Result<Option<Fetched>, LookError>;
+
+/// The way to look with what was given; `None` where the cluster must be asked first.
+pub(super) fn given_look(inputs: &Inputs) -> Option<Look> {
+    let sync = &inputs.sync;
+    (!inputs.git.data.is_empty()).then(|| Look::given(&sync.url, &sync.branch, inputs.git.access.clone()))
+}
+
+/// The way to look with what Flux has already, or as anybody.
+pub(super) fn later_look(inputs: &Inputs, git_data: Option<Data>, found: &mut Preflight) -> Option<Look> {
+    let sync = sync(inputs, &found.live);
+    let Some(name) = &sync.git_secret else {
+        if sync.url.starts_with("ssh://") {
+            found.problems.push(no_ssh_key());
+            return None;
+        }
+        return Some(Look::given(&sync.url, &sync.branch, inputs.git.access.clone()));
+    };
+    let Some(data) = git_data else {
+        let missing =
+            format!("the Secret {}/{name} with the credentials for Git is not there", sync.namespace);
+        found.problems.push(
+            Failure::unverified(missing)
+                .hint("let it be written: --password-file, --bearer-token-file, or --private-key-file and --known-hosts-file"),
+        );
+        return None;
+    };
+    let look = read_back(&data).map(|found| Look::of_cluster(&sync.url, &sync.branch, found));
+    if look.is_none() {
+        let why = format!("the key in the Secret {}/{name} is not put into a file here", sync.namespace);
+        found.warnings.push(
+            Failure::unverified(format!("the repository was not looked at: {why}"))
+                .hint("--private-key-file and --known-hosts-file once more, or --repo CLONE"),
+        );
+    }
+    look
+}
+
+/// Judges the answer of the repository, and what the branch holds.
+pub(super) async fn judge_seen(inputs: &Inputs, seen: Option<Seen>, found: &mut Preflight) {
+    let sync = &inputs.sync;
+    let fetched = match seen {
+        None => None,
+        Some(Ok(Some(fetched))) => {
+            found.tip = Some(fetched.tip.to_string());
+            Some(fetched)
+        }
+        Some(Ok(None)) => {
+            found.problems.push(
+                Failure::unverified(format!("the repository {} has no branch `{}`", sync.url, sync.branch))
+                    .hint("push it first, or name another: --branch NAME"),
+            );
+            None
+        }
+        Some(Err(error)) if error.is_refusal() => {
+            found.problems.push(refused(inputs, &error));
+            None
+        }
+        // Flux may reach what this machine does not; and a server may give its branches, but no part of a history.
+        Some(Err(error)) => {
+            if let Some(look) = &found.look
+                && let Ok(BranchTip::Found(oid)) = look.tip().await
+            {
+                found.tip = Some(oid);
+            }
+            found.warnings.push(
+                Failure::unverified(format!("cannot look at the repository from here: {error}"))
+                    .hint("--repo CLONE looks at a clone instead"),
+            );
+            None
+        }
+    };
+    let content = match &inputs.options.repo {
+        None => fetched,
+        Some(clone) => clone_of(clone, &sync.branch, found).await,
+    };
+    if let Some(content) = content {
+        judge_content(inputs, &content, found);
+    }
+}
+
+/// The branch of a clone on this machine.
+async fn clone_of(clone: &std::path::Path, branch: &str, found: &mut Preflight) -> Option<Fetched> {
+    let place = clone.display().to_string();
+    let absolute = clone.canonicalize().unwrap_or_else(|_| clone.to_owned());
+    let look = Look::given(&format!("file://{}", absolute.display()), branch, Access::default());
+    match look.fetch().await {
+        Ok(Some(fetched)) => return Some(fetched),
+        Ok(None) => {
+            let failure = Failure::usage(format!("--repo: it has no branch `{branch}`")).at(place);
+            found
+                .problems
+                .push(failure.hint(format!("git -C {0} fetch origin {branch}:{branch}", clone.display())));
+        }
+        Err(error) => found.problems.push(Failure::usage("--repo: cannot read it").at(place).because(&error)),
+    }
+    None
+}
+
+fn judge_content(inputs: &Inputs, content: &Fetched, found: &mut Preflight) {
+    let mut identities = inputs.identities.identities().to_vec();
+    let recipients: Vec<String> = identities.iter().filter_map(Identity::recipient).collect();
+    identities.extend(identities_of(&found.live));
+    let wanted = Wanted {
+        sync: &sync(inputs, &found.live),
+        keys: &AgeKeys::new(identities),
+        recipients: &recipients,
+        served: &Served::by(&inputs.flux.objects),
+        in_repository: found.live.in_repository,
+    };
+    let tree = content.repository.commit(content.tip).map(|commit| commit.map(|commit| commit.tree));
+    let judged = match tree {
+        Ok(Some(tree)) => judge(&Files::new(&content.repository, tree), &wanted),
+        Ok(None) => Ok(Judged::default()),
+        Err(error) => Err(error),
+    };
+    match judged {
+        Ok(judged) => {
+            found.problems.extend(judged.problems);
+            found.warnings.extend(judged.warnings);
+        }
+        Err(error) => {
+            found.warnings.push(Failure::unverified("cannot read what the branch holds").because(&error));
+        }
+    }
+}
+
+/// The identities that stay on the cluster. A malformed entry is said where the plan is made.
+fn identities_of(live: &Live) -> Vec<Identity> {
+    let entry = live.age_entry.as_ref().map(|entry| IdentityFile::parse(entry.expose_secret().as_bytes()));
+    entry.and_then(Result::ok).map(IdentityFile::into_identities).unwrap_or_default()
+}
+
+/// The repository does not let Flux in.
+fn refused(inputs: &Inputs, error: &LookError) -> Failure {
+    let failure = Failure::unverified(format!(
+        "the repository {} does not accept what Flux will have to read it",
+        inputs.sync.url
+    ))
+    .because(error);
+    if inputs.git.access.ssh.is_some() {
+        let public = inputs.git.notes.iter().find(|(word, _)| *word != "host key").map(|(_, text)| text);
+        let key = public.cloned().unwrap_or_default();
+        return failure.hint(format!("add the deploy key to the repository (reading is enough): {key}"));
+    }
+    match (&inputs.sync.git_secret, inputs.git.data.is_empty()) {
+        (None, true) => failure.hint(
+            "for a private repository: --username NAME --password-file FILE, or --bearer-token-file FILE",
+        ),
+        _ => failure.hint("the user or the token needs the right to read this repository"),
+    }
+}

@@ -1,0 +1,236 @@
+//! What can go wrong with a rotation that is not its own doing: each is told with what to do, nothing is lost, and
+//! the next run finishes.
+
+use crate::proxy::Proxy;
+use crate::rotation::{ENCRYPTED, Rotated};
+use crate::world::secret;
+use insta::assert_snapshot;
+
+const NEW: [&str; 2] = ["--store-key", "new.agekey"];
+const AT_ONCE: [&str; 3] = ["--retire-after", "0s", "--drop-old"];
+
+/// A Kustomization that decrypts with `sops-age`.
+fn kustomization(name: &str, source: &str, path: &str, more: &str) -> String {
+    format!(
+        "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: {name}, namespace: flux-system}}\n\
+         spec:\n  interval: 10m\n  retryInterval: 5s\n  path: {path}\n  prune: true\n  sourceRef: {{kind: GitRepository, name: {source}}}\n  \
+         decryption: {{provider: sops, secretRef: {{name: sops-age}}}}\n{more}"
+    )
+}
+
+fn git_repository(name: &str, url: &str, branch: &str) -> String {
+    format!(
+        "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: {name}, namespace: flux-system}}\n\
+         spec: {{interval: 1m, url: '{url}', ref: {{branch: {branch}}}}}\n"
+    )
+}
+
+#[test]
+fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
+    let world = Rotated::new();
+    world.world.git(&["push", "--quiet", "origin", "main:staging"]);
+    world.world.apply(&git_repository("staging", &world.world.url(), "staging"));
+    world.world.apply(&kustomization("on-staging", "staging", "./clusters/infra", ""));
+    world.world.apply(&kustomization("suspended", "flux-system", "./clusters/infra", "  suspend: true\n"));
+    world.world.apply(&kustomization("no-path", "flux-system", "./nowhere", ""));
+    world.eventually_failing("no-path");
+    world.eventually_ready_named("on-staging");
+    let edited = world.world.path("repo/clusters/infra/db.yaml");
+    let text = std::fs::read_to_string(&edited).unwrap();
+    std::fs::write(&edited, text.replace("name: rotated-db", "name: renamed")).unwrap();
+    world.world.write_encrypted("repo/clusters/infra/lost.yaml", &secret("lost", "x"), &world.world.identity);
+    world.break_mac("clusters/infra/lost.yaml");
+    world.world.git(&["add", "clusters/infra/lost.yaml"]);
+
+    let said = world.rotate(&NEW);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert_snapshot!(world.masked(&said.stderr), @"");
+    assert_eq!(world.entries(), ["age.agekey"]);
+    assert!(!world.world.path("repo/new.agekey").exists());
+    assert!(!world.annotations().contains("kubiya.dev/rotation"));
+}
+
+#[test]
+fn a_push_that_the_server_refuses_is_told_and_gone_on_from() {
+    let world = Rotated::new();
+    world.world.server_hook("#!/bin/sh\necho 'rules are changed by the platform team' >&2\nexit 1\n");
+    let said = world.rotate(&[&NEW[..], &AT_ONCE].concat());
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert_snapshot!(world.masked(&said.stderr), @"
+          stored [NEW short] in new.agekey
+           added [NEW short] to Secret flux-system/sops-age of hub
+      reconciled 1 Kustomization of hub with both keys
+    error: origin/main does not take the push
+      cause: remote: rules are changed by the platform team
+             error: failed to push some refs to '[SERVER]'
+             HEAD:refs/heads/main [remote rejected] (pre-receive hook declined)
+
+    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
+    hint: kubectl kubiya rotate-key --continue --pull-request   # by a branch that others merge
+    ");
+    // Flux has both keys, and what is pushed is as it was.
+    assert_eq!(world.entries().len(), 2);
+    world.world.server_hook("#!/bin/sh\nexit 0\n");
+    let said = world.rotate(&["--continue"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    world.check_over("new.agekey");
+}
+
+#[test]
+fn a_branch_that_moves_on_is_renewed_with_what_came_in() {
+    let world = Rotated::new();
+    // After each of the first two commits of the rotation, somebody else is faster with a Secret for the old key.
+    world.world.write_encrypted("late-1.yaml", &secret("late-1", "late"), &world.world.identity);
+    world.world.write_encrypted("late-2.yaml", &secret("late-2", "late"), &world.world.identity);
+    let dir = world.world.path("").display().to_string();
+    let url = world.world.url();
+    let hook = format!(
+        "#!/bin/sh\nunset GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE\ncd {dir} || exit 1\n\
+         n=$(($(cat count 2>/dev/null || echo 0) + 1)); echo $n >count; [ $n -le 2 ] || exit 0\n\
+         rm -rf other && git clone --quiet {url} other && cd other && cp ../late-$n.yaml clusters/infra/ && git add . &&\n\
+         git commit --quiet -m 'a late Secret' && git push --quiet\n"
+    );
+    world.world.write_program("repo/.git/hooks/post-commit", &hook);
+    let watch = world.watch_decryption();
+    let said = world.rotate(&[&NEW[..], &AT_ONCE].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(watch.failures(), Vec::<String>::new());
+    world.check_over("new.agekey");
+    for late in ["clusters/infra/late-1.yaml", "clusters/infra/late-2.yaml"] {
+        assert!(world.sops_opens("new.agekey", late) && !world.sops_opens("age.agekey", late), "{late}");
+    }
+    // One commit of ours for each step, and both of theirs.
+    let log = world.world.git_line(&["log", "--format=%s", "-4"]);
+    assert_eq!(log.lines().filter(|line| line.contains("age key")).count(), 2, "{log}");
+}
+
+#[test]
+fn a_second_operator_is_refused_and_may_go_on_without_the_journal() {
+    let world = Rotated::new();
+    let said = world.rotate(&[&NEW[..], &["--no-push"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    world.clone_again("second");
+    let begun = world.said(world.rotate_in("second", &["--store-key", "other.agekey"]).output().unwrap());
+    assert_eq!(begun.code, 3, "{}", begun.stderr);
+    assert_snapshot!(world.masked(&begun.stderr), @"");
+    assert!(!world.world.path("second/other.agekey").exists());
+    // The first one's commit never came: the second finishes from what is on the cluster.
+    let done =
+        world.said(world.rotate_in("second", &[&["--continue"][..], &AT_ONCE].concat()).output().unwrap());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(world.entries(), ["age.agekey"]);
+    // The first one finds that all is done, and has no commit left that would be pushed.
+    let first = world.rotate(&[&["--continue"][..], &AT_ONCE].concat());
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    world.check_over("new.agekey");
+}
+
+#[test]
+fn an_api_server_that_goes_away_in_the_middle_is_told_and_gone_on_from() {
+    let world = Rotated::new();
+    let proxy = Proxy::to(&world.world.hub_address());
+    // Gone from the moment of the first commit.
+    let down = world.world.path("down");
+    proxy.down_while(down.clone());
+    world
+        .world
+        .write_program("repo/.git/hooks/pre-commit", &format!("#!/bin/sh\ntouch {}\n", down.display()));
+    let server = proxy.url();
+    let said = world.rotate(&[&NEW[..], &["--server", &server, "--timeout", "3s"]].concat());
+    assert!(matches!(said.code, 3..=5), "{}: {}", said.code, said.stderr);
+    assert!(said.stderr.contains("hint: kubectl kubiya rotate-key --continue"), "{}", said.stderr);
+    std::fs::remove_file(down).unwrap();
+    std::fs::remove_file(world.world.path("repo/.git/hooks/pre-commit")).unwrap();
+    let said = world.rotate(&[&["--continue"][..], &AT_ONCE].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    world.check_over("new.agekey");
+}
+
+#[test]
+fn by_pull_requests_that_are_squashed_with_other_changes() {
+    let world = Rotated::new();
+    let mut said = world.rotate(&[&NEW[..], &["--pull-request"]].concat());
+    for round in 0..2 {
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        if round == 0 {
+            assert_snapshot!(world.masked(&said.stderr), @"");
+            // Not merged yet: said again, and nothing more.
+            let again = world.rotate(&["--continue"]);
+            assert!(
+                again.code == 0 && again.stderr.contains("next: have kubiya/rotate-"),
+                "{}",
+                again.stderr
+            );
+        }
+        world.squash_merge_proposed();
+        said = world.rotate(&["--continue"]);
+    }
+    assert!(said.code == 0 && said.stderr.contains("rotate-key --retire"), "{}", said.stderr);
+    let said = world.rotate(&[&["--retire"][..], &AT_ONCE].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    world.world.git(&["pull", "--quiet", "--rebase"]);
+    world.check_over("new.agekey");
+}
+
+#[test]
+fn a_kustomization_that_cannot_do_without_the_old_key_gets_it_back() {
+    let world = Rotated::new();
+    // Another repository, whose file only the old key reads, although the operator says that it is done.
+    let other = world.world.create_repo("other");
+    world.world.write_encrypted("theirs/app/db.yaml", &secret("theirs", "x"), &world.world.identity);
+    world.world.publish("theirs", &other);
+    world.world.apply(&git_repository("other", &other, "main"));
+    world.world.apply(&kustomization("theirs", "other", "./app", ""));
+    world.eventually_ready_named("theirs");
+    let done = ["--source-done", "GitRepository/flux-system/other"];
+    let said = world.rotate(&[&NEW[..], &AT_ONCE].concat());
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("hint: --source-done GitRepository/flux-system/other"), "{}", said.stderr);
+    let said = world.rotate(&[&["--retire"][..], &AT_ONCE, &done].concat());
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert_snapshot!(world.masked(&said.stderr), @"");
+    assert_eq!(world.entries().len(), 2);
+    world.eventually_ready_named("theirs");
+    // Mended, it can go.
+    world.world.write_encrypted(
+        "theirs/app/db.yaml",
+        &secret("theirs", "y"),
+        &world.key_in_clone("new.agekey"),
+    );
+    world.world.publish("theirs", &other);
+    world.reconcile_source("other");
+    world.eventually_applied_by("theirs", &other);
+    let said = world.rotate(&[&["--retire"][..], &AT_ONCE, &done].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    world.check_over("new.agekey");
+}
+
+#[test]
+fn two_branches_two_namespaces_and_a_shallow_linked_work_tree() {
+    let world = Rotated::new();
+    world.world.git(&["push", "--quiet", "origin", "main:staging"]);
+    world.world.apply(&git_repository("staging", &world.world.url(), "staging"));
+    world.world.apply(&kustomization("on-staging", "staging", "./clusters/infra", ""));
+    world.copy_key_to("team");
+    let team = kustomization("apps", "flux-system", "./clusters/infra", "")
+        .replace("namespace: flux-system", "namespace: team")
+        .replace("name: flux-system}", "name: flux-system, namespace: flux-system}");
+    world.world.apply(&team);
+    world.eventually_ready_named("on-staging");
+    world.eventually_ready_in("team", "apps");
+    world.shallow_linked("linked");
+    let words = [&NEW[..], &AT_ONCE, &["--branch", "staging"]].concat();
+    let said = world.said(world.rotate_in("linked", &words).output().unwrap());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(world.entries(), ["age.agekey"]);
+    assert_eq!(world.entries_in("team"), ["age.agekey"]);
+    let key = std::fs::read_to_string(world.world.path("linked/new.agekey")).unwrap();
+    world.world.git(&["fetch", "--quiet"]);
+    for branch in ["origin/main", "origin/staging"] {
+        for file in ENCRYPTED {
+            let text = world.world.git_line(&["show", &format!("{branch}:{file}")]);
+            assert!(world.sops_opens_text(&key, &text), "{branch}: {file}");
+        }
+    }
+    world.world.rig.hub().run(["delete", "namespace", "team", "--wait=false"]).unwrap();
+}
