@@ -47,6 +47,12 @@ impl Tenant {
         format!("{}={},{HUB_LABEL}={}", MANAGED_BY.0, MANAGED_BY.1, self.hub)
     }
 
+    /// Selects what is other tenants' on a worker.
+    #[must_use]
+    pub fn others(&self) -> String {
+        format!("{}={},{HUB_LABEL},{HUB_LABEL}!={}", MANAGED_BY.0, MANAGED_BY.1, self.hub)
+    }
+
     /// Metadata with the labels of this tenant, and no name yet.
     #[must_use]
     pub fn labelled(&self) -> Value {

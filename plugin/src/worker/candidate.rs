@@ -104,27 +104,28 @@ pub fn resolve(request: &AddRequest) -> Result<(Selection, RemoteKubeconfig), Wo
 }
 
 impl Candidate {
-    /// Connects as the operator does, and makes sure that the cluster may have this name.
+    /// Connects as the operator does.
     ///
     /// # Errors
-    /// Bad input, an unreachable cluster, credentials that have ended, the infra cluster itself, a cluster that
-    /// has another name, a name that is another cluster's.
-    pub async fn look(request: &AddRequest, hub: &Hub) -> Result<Self, WorkerError> {
+    /// Bad input, an unreachable cluster, credentials that have ended.
+    pub async fn open(request: &AddRequest) -> Result<Self, WorkerError> {
         let (selection, remote) = resolve(request)?;
         ended(&selection.context, &selection.user)?;
         let connection = Connection::open(&selection, request.terms.request_timeout).await?;
-        let candidate = Self {
+        Ok(Self {
             name: request.name.clone(),
             uid: cluster_uid(&connection).await?,
             connection,
             remote,
             terms: request.terms.clone(),
-        };
-        candidate.refuse_mistaken(hub)?;
-        Ok(candidate)
+        })
     }
 
-    fn refuse_mistaken(&self, hub: &Hub) -> Result<(), WorkerError> {
+    /// Makes sure that the cluster may have this name.
+    ///
+    /// # Errors
+    /// The infra cluster itself, a cluster that has another name, a name that is another cluster's.
+    pub fn refuse_mistaken(&self, hub: &Hub) -> Result<(), WorkerError> {
         let Some(uid) = &self.uid else { return Ok(()) };
         let context = || self.connection.context.clone();
         if *uid == hub.uid {

@@ -13,7 +13,7 @@ use crate::cluster::{Action, Applied, ClusterError, Connection, Deadline, Mode, 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use std::time::Duration;
 
 /// How long a new token and new bindings may take until the API server knows them.
@@ -107,6 +107,7 @@ impl Candidate {
             });
         }
         narrow(&self.connection, hub, self, &tenant).await?;
+        let warnings = other_tenants(&self.connection, &tenant).await?;
         let fresh = mint_proven(
             &self.connection,
             &tenant,
@@ -126,7 +127,7 @@ impl Candidate {
             username: Some(fresh.connection.username),
             applied,
             granted: Some((fresh.granted, fresh.lifetime)),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 
@@ -315,6 +316,28 @@ async fn settled(remote: &RemoteKubeconfig, timeout: Duration) -> Result<Connect
             other => return other,
         }
     }
+}
+
+/// Other infra clusters that have access on a worker: one of them may be the one that this one was rebuilt from.
+async fn other_tenants(worker: &Connection, tenant: &Tenant) -> Result<Vec<String>, ClusterError> {
+    let api: Api<Namespace> = Api::all(worker.client.clone());
+    let others = ListParams::default().labels(&tenant.others());
+    let listed = match api.list_metadata(&others).await {
+        Ok(listed) => listed.items,
+        // Who may give access need not be allowed to see all namespaces.
+        Err(kube::Error::Api(status)) if status.code == 403 => Vec::new(),
+        Err(error) => return Err(ClusterError::of_request("list", "Namespaces".to_owned(), &error)),
+    };
+    let names = listed.into_iter().filter_map(|namespace| namespace.metadata.name);
+    Ok(names
+        .map(|name| {
+            format!(
+                "another infra cluster has access here, by namespace {name}: if it is gone, or is the one that this one \
+                 was built anew from, take that away: kubectl --context {} delete namespace {name}",
+                worker.context
+            )
+        })
+        .collect())
 }
 
 /// Takes away what earlier terms gave and these do not.

@@ -147,7 +147,8 @@ pub(super) async fn run(
     let dry_run = args.dry_run != DryRun::None;
     let mut talk = Talk::new(&mut console.err, dry_run);
     talk.cluster("infra", &hub.connection);
-    let candidate = Candidate::look(&request, &hub).await.map_err(at)?;
+    let candidate = Candidate::open(&request).await.map_err(at)?;
+    candidate.refuse_mistaken(&hub).map_err(at)?;
     talk.cluster(&request.name, &candidate.connection);
     if let (Some(print), Some(selection)) = (args.print, &hub.selection) {
         let configuration = candidate.authentication_configuration(&hub, selection).await.map_err(at)?;

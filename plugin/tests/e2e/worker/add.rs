@@ -200,8 +200,21 @@ fn a_lifetime_too_short_to_live_with_is_refused_unless_it_was_asked_for() {
         there.run(["-n", &workers.namespace("worker02"), "get", "secrets", "-o", "name"]).unwrap(),
         ""
     );
+    // An infra cluster that was built anew finds what its predecessor has.
+    there
+        .apply(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: kubiya-0ld\n  labels:\n\
+             \u{20}   app.kubernetes.io/managed-by: kubectl-kubiya\n    kubiya.dev/hub: 0ld\n",
+        )
+        .unwrap();
     let said = workers.add(&["worker02", "--duration", "2d"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("another infra cluster has access here, by namespace kubiya-0ld"),
+        "{}",
+        said.stderr
+    );
+    there.run(["delete", "namespace", "kubiya-0ld"]).unwrap();
 }
 
 #[test]
