@@ -92,7 +92,7 @@ pub async fn check(hub: &Hub, worker: &str, request_timeout: Duration) -> Result
             }
         }
         Err(error) => {
-            findings.push(Finding::error(State::Kubeconfig, worker, error.to_string(), renewed(worker)))
+            findings.push(Finding::error(State::Kubeconfig, worker, error.to_string(), renewed(worker)));
         }
     }
     let there: Vec<&Applier> = all.iter().filter(|applier| applier.goes_to(worker)).collect();
