@@ -6,6 +6,7 @@ mod at_commit;
 mod awaiting;
 mod checkout;
 mod course;
+mod elsewhere;
 mod entries;
 mod exposed;
 mod followed;
@@ -22,8 +23,10 @@ mod site;
 
 pub use at_commit::{Commits, For, Standing};
 pub use awaiting::kustomizations;
+pub(crate) use checkout::put_in_place;
 pub use checkout::{Checkout, Publish, Published, Wanted};
 pub use course::{Course, Ended, Talk, counted};
+pub use elsewhere::Elsewhere;
 pub use entries::{Entries, EntryChange, Held, MalformedEntry};
 pub use exposed::{Exposed, Origin, Use, checklist, exposed, with_ticks};
 pub use followed::{Followed, is_same_repository};

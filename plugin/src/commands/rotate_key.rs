@@ -7,10 +7,10 @@ mod new_key_args;
 
 use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
-use crate::files::{Batch, Staged};
+use crate::files::{Batch, FileError, Staged};
 use crate::keys::{KeyArgs, KeyRing};
 use crate::rotation::{
-    DataKeys, Exposed, Foreign, NewIdentity, Renewal, Scope, Way, exposed, renew, rule_changes,
+    DataKeys, Elsewhere, Exposed, Foreign, NewIdentity, Renewal, Scope, Way, exposed, renew, rule_changes,
 };
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
@@ -217,6 +217,10 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
     let keys = gathered(&args.keys, connection)?;
     let scope = Scope::of(&args.paths, &top, &configs)?;
     let plan = plan(args, &scope, &keys)?;
+    let elsewhere = Elsewhere::of(&top);
+    if let Some(old) = plan.old.as_deref().filter(|_| args.paths.is_empty()) {
+        elsewhere.must_not_name(old)?;
+    }
     let paths = match &plan.old {
         Some(old) => scope.readable_by(old).map(Path::to_owned).collect::<Vec<_>>(),
         None => scope.files.iter().map(|(path, _)| path.clone()).collect(),
@@ -239,10 +243,13 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
         plan.identity.as_ref().map_or(Ok(()), NewIdentity::store)?;
         rules.into_iter().for_each(|(_, staged)| work.batch.add(staged));
         work.batch.add_some(args.leak.checklist(plan.old.as_deref(), report.exposed.as_deref())?);
-        put_in_place(work.batch)?;
+        put_in_place(args, work.batch)?;
     }
     if !args.output.print(console, &report)? {
         say(args, &report, console);
+    }
+    for submodule in elsewhere.submodules.iter().filter(|_| args.paths.is_empty()) {
+        console.warn(&format!("{}: a repository of its own, left as it is", shown(submodule)));
     }
     Ok(0)
 }
@@ -341,14 +348,25 @@ fn made(
     Err(Failure::all(what, problems))
 }
 
-fn put_in_place(batch: Batch) -> Result<(), Failure> {
+fn put_in_place(args: &RotateKeyArgs, batch: Batch) -> Result<(), Failure> {
     let failed = batch.put_in_place();
     if failed.is_empty() {
         return Ok(());
     }
-    let problems = failed.iter().map(|(path, error)| file_failure(path, error)).collect::<Vec<_>>();
-    let what = format!("{} files could not be replaced; the others are: run the same again", problems.len());
-    Err(Failure::all(what, problems).of_kind(Kind::Partial))
+    let problem = |(path, error): &(PathBuf, FileError)| match error {
+        // The same once more would make another key.
+        FileError::Changed => Failure::usage(error.to_string()).at(shown(path)),
+        _ => file_failure(path, error),
+    };
+    let problems = failed.iter().map(problem).collect::<Vec<_>>();
+    let what = format!("{} files could not be replaced; the others are", problems.len());
+    let failure = Failure::all(what, problems).of_kind(Kind::Partial);
+    Err(match args.new_key.once_stored() {
+        Some(flag) => {
+            failure.hint(format!("the other files are done: for the rest, run it again with {flag}"))
+        }
+        None => failure.hint("the other files are done: for the rest, run the same again"),
+    })
 }
 
 fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {

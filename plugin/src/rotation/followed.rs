@@ -69,7 +69,9 @@ fn parts(text: &str) -> Option<Parts> {
     }
     let url = url::Url::parse(text).ok()?;
     let host = url.host_str()?.to_owned();
-    Some(Parts { scheme: url.scheme().to_owned(), host, port: url.port(), path: path(url.path()) })
+    // ssh's port is no default that the library knows.
+    let port = url.port().filter(|port| (url.scheme(), *port) != ("ssh", 22));
+    Some(Parts { scheme: url.scheme().to_owned(), host, port, path: path(url.path()) })
 }
 
 #[cfg(test)]

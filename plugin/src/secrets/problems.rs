@@ -3,6 +3,7 @@
 use crate::files::FileError;
 use kubiya_hook::edge::{self, Failure};
 use kubiya_policies::sops::problem::{MacMismatch, Problem, ProblemKind};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -26,10 +27,25 @@ pub fn file_failure(path: &Path, error: &FileError) -> Failure {
         None => failure,
     };
     match error {
+        FileError::Read(error) if error.kind() == ErrorKind::PermissionDenied => {
+            failure.hint(format!("chmod u+r {}", in_shell(path)))
+        }
+        FileError::Write(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = in_shell(folder.unwrap_or(Path::new(".")));
+            failure.hint(format!("chmod u+w {folder}   # a new version is written beside the old one"))
+        }
+        FileError::Write(error) if is_full(error.kind()) => {
+            failure.hint("make room on the disk, and run the same command again")
+        }
         FileError::ReadOnly => failure.hint(format!("chmod u+w {}", in_shell(path))),
         FileError::Changed => failure.hint("run the same command again"),
         _ => failure,
     }
+}
+
+fn is_full(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 fn in_shell(path: &Path) -> String {

@@ -44,7 +44,24 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
 
     let said = world.rotate(&NEW);
     assert_eq!(said.code, 3, "{}", said.stderr);
-    assert_snapshot!(world.masked(&said.stderr), @"");
+    assert_snapshot!(world.masked(&said.stderr), @"
+    error: 5 problems; nothing was changed
+    problem: Kustomization flux-system/no-path of hub: it is not ready
+      cause: ArtifactFailed: kustomization path not found: stat /tmp/kubiya-rig-0/R7L3N9Qm/controllers/flux-system-kustomize-controller/tmp/kustomization-958359000/nowhere: no such file or directory
+    problem: Kustomization flux-system/suspended of hub: it is suspended, so that it cannot be seen to read the new key
+    problem: GitRepository/flux-system/staging of hub: it follows branch staging of this repository, which is not rotated
+    problem: clusters/infra/db.yaml: the message authentication code does not fit: every encrypted value is whole, so a plain part was changed, or values were moved, added or taken away since the file was encrypted
+    problem: clusters/infra/lost.yaml: the message authentication code does not fit: every encrypted value is whole, so a plain part was changed, or values were moved, added or taken away since the file was encrypted
+
+    hint: --skip-wait flux-system/no-path   # goes on without it; it may need the old key longer
+    hint: --skip-wait flux-system/suspended   # goes on without it; it may need the old key longer
+    hint: --branch staging   # rotates it too
+    hint: --source-done GitRepository/flux-system/staging   # if none of its files need the old key
+    hint: git diff HEAD -- clusters/infra/db.yaml   # what was changed beside the encrypted values
+    hint: kubectl kubiya encrypt --ignore-mac clusters/infra/db.yaml   # takes the file as it is, if it is right
+    hint: git diff HEAD -- clusters/infra/lost.yaml   # what was changed beside the encrypted values
+    hint: kubectl kubiya encrypt --ignore-mac clusters/infra/lost.yaml   # takes the file as it is, if it is right
+    ");
     assert_eq!(world.entries(), ["age.agekey"]);
     assert!(!world.world.path("repo/new.agekey").exists());
     assert!(!world.annotations().contains("kubiya.dev/rotation"));
@@ -112,7 +129,13 @@ fn a_second_operator_is_refused_and_may_go_on_without_the_journal() {
     world.clone_again("second");
     let begun = world.said(world.rotate_in("second", &["--store-key", "other.agekey"]).output().unwrap());
     assert_eq!(begun.code, 3, "{}", begun.stderr);
-    assert_snapshot!(world.masked(&begun.stderr), @"");
+    assert_snapshot!(world.masked(&begun.stderr), @"
+    error: a rotation is under way: [OLD short] to [NEW short]
+      cause: kubernetes-admin (kubiya) began it at [TIME]
+
+    hint: kubectl kubiya rotate-key --status
+    hint: kubectl kubiya rotate-key --continue   # or --abort
+    ");
     assert!(!world.world.path("second/other.agekey").exists());
     // The first one's commit never came: the second finishes from what is on the cluster.
     let done =
@@ -153,7 +176,13 @@ fn by_pull_requests_that_are_squashed_with_other_changes() {
     for round in 0..2 {
         assert_eq!(said.code, 0, "{}", said.stderr);
         if round == 0 {
-            assert_snapshot!(world.masked(&said.stderr), @"");
+            assert_snapshot!(world.masked(&said.stderr), @"
+                stored [NEW short] in new.agekey
+                 added [NEW short] to Secret flux-system/sops-age of hub
+            reconciled 1 Kustomization of hub with both keys
+              proposed kubiya/rotate-[NEW end]-overlap-main: [NEW short] beside [OLD short]
+                 next: have kubiya/rotate-[NEW end]-overlap-main merged, then: kubectl kubiya rotate-key --continue
+            ");
             // Not merged yet: said again, and nothing more.
             let again = world.rotate(&["--continue"]);
             assert!(
@@ -188,7 +217,29 @@ fn a_kustomization_that_cannot_do_without_the_old_key_gets_it_back() {
     assert!(said.stderr.contains("hint: --source-done GitRepository/flux-system/other"), "{}", said.stderr);
     let said = world.rotate(&[&["--retire"][..], &AT_ONCE, &done].concat());
     assert_eq!(said.code, 5, "{}", said.stderr);
-    assert_snapshot!(world.masked(&said.stderr), @"");
+    assert_snapshot!(world.masked(&said.stderr), @"
+        warning: GitRepository/flux-system/other is another repository: the old key stays until --source-done GitRepository/flux-system/other says that it can go
+         retired [OLD short] in Secret flux-system/sops-age of hub
+        restored [OLD short] in Secret flux-system/sops-age of hub
+      reconciled 2 Kustomizations of hub with the old key again
+    error: hub: Kustomization flux-system/theirs failed
+      cause: decryption failed for 'Secret.v1.[noGrp]/theirs': failed to decrypt and format 'default/theirs' Secret data: cannot get sops data key: Failed to get the data key required to decrypt the SOPS file.
+             
+             Group 0: FAILED
+               [OLD]: FAILED
+                 - | failed to create reader for decrypting sops data key with
+                   | age: identity did not match any of the recipients: incorrect
+                   | identity for recipient block
+             
+             Recovery failed because no master key was able to decrypt the file. In
+             order for SOPS to recover the file, at least one key has to be successful,
+             but none were.
+      cause: the old key is with Flux again
+
+    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
+    hint: kubectl kubiya rotate-key --abort      # goes back to the old key
+    hint: kubectl kubiya rotate-key --retire   # when this is mended
+    ");
     assert_eq!(world.entries().len(), 2);
     world.eventually_ready_named("theirs");
     // Mended, it can go.

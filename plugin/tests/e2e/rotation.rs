@@ -60,6 +60,7 @@ impl Rotated {
             &world.identity,
         );
         world.push();
+        world.git(&["remote", "set-url", "origin", &world.url()]);
         world.git(&["branch", "--set-upstream-to=origin/main"]);
         let said = world.bootstrap(&[]);
         assert_eq!(said.code, 0, "{}", said.stderr);

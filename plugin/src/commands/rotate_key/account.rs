@@ -1,7 +1,7 @@
 //! Where a rotation stands, as data and in words.
 
 use crate::commands::lines::Lines;
-use crate::rotation::{Course, Ended, For, Found, Held, Standing, kustomizations, short};
+use crate::rotation::{Course, Ended, Exposed, For, Found, Held, Standing, kustomizations, short};
 use crate::secrets::shown;
 use kubiya_hook::edge::{Color, Failure};
 use serde::Serialize;
@@ -28,6 +28,9 @@ pub(super) struct Account {
     kustomizations: Vec<ReaderLine>,
     /// Other branches on which files need the old key.
     branches_left: Vec<LeftLine>,
+    /// What the old key could read, if others may have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exposed: Option<Vec<Exposed>>,
     /// What to do next.
     next: Vec<String>,
 }
@@ -144,6 +147,7 @@ impl Account {
             branches: Vec::new(),
             kustomizations: Vec::new(),
             branches_left: Vec::new(),
+            exposed: None,
             next: Vec::new(),
         }
     }
@@ -203,6 +207,11 @@ impl Account {
         Ok(Self { next, ..Self::of(course, state) }.with(standings))
     }
 
+    /// With what the old key could read.
+    pub(super) fn leaked(self, exposed: Option<Vec<Exposed>>) -> Self {
+        Self { exposed, ..self }
+    }
+
     fn with(mut self, standings: Standings) -> Self {
         self.secrets = standings.secrets;
         self.branches = standings.branches;
@@ -236,6 +245,9 @@ impl Account {
                 let text = "what is in Git's history stays readable with the old key: values that leaked need new ones";
                 lines.say("note:", Color::Cyan, text);
             }
+        }
+        for exposed in self.exposed.iter().flatten() {
+            lines.say("exposed", Color::Yellow, &exposed.line());
         }
         for next in &self.next {
             lines.say("next:", Color::Cyan, next);

@@ -6,10 +6,11 @@ use crate::cluster::{Connection, ConnectionArgs};
 use crate::commands::formats::gathered;
 use crate::commands::lines::Lines;
 use crate::failpoint;
+use crate::files::Batch;
 use crate::keys::{KeyRing, KeySource};
 use crate::rotation::{
-    Checkout, Commits, Course, GO_ON, Held, Intent, Journal, NewIdentity, ROTATION, Scope, Site, Store, Way,
-    short,
+    Checkout, Commits, Course, Exposed, GO_ON, Held, Intent, Journal, NewIdentity, ROTATION, Scope, Site,
+    Store, Way, exposed, put_in_place, short,
 };
 use crate::secrets::{Configs, shown, top_around};
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
@@ -280,9 +281,11 @@ fn travel(
         let mut course = course(args, way, intent, new, world, &mut lines)?;
         let found = course.preflight(matches!(start, Start::Fresh(_)))?;
         found.notes.iter().for_each(|note| course.talk.warn(note));
+        let leaked = leaked(args, &course)?;
         if args.dry_run {
-            Account::planned(&course, &found)
+            Account::planned(&course, &found).leaked(leaked)
         } else {
+            write_checklist(args, &course, leaked.as_deref())?;
             if let Start::Fresh(identity) = start {
                 store(args, identity, &mut course)?;
             }
@@ -291,13 +294,35 @@ fn travel(
                 Start::Fresh(_) | Start::Again => course.run().map_err(|failure| failure.hint(GO_ON)),
             };
             course.talk.end_progress();
-            Account::ended(&mut course, &ended?)?
+            Account::ended(&mut course, &ended?)?.leaked(leaked)
         }
     };
     if !args.output.print(console, &account)? {
         account.say(&mut Lines::new(&mut console.err));
     }
     Ok(0)
+}
+
+/// What the old key could read, where others may have it; when it is out of the files already, the new key's files
+/// are those that were the old one's.
+fn leaked(args: &RotateKeyArgs, course: &Course<'_>) -> Result<Option<Vec<Exposed>>, Failure> {
+    if !course.intent.compromised || course.intent.given_up {
+        return Ok(None);
+    }
+    let top = course.tree.top();
+    let scope = Scope::of(&[], top, &Configs::new(args.files.config.clone(), Some(top.to_owned())))?;
+    let of_old = exposed(&scope, &course.intent.old);
+    Ok(Some(if of_old.is_empty() { exposed(&scope, &course.intent.new) } else { of_old }))
+}
+
+fn write_checklist(
+    args: &RotateKeyArgs,
+    course: &Course<'_>,
+    leaked: Option<&[Exposed]>,
+) -> Result<(), Failure> {
+    let mut batch = Batch::default();
+    batch.add_some(args.leak.checklist(Some(&course.intent.old), leaked)?);
+    put_in_place(batch)
 }
 
 /// Stores the new identity before anything depends on it, and writes down what is under way.

@@ -3,7 +3,8 @@
 use crate::keys::KeySource;
 use crate::rotation::{NewIdentity, Store};
 use clap::Args;
-use kubiya_hook::edge::Failure;
+use kubiya_hook::edge::{Failure, in_shell};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 /// Where the new key is, or where a new one is to be stored.
@@ -49,6 +50,16 @@ impl NewKeyArgs {
             return NewIdentity::printed_by(command).map(Some);
         }
         self.store().map(NewIdentity::generated).transpose()
+    }
+
+    /// The flag for the next run, in which the key that this one stored is there already.
+    pub(super) fn once_stored(&self) -> Option<String> {
+        self.store().map(|store| match store {
+            Store::File(path) => {
+                format!("--new-age-key-file {}", in_shell(path.as_os_str().as_bytes()))
+            }
+            Store::Command { .. } => "--new-age-key-command, as it is in --read-back-command".to_owned(),
+        })
     }
 
     /// Where a new key is to be stored, if one is to be made.
