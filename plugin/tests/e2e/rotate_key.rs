@@ -52,7 +52,7 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
     assert!(world.age_opens("new.agekey", "old.agekey.age"));
     // bootstrap does not bring the old key back, and is content with the new one.
     let old = world.world.bootstrap(&["--wait=false"]);
-    assert!(old.code == 2 && old.stderr.contains("was retired by a rotation"), "{}", old.stderr);
+    assert!(old.code == 3 && old.stderr.contains("was retired by a rotation"), "{}", old.stderr);
     let new = world.world.bootstrap(&["--age-key-file", "repo/new.agekey"]);
     assert_eq!(new.code, 0, "{}", new.stderr);
     assert_eq!(world.entries(), ["age.agekey"]);
@@ -83,7 +83,7 @@ fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
     problem: origin/main: clusters/infra/web.yaml: the old key still reads it
 
     hint: kubectl kubiya rotate-key --retire --retire-after [LENGTH]   # if no revert or old branch will be deployed
-    hint: kubectl kubiya rotate-key --continue   # renews it
+    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
     ");
     let again = world.rotate(&["--continue", "--retire-after", "0s", "--drop-old"]);
     assert_eq!(again.code, 0, "{}", again.stderr);
@@ -103,7 +103,7 @@ fn a_rotation_that_is_given_up_leaves_the_old_key() {
     let status = world.rotate(&["--status"]);
     insta::assert_snapshot!(world.masked(&status.stderr), @"
     rotation [NEW] comes for [OLD]
-       begun [TIME] by kubernetes-admin (kubectl-kubiya)
+       begun [TIME] by kubernetes-admin (kubiya)
       secret Secret flux-system/sops-age of hub: old key active, new key active; read by 1 Kustomization
       branch origin/main: files and rules for the old key alone 3, for both 0, for the new one alone 0
      applied Kustomization flux-system/flux-system of hub: old key
