@@ -216,10 +216,13 @@ pub async fn git_sources(
         let resource = resource("source.toolkit.fluxcd.io", "GitRepository");
         let api: Api<DynamicObject> =
             Api::namespaced_with(connection.client.clone(), &name.namespace, &resource);
-        let source =
-            api.get_opt(&name.name).await.map_err(|error| ClusterError::of_get(name.to_string(), &error))?;
-        if let Some(source) = source {
-            found.insert(name.clone(), GitSource::of(&source));
+        match api.get(&name.name).await {
+            Ok(source) => {
+                found.insert(name.clone(), GitSource::of(&source));
+            }
+            // Also where the kind is not served; that 404 comes without a reason.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(ClusterError::of_get(name.to_string(), &error)),
         }
     }
     Ok(found)
