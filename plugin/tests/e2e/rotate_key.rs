@@ -9,7 +9,8 @@ const NEW: &[&str] = &["--store-key", "new.agekey"];
 fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
     let world = Rotated::new();
     let watch = world.watch_decryption();
-    let said = world.rotate(&[NEW, &["--keep-old", "old.agekey.age", "--retire-after", "0s"]].concat());
+    let leak = ["--compromised", "--checklist", "leak.md"];
+    let said = world.rotate(&[NEW, &["--keep-old", "old.agekey.age"], &leak].concat());
     assert_eq!(said.code, 0, "{}", said.stderr);
     insta::assert_snapshot!(world.masked(&said.stderr), @"
         stored [NEW short] in new.agekey
@@ -25,6 +26,8 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
        deleted [OLD short] from Secret flux-system/sops-age of hub
           done [NEW short] has taken the place of [OLD short]
          note: what is in Git's history stays readable with the old key: values that leaked need new ones
+       exposed clusters/infra/db.yaml Secret default/rotated-db: password
+       exposed clusters/infra/web.yaml Secret default/rotated-web: password
     ");
     assert_eq!(watch.failures(), Vec::<String>::new());
 
@@ -33,6 +36,9 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
         assert!(world.sops_opens("new.agekey", file), "{file}: the new key does not open it");
         assert!(!world.sops_opens("age.agekey", file), "{file}: the old key opens it");
     }
+    // What the old key could read is to be ticked off, and no value is in the list.
+    let list = std::fs::read_to_string(world.world.path("repo/leak.md")).unwrap();
+    assert!(list.contains("- [ ]") && list.contains("rotated-db") && !list.contains("hunter"), "{list}");
     // Flux has one key, under the usual name, and decrypts a file that comes now.
     assert_eq!(world.entries(), ["age.agekey"]);
     world.change_password("changed");
