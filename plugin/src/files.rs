@@ -12,6 +12,9 @@ use std::io;
 /// The largest file that is read: a Secret holds 1 MiB, Flux decrypts 5.
 pub const MAX_BYTES: u64 = 16 << 20;
 
+/// How the names begin of new versions that are written beside files.
+pub(crate) const STAGED: &str = ".kubiya-staged-";
+
 /// Why a file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {

@@ -161,14 +161,40 @@ impl WorkTree {
         Ok(messages.map(|message| String::from_utf8_lossy(message).into_owned()).collect())
     }
 
-    /// Paths that are not as the last commit has them, from the top; those that Git does not know are left out.
+    /// Paths that are not as the last commit has them, from the top, in the work tree or in the index; those that Git
+    /// does not know are left out.
     ///
     /// # Errors
     /// What Git says.
     pub fn changed(&self) -> Result<Vec<PathBuf>, ProcessError> {
-        let listed = self.run(&["diff-index", "--name-only", "-z", "--no-renames", "HEAD", "--"])?;
-        let paths = listed.split(|byte| *byte == 0).filter(|path| !path.is_empty());
-        Ok(paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
+        let words = ["diff-index", "--name-only", "-z", "--no-renames", "HEAD", "--"];
+        let mut all = paths_of(&self.run(&words)?);
+        all.extend(paths_of(&self.run(&[&words[..1], &["--cached"], &words[1..]].concat())?));
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// Paths that differ between two commits, from the top.
+    ///
+    /// # Errors
+    /// What Git says.
+    pub fn changed_between(&self, from: ObjectId, to: ObjectId) -> Result<Vec<PathBuf>, ProcessError> {
+        let (from, to) = (from.to_string(), to.to_string());
+        let words = ["diff-tree", "-r", "--name-only", "-z", "--no-renames", &from, &to];
+        Ok(paths_of(&self.run(&words)?))
+    }
+
+    /// What the index holds of a path, from the top; `None` where it holds nothing.
+    #[must_use]
+    pub fn staged(&self, path: &Path) -> Option<Vec<u8>> {
+        self.run(&["cat-file", "blob", &format!(":{}", path.to_str()?)]).ok()
+    }
+
+    /// Where two commits part.
+    #[must_use]
+    pub fn merge_base(&self, one: ObjectId, other: ObjectId) -> Option<ObjectId> {
+        ObjectId::from_hex(&self.line(&["merge-base", &one.to_string(), &other.to_string()]).ok()?)
     }
 
     /// The paths that Git knows, from the top.
@@ -176,9 +202,7 @@ impl WorkTree {
     /// # Errors
     /// What Git says.
     pub fn tracked(&self) -> Result<std::collections::BTreeSet<PathBuf>, ProcessError> {
-        let listed = self.run(&["ls-files", "-z"])?;
-        let paths = listed.split(|byte| *byte == 0).filter(|path| !path.is_empty());
-        Ok(paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
+        Ok(paths_of(&self.run(&["ls-files", "-z"])?).into_iter().collect())
     }
 
     /// Takes notice of what is on the disk, so that [`Self::changed`] does not name what was only touched.
@@ -200,14 +224,23 @@ impl WorkTree {
         self.resolve("HEAD").ok_or_else(|| ProcessError::Failed("there is no commit".to_owned()))
     }
 
-    /// Makes a branch of a remote what `HEAD` is; with `replace` also where it has commits that would be lost.
+    /// Makes a branch of a remote what `HEAD` is; with `replacing` also where that takes commits away, as long as the
+    /// branch is there what it is said to be (`None` for not there).
     ///
     /// # Errors
     /// The remote cannot be reached. That it did not take the push is no error.
-    pub fn push(&self, to: &RemoteBranch, replace: bool) -> Result<Pushed, ProcessError> {
-        let replace = if replace { "+" } else { "" };
-        let refspec = format!("{replace}HEAD:refs/heads/{}", to.branch);
-        let mut command = self.talking(&["push", "--porcelain", &to.remote, &refspec]);
+    pub fn push(
+        &self,
+        to: &RemoteBranch,
+        replacing: Option<Option<ObjectId>>,
+    ) -> Result<Pushed, ProcessError> {
+        let refspec = format!("HEAD:refs/heads/{}", to.branch);
+        let lease = replacing.map(|there| {
+            let there = there.map(|there| there.to_string()).unwrap_or_default();
+            format!("--force-with-lease=refs/heads/{}:{there}", to.branch)
+        });
+        let mut command = self.talking(&["push", "--porcelain"]);
+        command.args(lease).args([&to.remote, &refspec]);
         let done = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -312,4 +345,10 @@ fn listed(paths: &[PathBuf]) -> Vec<u8> {
         list.push(0);
     }
     list
+}
+
+/// Paths as Git lists them with `-z`.
+fn paths_of(listed: &[u8]) -> Vec<PathBuf> {
+    let paths = listed.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
 }

@@ -83,7 +83,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn written(target: &Path, bytes: &[u8]) -> Result<NamedTempFile, FileError> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".kubiya-").permissions(Permissions::from_mode(0o600));
+    builder.prefix(super::STAGED).permissions(Permissions::from_mode(0o600));
     // Told of the file that is to be replaced, not of a name that nobody knows.
     let failed = |error: std::io::Error| FileError::Write(error.kind().into());
     let mut file = builder.tempfile_in(folder_of(target)).map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use super::GO_ON;
 use super::at_commit::{Commits, Standing};
+use super::leftover::{Change, is_ours, judge, sweep};
 use super::renew::{Renewal, renew};
 use super::scope::{Scope, rule_changes};
 use crate::failpoint;
@@ -35,6 +36,8 @@ pub struct Wanted<'w> {
     pub renewal: Renewal<'w>,
     /// The recipient whose files are meant.
     pub old: &'w str,
+    /// The recipient that comes.
+    pub new: &'w str,
     /// Whether a commit has what is wanted.
     pub met: &'w (dyn Fn(&Standing) -> bool + Sync),
     /// The message of the commit, without our trailer.
@@ -140,8 +143,12 @@ impl Checkout {
             Publish::Push => self.branch.clone(),
             Publish::Propose(branch) => RemoteBranch { branch: branch.clone(), ..self.branch.clone() },
         };
+        let replacing = match wanted.publish {
+            Publish::Propose(_) => Some(self.proposed_before(&to, tip, wanted)?),
+            _ => None,
+        };
         failpoint::at("before push");
-        let pushed = self.tree.push(&to, wanted.publish != Publish::Push);
+        let pushed = self.tree.push(&to, replacing);
         failpoint::at("after push");
         match (pushed.map_err(|error| git_failure("cannot push", &to, &error))?, &wanted.publish) {
             (Pushed::Done, Publish::Propose(branch)) => Ok(Some(Published::Proposed(branch.clone()))),
@@ -150,6 +157,25 @@ impl Checkout {
             (Pushed::Rejected(said), Publish::Propose(_)) => Err(refused(&to, &said)),
             (Pushed::Rejected(_), _) => Ok(None),
         }
+    }
+
+    /// What is on the branch that is to be proposed; what others added to it is not to be lost.
+    fn proposed_before(
+        &self,
+        to: &RemoteBranch,
+        tip: ObjectId,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<ObjectId>, Failure> {
+        // That it is not there is no failure.
+        let Ok(Some(there)) = self.tree.fetch(&to.remote, Some(&to.branch)) else { return Ok(None) };
+        let from = self.tree.merge_base(tip, there);
+        if from.is_some_and(|from| is_ours(&self.tree, from, there, wanted)) {
+            return Ok(Some(there));
+        }
+        Err(Failure::new(Kind::Partial, "the branch has commits of others, which would be lost")
+            .at(to.to_string())
+            .hint("merge it, or delete it and what is not wanted of it; then:")
+            .hint(GO_ON))
     }
 
     /// Whether the branch that was proposed is there, up to date and has what is wanted.
@@ -171,7 +197,8 @@ impl Checkout {
     /// Commits that are not pushed; changes of the files that would be renewed.
     pub fn look(&self, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let (tip, head) = (self.tip()?, self.head()?);
-        let results = [self.commits_ahead(tip, head).map(|_| ()), self.leftovers(head, wanted).map(|_| ())];
+        let ahead = self.is_ahead(tip, head, wanted).map(|_| ());
+        let results = [ahead, self.leftovers(head, wanted).map(|_| ())];
         let problems = results.into_iter().filter_map(Result::err).collect::<Vec<_>>();
         if problems.is_empty() {
             Ok(())
@@ -180,23 +207,27 @@ impl Checkout {
         }
     }
 
-    /// The messages of commits of ours that are not pushed.
-    fn commits_ahead(&self, tip: ObjectId, head: ObjectId) -> Result<Vec<String>, Failure> {
+    /// Whether there are commits of ours that are not pushed. Those of the operator stop us, and so does what was
+    /// added to ours.
+    fn is_ahead(&self, tip: ObjectId, head: ObjectId, wanted: &Wanted<'_>) -> Result<bool, Failure> {
         let ahead = self
             .tree
             .messages(tip, head)
             .map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
-        let foreign = ahead.iter().filter(|message| !message.contains(TRAILER)).count();
-        if foreign > 0 && self.own {
-            return Err(Failure::usage(format!(
-                "{foreign} commits of the clone are not on {} yet",
-                self.branch
-            ))
-            .at(shown(self.tree.top()))
-            .because_of("they would be pushed together with the new keys")
-            .hint("git push   # or move them to another branch; then run this again"));
+        if ahead.is_empty() || self.are_ours(&ahead, tip, head, wanted) {
+            return Ok(!ahead.is_empty());
         }
-        Ok(ahead)
+        let what = format!("{} commits of the clone are not on {} yet", ahead.len(), self.branch);
+        Err(Failure::usage(what)
+            .at(shown(self.tree.top()))
+            .because_of("they hold more than new keys, and would be pushed together with them, or be lost")
+            .hint("git push   # or move them to another branch; then run this again"))
+    }
+
+    fn are_ours(&self, messages: &[String], tip: ObjectId, head: ObjectId, wanted: &Wanted<'_>) -> bool {
+        let marked = messages.iter().all(|message| message.contains(TRAILER));
+        let from = self.tree.merge_base(tip, head);
+        marked && from.is_some_and(|from| is_ours(&self.tree, from, head, wanted))
     }
 
     /// Makes the work tree a good place to start from: at the tip, or at commits of ours on top of it.
@@ -207,9 +238,8 @@ impl Checkout {
         commits: &mut Commits,
     ) -> Result<ObjectId, Failure> {
         let head = self.head()?;
-        let ahead = self.commits_ahead(tip, head)?;
-        let usable =
-            self.tree.is_ancestor(tip, head) && (ahead.is_empty() || (wanted.met)(&commits.standing(head)?));
+        let ahead = self.is_ahead(tip, head, wanted)?;
+        let usable = self.tree.is_ancestor(tip, head) && (!ahead || (wanted.met)(&commits.standing(head)?));
         self.undo_leftovers(head, wanted)?;
         if usable || head == tip {
             return Ok(head);
@@ -235,7 +265,7 @@ impl Checkout {
         let head = self.head()?;
         let forward = || self.tree.is_ancestor(head, tip);
         let ahead = self.tree.messages(tip, head).unwrap_or_default();
-        let ours = !ahead.is_empty() && ahead.iter().all(|message| message.contains(TRAILER));
+        let ours = !ahead.is_empty() && self.are_ours(&ahead, tip, head, wanted);
         if head != tip && (forward() || (ours && !(wanted.met)(&commits.standing(head)?))) {
             let _ = self.tree.move_to(tip);
         }
@@ -245,7 +275,11 @@ impl Checkout {
     /// Takes back what a run that was killed left in the work tree.
     fn undo_leftovers(&self, head: ObjectId, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let ours = self.leftovers(head, wanted)?;
-        super::leftover::sweep(self.tree.top());
+        let top = self.tree.top();
+        let tracked =
+            self.tree.tracked().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
+        let folders = tracked.iter().filter_map(|path| Some(top.join(path.parent()?))).collect();
+        sweep(&folders, wanted.new);
         if ours.is_empty() {
             return Ok(());
         }
@@ -255,7 +289,6 @@ impl Checkout {
     /// New versions of files that a run left that was killed before they were committed. Anything else that was
     /// changed there is the operator's, and stops us.
     fn leftovers(&self, head: ObjectId, wanted: &Wanted<'_>) -> Result<Vec<PathBuf>, Failure> {
-        use super::leftover::{Change, judge};
         self.tree.refresh();
         let top = self.tree.top();
         let changed =

@@ -276,6 +276,7 @@ impl Course<'_> {
         let wanted = Wanted {
             renewal,
             old: &intent.old,
+            new: &intent.new,
             met: &|standing| step.met(standing),
             message: &message,
             trailer: &trailer,

@@ -129,7 +129,7 @@ impl Entries {
     pub fn retiring(&self, old: &str, new: &str) -> EntryChange {
         let mut change = EntryChange::new();
         if let (Some(identity), Held::Active) = (self.identity(old), self.held(old)) {
-            change.insert(format!("{}{RETIRED}", own_name(old)), Some(text_of(identity)));
+            change.insert(retired_name(old), Some(text_of(identity)));
         }
         let mut main = Zeroizing::new(String::new());
         for (name, entry) in self.entries.iter().filter(|(name, _)| !name.ends_with(RETIRED)) {
@@ -185,7 +185,7 @@ impl Entries {
         let names = self
             .entries
             .iter()
-            .filter(move |(name, entry)| name.ends_with(RETIRED) && entry.holds(recipient));
+            .filter(move |(name, entry)| **name == retired_name(recipient) && entry.holds(recipient));
         names.map(|(name, _)| name.as_str())
     }
 }
@@ -221,6 +221,11 @@ fn has_identity(text: &str) -> bool {
 fn own_name(recipient: &str) -> String {
     let start = recipient.char_indices().rev().nth(7).map_or(0, |(at, _)| at);
     format!("age-{}{READ}", &recipient[start..])
+}
+
+/// The name of the entry in which an identity is retired; others that end so are not ours.
+fn retired_name(recipient: &str) -> String {
+    format!("{}{RETIRED}", own_name(recipient))
 }
 
 fn exposed(identity: &Identity) -> &str {
