@@ -3,7 +3,7 @@
 use super::connect::base64;
 use super::{ClusterError, Connection, FIELD_MANAGER};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ pub struct LiveSecret {
     pub resource_version: String,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Whether its data can be changed.
+    pub immutable: bool,
     /// Its data.
     pub data: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
@@ -65,6 +67,22 @@ impl Connection {
             Ok(found) => Ok(found.map(|secret| live(namespace, name, secret))),
             Err(error) => Err(ClusterError::of_get(format!("Secret {namespace}/{name}"), &error)),
         }
+    }
+
+    /// The Secrets of all namespaces that have a label, with namespace and name.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn secrets_labelled(&self, label: &str) -> Result<Vec<LiveSecret>, ClusterError> {
+        let api: Api<Secret> = Api::all(self.client.clone());
+        let list = api.list(&ListParams::default().labels(label)).await;
+        let list = list.map_err(|error| ClusterError::of_request("list", "Secrets".to_owned(), &error))?;
+        let named = |secret: Secret| {
+            let namespace = secret.metadata.namespace.clone().unwrap_or_default();
+            let name = secret.metadata.name.clone().unwrap_or_default();
+            live(&namespace, &name, secret)
+        };
+        Ok(list.items.into_iter().map(named).collect())
     }
 
     /// Changes a Secret, unless somebody else changed it since it was read (409).
@@ -113,6 +131,7 @@ fn live(namespace: &str, name: &str, secret: Secret) -> LiveSecret {
         uid: metadata.uid.unwrap_or_default(),
         resource_version: metadata.resource_version.unwrap_or_default(),
         annotations: metadata.annotations.unwrap_or_default(),
+        immutable: secret.immutable.unwrap_or_default(),
         data: data.map(|(key, bytes)| (key, Zeroizing::new(bytes.0))).collect(),
     }
 }

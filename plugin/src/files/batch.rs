@@ -27,7 +27,7 @@ impl Staged {
     /// # Errors
     /// Read-only, of another owner, or not to be written.
     pub fn replacing(before: &Version, bytes: &[u8]) -> Result<Self, FileError> {
-        if before.mode & 0o222 == 0 {
+        if before.is_read_only() {
             return Err(FileError::ReadOnly);
         }
         let target = before.path().to_owned();

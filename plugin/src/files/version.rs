@@ -43,6 +43,12 @@ pub struct Version {
 }
 
 impl Version {
+    /// Whether nobody may write to it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.mode & 0o222 == 0
+    }
+
     /// Reads a file. Symbolic links are followed, within `top` where one is given.
     ///
     /// # Errors

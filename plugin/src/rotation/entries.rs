@@ -255,6 +255,7 @@ mod tests {
             uid: String::new(),
             resource_version: "1".to_owned(),
             annotations: BTreeMap::new(),
+            immutable: false,
             data: data.collect(),
         }
     }

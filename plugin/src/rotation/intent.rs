@@ -35,6 +35,9 @@ pub struct Intent {
     /// Whether commits were pushed that the key that goes reads alone: it stays for a while even so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_new: bool,
+    /// How commits reach the branch, where they are not pushed to it: `pull-request` or `no-push`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
     /// Since when nothing that Flux has applied needs the old key (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_out: Option<String>,
@@ -107,6 +110,7 @@ mod tests {
             compromised: true,
             given_up: false,
             keep_new: false,
+            publish: None,
             old_out: Some("2026-01-02T00:00:00Z".to_owned()),
         };
         assert_eq!(Intent::of_text(&intent.to_text()), Some(intent.clone()));

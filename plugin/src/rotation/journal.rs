@@ -25,6 +25,10 @@ pub struct Way {
     /// Stop after each commit: you push it, --continue goes on
     #[arg(long)]
     pub no_push: bool,
+    /// Push to the branch from now on, although the rotation was begun otherwise
+    #[arg(long, conflicts_with_all = ["no_push", "pull_request"])]
+    #[serde(skip)]
+    pub push: bool,
     /// The message of the commits
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
@@ -66,8 +70,9 @@ impl Way {
             also_context: list(self.also_context, before.also_context),
             branches: list(self.branches, before.branches),
             // One of them at a time.
-            pull_request: self.pull_request || (before.pull_request && !self.no_push),
-            no_push: self.no_push || (before.no_push && !self.pull_request),
+            pull_request: self.pull_request || (before.pull_request && !self.no_push && !self.push),
+            no_push: self.no_push || (before.no_push && !self.pull_request && !self.push),
+            push: self.push,
             message: self.message.or(before.message),
             sources: list(self.sources, before.sources),
             sources_done: list(self.sources_done, before.sources_done),
@@ -77,6 +82,28 @@ impl Way {
             keep_old: self.keep_old.or(if self.drop_old { None } else { before.keep_old }),
             drop_old: self.drop_old || before.drop_old,
         }
+    }
+}
+
+impl Way {
+    /// How commits reach the branch, where they are not pushed to it.
+    #[must_use]
+    pub fn publish(&self) -> Option<String> {
+        match (self.pull_request, self.no_push) {
+            (true, _) => Some("pull-request".to_owned()),
+            (_, true) => Some("no-push".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// As it was begun, where nothing else is asked for: another clone has no journal.
+    #[must_use]
+    pub fn begun(mut self, publish: Option<&str>) -> Self {
+        if self.publish().is_none() && !self.push {
+            self.pull_request = publish == Some("pull-request");
+            self.no_push = publish == Some("no-push");
+        }
+        self
     }
 }
 

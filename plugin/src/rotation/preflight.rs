@@ -52,7 +52,7 @@ impl Course<'_> {
         }
         if fresh {
             problems.extend(self.look_at_work_tree().err());
-            self.look_at_files(&standings, &mut problems);
+            self.look_at_files(&standings, &mut found, &mut problems);
             self.look_at_pushes(&mut problems);
         }
         self.look_at_the_end(&mut problems);
@@ -86,6 +86,12 @@ impl Course<'_> {
                 }
                 Ok(_) => {}
                 Err(problem) => problems.push(problem),
+            }
+            if fresh && secret.immutable {
+                let (context, namespace, name) = (&site.connection.context, &secret.namespace, &secret.name);
+                problems.push(Failure::unverified("it is immutable, so no key can be added to it").at(site.place(secret)).hint(
+                    format!("kubectl --context {context} -n {namespace} get secret {name} -o yaml | sed '/^immutable:/d' | kubectl --context {context} replace --force -f -"),
+                ));
             }
             if fresh && secret.annotations.contains_key(ROTATION) {
                 problems.extend(super::course::refuse_other(secret, &self.intent, &site.place(secret)).err());
@@ -179,7 +185,7 @@ impl Course<'_> {
     }
 
     /// Every file opens with a key at hand and could be renewed.
-    fn look_at_files(&self, standings: &[Standing], problems: &mut Vec<Failure>) {
+    fn look_at_files(&self, standings: &[Standing], found: &mut Found, problems: &mut Vec<Failure>) {
         let count = standings
             .iter()
             .map(|standing| standing.count(For::Old) + standing.count(For::Both))
@@ -209,6 +215,12 @@ impl Course<'_> {
         let failed =
             files.par_iter().filter_map(|path| check(path, &renewal, &configs).err()).collect::<Vec<_>>();
         problems.extend(failed);
+        found.notes.extend(self.untracked(&scope).iter().map(|path| {
+            format!(
+                "{}: only the old key reads it, and Git does not know it: it is left as it is",
+                shown(path)
+            )
+        }));
         if let Some(standing) = standings.first() {
             let here = |path: &Path| top.join(path).symlink_metadata().is_ok();
             let away = standing.paths(For::Old).filter(|path| !here(path));
@@ -218,6 +230,13 @@ impl Course<'_> {
                     .hint("git pull   # or, in a sparse work tree: git sparse-checkout disable")
             }));
         }
+    }
+
+    /// Encrypted files of the work tree that Git does not know.
+    pub(super) fn untracked(&self, scope: &Scope) -> Vec<PathBuf> {
+        let (top, tracked) = (self.tree.top(), self.tree.tracked().unwrap_or_default());
+        let known = |path: &Path| path.strip_prefix(top).is_ok_and(|path| tracked.contains(path));
+        scope.readable_by(&self.intent.old).filter(|path| !known(path)).map(Path::to_owned).collect()
     }
 
     fn look_at_pushes(&self, problems: &mut Vec<Failure>) {

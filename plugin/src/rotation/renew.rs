@@ -1,6 +1,6 @@
 //! One file for other recipients, and with a new data key.
 
-use crate::files::Version;
+use crate::files::{FileError, Version};
 use crate::secrets::{
     Change, Configs, Governed, Keys, Sealed, failure_of, file_failure, open, read, seal, shown,
 };
@@ -82,6 +82,9 @@ pub fn renew(path: &Path, renewal: &Renewal<'_>, configs: &Configs) -> Result<Op
 /// What is in the way.
 pub fn check(path: &Path, renewal: &Renewal<'_>, configs: &Configs) -> Result<(), Failure> {
     let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    if version.is_read_only() {
+        return Err(file_failure(path, &FileError::ReadOnly));
+    }
     let governed = configs.governing(path)?;
     let secret = read(path, version.bytes(), None, governed.as_deref())?;
     let opened = open(path, &secret, renewal.keys)?;

@@ -6,10 +6,10 @@ use super::course::{Course, Ended, Step, noted, refuse_other};
 use super::followed::Followed;
 use super::intent::{RETIRED_RECIPIENTS, ROTATION, short};
 use super::journal::Journal;
-use super::{GO_ON, Held, keeping};
+use super::{GO_ON, Held, Scope, keeping};
 use crate::cluster::LiveSecret;
 use crate::failpoint;
-use crate::secrets::shown;
+use crate::secrets::{Configs, shown};
 use kubiya_hook::edge::{Failure, Kind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +33,10 @@ impl Course<'_> {
     }
 
     /// All that still needs the old key, at once.
-    fn nothing_needs_it(&mut self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// What still needs it; nothing was changed.
+    pub fn nothing_needs_it(&mut self) -> Result<(), Failure> {
         let mut problems = Vec::new();
         let wait = self.retire_after();
         let unread = self.intent.given_up && !self.intent.keep_new;
@@ -58,6 +61,19 @@ impl Course<'_> {
                         .hint(GO_ON),
                 );
             }
+        }
+        if self.way.drop_old {
+            let top = self.tree.top();
+            let scope = Scope::of(&[], top, &Configs::new(None, Some(top.to_owned())))?;
+            problems.extend(self.untracked(&scope).iter().map(|path| {
+                Failure::unverified("only the old key reads it, and Git does not know it")
+                    .at(shown(path))
+                    .hint("--keep-old FILE   # in place of --drop-old")
+                    .hint(format!(
+                        "kubectl kubiya rotate-key --no-cluster --new-age-key-file FILE {}",
+                        shown(path)
+                    ))
+            }));
         }
         problems.extend(self.other_sources(source_needs_it));
         if self.way.keep_old.is_none() && !self.way.drop_old && !self.intent.given_up {

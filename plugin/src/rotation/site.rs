@@ -1,6 +1,7 @@
 //! A cluster whose Flux decrypts with the key: the Secrets that hold it, who reads them, and from where.
 
 use super::entries::{Entries, Held};
+use super::intent::ROTATION;
 use crate::cluster::{About, ClusterError, Connection, FIELD_MANAGER, LiveSecret, SecretChange};
 use crate::failpoint;
 use crate::flux::{self, GitSource, Reader, SourceName};
@@ -12,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const CONCURRENCY: usize = 8;
 /// How often a change is tried again because somebody else was faster.
 const TRIES: usize = 20;
+
+/// The label of every Secret that a rotation has changed.
+const WATCHED: &str = "reconcile.fluxcd.io/watch=Enabled";
 
 /// One cluster with Flux.
 #[derive(Debug)]
@@ -53,6 +57,13 @@ impl Site {
                 None => {
                     missing.insert((namespace, name));
                 }
+            }
+        }
+        // Those that nobody reads any more and that a rotation has begun with. Who may not list them has only the others.
+        for secret in connection.secrets_labelled(WATCHED).await.unwrap_or_default() {
+            let known = secrets.iter().any(|one| one.id() == secret.id());
+            if !known && secret.annotations.contains_key(ROTATION) {
+                secrets.push(secret);
             }
         }
         Ok(Self { connection, namespace: namespace.to_owned(), readers, sources, secrets, missing, global })

@@ -15,6 +15,7 @@ const MOST: usize = 20;
 pub fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let named = path.strip_prefix(&here).unwrap_or(path);
+    let named = if named.as_os_str().is_empty() { Path::new(".") } else { named };
     edge::shown(named.as_os_str().as_bytes())
 }
 

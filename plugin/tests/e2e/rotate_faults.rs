@@ -192,7 +192,7 @@ fn by_pull_requests_that_are_squashed_with_other_changes() {
         world.squash_merge_proposed();
         said = world.rotate(&["--continue"]);
     }
-    assert!(said.code == 0 && said.stderr.contains("rotate-key --retire"), "{}", said.stderr);
+    assert!(said.code == 0 && said.stderr.contains("--retire --keep-old FILE"), "{}", said.stderr);
     let said = world.rotate(&[&["--retire"][..], &AT_ONCE].concat());
     assert_eq!(said.code, 0, "{}", said.stderr);
     world.world.git(&["pull", "--quiet", "--rebase"]);

@@ -71,7 +71,12 @@ fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
     let world = Rotated::new();
     let said = world.rotate(NEW);
     assert_eq!(said.code, 0, "{}", said.stderr);
-    assert!(said.stderr.contains("next: kubectl kubiya rotate-key --retire   # from "), "{}", said.stderr);
+    assert!(
+        said.stderr
+            .contains("next: kubectl kubiya rotate-key --context hub --retire --keep-old FILE   # from "),
+        "{}",
+        said.stderr
+    );
     assert_eq!(world.entries().len(), 2);
     // Both commits are reverted, one after the other: Flux decrypts each state.
     for _ in 0..2 {

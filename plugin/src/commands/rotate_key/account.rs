@@ -187,24 +187,25 @@ impl Account {
         Self {
             secrets: secrets.collect(),
             branches: branches.collect(),
-            next: vec!["nothing was changed: leave --dry-run out to begin".to_owned()],
+            next: vec!["nothing was changed: the same without --dry-run does it".to_owned()],
             ..Self::of(course, "planned")
         }
     }
 
     /// Where one stands that is under way.
     pub(super) fn status(course: &Course<'_>, standings: Standings) -> Self {
-        let next = vec![
-            "kubectl kubiya rotate-key --continue   # goes on".to_owned(),
-            "kubectl kubiya rotate-key --abort      # goes back to the old key".to_owned(),
-        ];
+        let command = command(course);
+        let mut next = vec![format!("{command} --continue   # goes on")];
+        if !course.intent.given_up {
+            next.push(format!("{command} --abort      # goes back to the old key"));
+        }
         let next = if course.intent.old_out.is_some() { vec![retire_line(course)] } else { next };
         Self { next, ..Self::of(course, "underway") }.with(standings)
     }
 
     /// How a run ended.
     pub(super) fn ended(course: &mut Course<'_>, ended: &Ended) -> Result<Self, Failure> {
-        let go_on = "kubectl kubiya rotate-key --continue";
+        let go_on = format!("{} --continue", command(course));
         let (state, next) = match ended {
             Ended::Done => ("done", Vec::new()),
             Ended::Waiting => ("waiting", vec![retire_line(course)]),
@@ -302,10 +303,18 @@ impl Account {
     }
 }
 
+/// The command for the same cluster.
+fn command(course: &Course<'_>) -> String {
+    let context = course.sites.first().map(|site| format!(" --context {}", site.connection.context));
+    format!("kubectl kubiya rotate-key{}", context.unwrap_or_default())
+}
+
 fn retire_line(course: &Course<'_>) -> String {
     let since = course.intent.old_out.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let wait = jiff::SignedDuration::try_from(course.retire_after()).unwrap_or_default();
     let from = since.and_then(|since| since.checked_add(wait).ok());
     let from = from.map(|from| format!("   # from {} on", from.strftime("%Y-%m-%d %H:%M UTC")));
-    format!("kubectl kubiya rotate-key --retire{}", from.unwrap_or_default())
+    let kept = course.way.keep_old.is_some() || course.way.drop_old || course.intent.given_up;
+    let keep = if kept { "" } else { " --keep-old FILE" };
+    format!("{} --retire{keep}{}", command(course), from.unwrap_or_default())
 }

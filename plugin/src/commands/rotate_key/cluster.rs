@@ -9,8 +9,8 @@ use crate::failpoint;
 use crate::files::Batch;
 use crate::keys::{KeyRing, KeySource};
 use crate::rotation::{
-    Checkout, Commits, Course, Exposed, GO_ON, Held, Intent, Journal, NewIdentity, ROTATION, Scope, Site,
-    Store, Way, exposed, put_in_place, short,
+    Checkout, Commits, Course, Exposed, For, GO_ON, Held, Intent, Journal, NewIdentity, RETIRED_RECIPIENTS,
+    ROTATION, Scope, Site, Store, Way, exposed, put_in_place, short,
 };
 use crate::secrets::{Configs, shown, top_around};
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
@@ -41,7 +41,10 @@ pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
     watch_signals(&runtime);
     let tree = WorkTree::at(&top);
     let journal = Journal::read(&tree);
-    let way = args.way.clone().or(journal.as_ref().map(|journal| journal.way.clone()).unwrap_or_default());
+    let mut way = args.way.clone();
+    // Another run may be in another folder.
+    way.keep_old = way.keep_old.map(|path| std::path::absolute(&path).unwrap_or(path));
+    let way = way.or(journal.as_ref().map(|journal| journal.way.clone()).unwrap_or_default());
     let (branch, sites) = (upstream(&tree), sites(&way, connection, runtime.handle()));
     let (upstream, sites) = match (branch, sites) {
         (Ok(upstream), Ok(sites)) => (upstream, sites),
@@ -57,7 +60,10 @@ pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
             }
         }
     }
-    let world = World { runtime: runtime.handle(), sites, tree, upstream, keys: &keys, journal };
+    let mut world = World { runtime: runtime.handle(), sites, tree, upstream, keys: &keys, journal };
+    if args.action() != Action::Continue && args.action() != Action::Retire {
+        forget_what_is_over(&mut world, args.dry_run)?;
+    }
     let outcome = match args.action() {
         Action::Begin => begin(args, way, world, console),
         Action::Continue => go_on(args, way, world, console, false),
@@ -150,6 +156,50 @@ fn sites(way: &Way, connection: &ConnectionArgs, runtime: &Handle) -> Result<Vec
     .hint("--no-cluster   # changes files alone"))
 }
 
+/// Somebody else may have finished what this clone began: Flux has the new key, or one that came after it, and the
+/// old one nowhere.
+fn forget_what_is_over(world: &mut World<'_>, dry_run: bool) -> Result<(), Failure> {
+    let Some(journal) = world.journal.clone().filter(|_| under_way(&world.sites).is_none()) else {
+        return Ok(());
+    };
+    let (mut old, mut later) = (false, false);
+    for site in &world.sites {
+        for secret in &site.secrets {
+            let entries = site.entries(secret)?;
+            let retired = secret.annotations.get(RETIRED_RECIPIENTS).map_or("", String::as_str);
+            old |= entries.held(&journal.intent.old) != Held::No;
+            later |= entries.held(&journal.intent.new) != Held::No;
+            later |= retired.split(',').any(|one| one == journal.intent.old);
+        }
+    }
+    if later && !old {
+        world.journal = None;
+        if !dry_run {
+            Journal::remove(&world.tree);
+        }
+    }
+    Ok(())
+}
+
+/// Whether anything shows that a rotation has begun that only the clone remembers.
+fn has_begun(world: &World<'_>, args: &RotateKeyArgs, intent: &Intent, way: &Way) -> Result<bool, Failure> {
+    for site in &world.sites {
+        for secret in &site.secrets {
+            if site.entries(secret)?.held(&intent.new) != Held::No {
+                return Ok(true);
+            }
+        }
+    }
+    let mut commits = Commits::of(world.tree.top(), &intent.old, &intent.new, args.foreign)?;
+    for checkout in checkouts(world, way) {
+        let standing = commits.standing(checkout.tip()?)?;
+        if standing.count(For::Both) + standing.count(For::New) > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The rotation that is under way, as the Secrets say.
 fn under_way(sites: &[Site]) -> Option<Intent> {
     let secrets = sites.iter().flat_map(|site| &site.secrets);
@@ -175,18 +225,24 @@ fn begin(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console
     if old == identity.recipient() {
         return Err(Failure::usage("the new key is the old one").at(old));
     }
-    let intent = Intent {
+    let intent = fresh(old, identity.recipient(), &way, &world);
+    let new = identity.identity().clone();
+    travel(args, way, intent, new, world, console, &Start::Fresh(identity))
+}
+
+/// A rotation that begins now.
+fn fresh(old: String, new: &str, way: &Way, world: &World<'_>) -> Intent {
+    Intent {
         old,
-        new: identity.recipient().to_owned(),
+        new: new.to_owned(),
         by: world.sites.first().map(Site::who).unwrap_or_default(),
         started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         compromised: way.compromised,
         given_up: false,
         keep_new: false,
+        publish: way.publish(),
         old_out: None,
-    };
-    let new = identity.identity().clone();
-    travel(args, way, intent, new, world, console, &Start::Fresh(identity))
+    }
 }
 
 /// How a run starts, and where it is to go.
@@ -210,6 +266,7 @@ fn go_on(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console
 fn abort(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console) -> Outcome {
     let forward = match (under_way(&world.sites), &world.journal) {
         (Some(intent), _) => intent,
+        (None, Some(journal)) if has_begun(&world, args, &journal.intent, &way)? => journal.intent.clone(),
         (None, Some(journal)) => {
             let stored = journal.stored.as_ref().map(|path| format!("; {} is left as it is", path.display()));
             if !args.dry_run {
@@ -245,7 +302,7 @@ fn abort(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console
     let checkouts = checkouts(&world, &way);
     for checkout in &checkouts {
         let standing = commits.standing(checkout.tip()?)?;
-        backward.keep_new |= standing.count(crate::rotation::For::New) > 0;
+        backward.keep_new |= standing.count(For::New) > 0;
     }
     let back = identity_of(args, &world, &backward.new)?;
     travel(args, way, backward, back, world, console, &Start::Again)
@@ -284,6 +341,7 @@ fn travel(
     start: &Start,
 ) -> Outcome {
     keep_holders(&mut world.sites, &intent)?;
+    let way = way.begun(intent.publish.as_deref());
     let account = {
         let mut lines = Lines::new(&mut console.err);
         let mut course = course(args, way, intent, new, world, &mut lines)?;
@@ -291,6 +349,9 @@ fn travel(
         found.notes.iter().for_each(|note| course.talk.warn(note));
         let leaked = leaked(args, &course)?;
         if args.dry_run {
+            if matches!(start, Start::Retire) {
+                course.nothing_needs_it()?;
+            }
             Account::planned(&course, &found).leaked(leaked)
         } else {
             write_checklist(args, &course, leaked.as_deref())?;
@@ -359,16 +420,7 @@ fn intent(args: &RotateKeyArgs, world: &World<'_>) -> Result<Intent, Failure> {
         |failure| {
             let Some(old) = args.old_recipient.clone() else { return Err(failure) };
             let identity = args.new_key.identity()?.ok_or(failure)?;
-            Ok(Intent {
-                old,
-                new: identity.recipient().to_owned(),
-                by: world.sites.first().map(Site::who).unwrap_or_default(),
-                started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-                compromised: args.way.compromised,
-                given_up: false,
-                keep_new: false,
-                old_out: None,
-            })
+            Ok(fresh(old, identity.recipient(), &args.way, world))
         },
     )
 }
@@ -410,15 +462,20 @@ fn old(args: &RotateKeyArgs, world: &World<'_>, new: &str) -> Result<String, Fai
     let top = world.tree.top();
     let scope = Scope::of(&[], top, &Configs::new(None, Some(top.to_owned())))?;
     let known = scope.files.iter().flat_map(|(_, recipients)| recipients).collect::<BTreeSet<_>>();
-    let mut both = BTreeSet::new();
+    let (mut both, mut is_there) = (BTreeSet::new(), false);
     for site in &world.sites {
         for secret in &site.secrets {
-            let held = site.entries(secret)?.recipients().into_iter();
+            let held = site.entries(secret)?.recipients();
+            is_there |= held.iter().any(|recipient| recipient == new);
+            let held = held.into_iter();
             both.extend(held.filter(|recipient| known.contains(recipient) && recipient != new));
         }
     }
     match both.len() {
         1 => Ok(both.into_iter().next().unwrap_or_default()),
+        0 if is_there => {
+            Err(Failure::usage("Flux has this key already, and no other one of the files").at(new.to_owned()))
+        }
         0 => Err(Failure::unverified("Flux has no key of any file of this repository")
             .at(shown(top))
             .hint("--old-recipient age1…   # the public key that goes")
