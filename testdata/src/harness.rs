@@ -1,6 +1,7 @@
 //! What tests call: a rig for the test binary, its clusters, and the workspace's own programs.
 
 use crate::parts::PartSet;
+use crate::rig::cluster::AUTHENTICATION;
 use crate::rig::{HUB, RigInfo};
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -241,6 +242,13 @@ impl Cluster<'_> {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         self.kubeconfig
+    }
+
+    /// Which issuers this cluster's API server trusts: an AuthenticationConfiguration. It looks again when the
+    /// file changes.
+    #[must_use]
+    pub fn authentication(&self) -> PathBuf {
+        self.rig.info.run_dir.join(self.name).join(AUTHENTICATION)
     }
 
     /// kubectl against this cluster, in a cleared environment.

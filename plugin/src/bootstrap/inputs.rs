@@ -1,14 +1,14 @@
 //! All that was asked for, read and checked before anything is touched.
 
-use crate::cluster::{
-    ConnectionArgs, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection, remote_kubeconfig,
-};
+use crate::cluster::{ConnectionArgs, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection};
 use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec};
 use crate::git_access::{GitAccess, GitAccessRequest};
 use crate::keys::KeySource;
+use crate::worker::{AddRequest, CredentialKind, LIFETIME, Scope, Terms, WorkerError, is_label, resolve};
 use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::age::IdentityFile;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What is asked for, unchecked: from flags, later from a file as well.
 #[derive(Clone, Debug)]
@@ -29,6 +29,10 @@ pub struct Request {
     pub workers: Vec<WorkerRequest>,
     /// Where Flux's manifests come from.
     pub manifests: ManifestSource,
+    /// Take over fields and Secrets of others.
+    pub force_conflicts: bool,
+    /// Give Flux the contexts' own credentials, in place of tokens of its own.
+    pub copy_credentials: bool,
     /// Accept addresses that only this machine reaches.
     pub allow_loopback: bool,
     /// Accept plain http for Git.
@@ -68,16 +72,10 @@ pub struct WorkerRequest {
 pub struct Worker {
     /// Name, a DNS label.
     pub name: String,
-    /// What Flux will be left with.
-    pub remote: RemoteKubeconfig,
-}
-
-impl Worker {
-    /// Name of the Secret with its kubeconfig.
-    #[must_use]
-    pub fn secret_name(&self) -> String {
-        format!("{}-kubeconfig", self.name)
-    }
+    /// How it is to be taken in.
+    pub request: AddRequest,
+    /// What Flux will be left with, where that is known without asking the worker: copied credentials.
+    pub copied: Option<RemoteKubeconfig>,
 }
 
 /// Checked input: from here on no file is read any more.
@@ -148,13 +146,7 @@ impl Inputs {
 
 /// A name as Kubernetes wants it for namespaces and for our Secrets: RFC 1123 label.
 fn label_problem(what: &str, name: &str) -> Option<Failure> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let ends = |c: Option<char>| c.is_some_and(|c| c != '-' && allowed(c));
-    let good = name.len() <= 63
-        && name.chars().all(allowed)
-        && ends(name.chars().next())
-        && ends(name.chars().next_back());
-    (!good).then(|| {
+    (!is_label(name)).then(|| {
         Failure::usage(format!(
             "{what}: `{name}` is not a DNS label (lower-case letters, digits and `-`, at most 63)"
         ))
@@ -286,7 +278,7 @@ fn workers(request: &Request, problems: &mut Vec<Failure>) -> Vec<Worker> {
         } else if let Some(problem) = label_problem("--worker", &asked.name) {
             problems.push(problem);
         } else {
-            match worker(asked, request.allow_loopback) {
+            match worker(asked, request) {
                 Ok(worker) => found.push(worker),
                 Err(failures) => problems.extend(failures),
             }
@@ -295,20 +287,40 @@ fn workers(request: &Request, problems: &mut Vec<Failure>) -> Vec<Worker> {
     found
 }
 
-fn worker(asked: &WorkerRequest, allow_loopback: bool) -> Result<Worker, Vec<Failure>> {
+fn worker(asked: &WorkerRequest, request: &Request) -> Result<Worker, Vec<Failure>> {
     let name = &asked.name;
-    let selection = asked
-        .source
-        .select(asked.context.as_deref())
-        .map_err(|error| vec![Failure::from(error).at(format!("worker {name}"))])?;
-    let failure = |problem: RemoteProblem| {
-        Failure::usage(problem.to_string())
-            .at(format!("worker {name} (context {})", selection.context))
-            .hint(problem.hint())
+    let credential = if request.copy_credentials { CredentialKind::Copied } else { CredentialKind::Minted };
+    let asked = AddRequest {
+        name: name.clone(),
+        source: asked.source.clone(),
+        context: asked.context.clone(),
+        terms: Terms {
+            credential,
+            scope: Scope::Cluster,
+            lifetime: LIFETIME,
+            allow_loopback: request.allow_loopback,
+            oidc: None,
+            // A worker that was built anew is `worker add`'s to replace.
+            replace: false,
+            force: request.force_conflicts,
+            request_timeout: request.hub.as_ref().map_or(Duration::from_secs(30), |hub| hub.request_timeout),
+        },
     };
-    let remote = remote_kubeconfig(name, &selection, allow_loopback)
-        .map_err(|problems| problems.into_iter().map(failure).collect::<Vec<_>>())?;
-    Ok(Worker { name: name.clone(), remote })
+    match resolve(&asked) {
+        Ok((_, remote)) => Ok(Worker {
+            name: name.clone(),
+            request: asked,
+            copied: request.copy_credentials.then_some(remote),
+        }),
+        Err(WorkerError::Unusable { context, problems }) => {
+            let place = format!("worker {name} (context {context})");
+            let failure = |problem: RemoteProblem| {
+                Failure::usage(problem.to_string()).at(place.clone()).hint(problem.hint())
+            };
+            Err(problems.into_iter().map(failure).collect())
+        }
+        Err(error) => Err(vec![Failure::from(error).at(format!("worker {name}"))]),
+    }
 }
 
 #[cfg(test)]
@@ -325,6 +337,8 @@ mod tests {
             age_key: KeySource::Stdin,
             workers: Vec::new(),
             manifests: ManifestSource::FluxCli,
+            force_conflicts: false,
+            copy_credentials: false,
             allow_loopback: more.contains(&"--allow-loopback"),
             allow_insecure_http: more.contains(&"--allow-insecure-http"),
             git: GitAccessRequest::default(),

@@ -6,6 +6,7 @@ mod inputs;
 mod plan;
 mod preflight;
 mod show;
+mod workers;
 
 pub use carry_out::{Carried, CarryOut, Event, carry_out};
 pub use document::{
@@ -16,3 +17,4 @@ pub use inputs::{Inputs, Options, Request, Worker, WorkerRequest};
 pub use plan::{Live, Plan, PlanError, Stage, Wait, plan};
 pub use preflight::{How, Preflight, preflight};
 pub use show::{differences, export, result_document};
+pub use workers::Candidates;

@@ -113,14 +113,6 @@ pub struct Plan {
 pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let mut secrets = vec![age_secret(inputs, live)?];
     secrets.extend(git_secret(inputs));
-    secrets.extend(inputs.workers.iter().map(|worker| {
-        let text = worker.remote.text.clone();
-        let name = worker.secret_name();
-        Manifest::secret(
-            secret_object(&inputs.sync.namespace, &name),
-            BTreeMap::from([("value".to_owned(), text)]),
-        )
-    }));
     let stage = |title, objects, waits| Stage { title, objects, waits };
     if live.in_repository {
         return Ok(Plan { stages: vec![stage("secrets", secrets, Vec::new())] });
@@ -234,9 +226,7 @@ fn secret_object(namespace: &str, name: &str) -> DynamicObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::{Options, Worker};
-    use crate::cluster::RemoteKubeconfig;
-    use crate::cluster::Selection;
+    use crate::bootstrap::Options;
     use crate::flux::InstallManifests;
     use crate::git_access::GitAccess;
 
@@ -247,11 +237,6 @@ mod tests {
                 metadata["namespace"] = "flux-system".into();
             }
             dynamic(json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
-        };
-        let selection = Selection {
-            context: "worker01".to_owned(),
-            cluster: kube::config::Cluster::default(),
-            user: kube::config::AuthInfo::default(),
         };
         Inputs {
             hub: None,
@@ -266,10 +251,7 @@ mod tests {
             git: GitAccess::default(),
             options: Options::default(),
             identities: IdentityFile::parse(identity.expose_line().expose_secret().as_bytes()).unwrap(),
-            workers: vec![Worker {
-                name: "worker01".to_owned(),
-                remote: RemoteKubeconfig { selection, text: "CANARY".to_owned().into() },
-            }],
+            workers: Vec::new(),
             flux: InstallManifests {
                 objects: vec![
                     object("apps/v1", "Deployment", "source-controller"),
@@ -300,7 +282,6 @@ mod tests {
           Namespace flux-system
         secrets
           Secret flux-system/sops-age (secret)
-          Secret flux-system/worker01-kubeconfig (secret)
         definitions and access
           ServiceAccount flux-system/source-controller
           CustomResourceDefinition gitrepositories

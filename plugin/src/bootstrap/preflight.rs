@@ -10,7 +10,7 @@ mod repository;
 mod server;
 
 use super::carry_out::{self, Carried};
-use super::{Inputs, Live, Plan, plan};
+use super::{Candidates, Inputs, Live, Plan, plan, workers};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
 use crate::git_access::Look;
 use kubiya_hook::edge::Failure;
@@ -23,6 +23,10 @@ pub struct Preflight {
     pub hub: Option<Connection>,
     /// The workers that answer.
     pub workers: Vec<(String, Connection)>,
+    /// Those workers, to be taken in.
+    pub candidates: Option<Candidates>,
+    /// What would happen to objects for workers, on both sides.
+    pub for_workers: Vec<Applied>,
     /// What is on the infra cluster already.
     pub live: Live,
     /// The way to look at the repository; `None` where this machine cannot.
@@ -52,13 +56,16 @@ pub struct How {
     pub ask_server: bool,
 }
 
+impl How {
+    fn mode(self) -> Mode {
+        if self.ask_server { Mode::AskServer } else { Mode::Compare }
+    }
+}
+
 /// Asks everybody at once, with exactly the credentials that will be used.
 pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
     let mut found = Preflight::default();
-    let workers = inputs.workers.iter().map(async |worker| {
-        let proof = worker.remote.prove(how.request_timeout).await;
-        (worker, proof)
-    });
+    let workers = inputs.workers.iter().map(workers::open);
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
         let hub = Connection::open(selection, how.request_timeout).await?;
@@ -73,12 +80,14 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
         }
     };
     let (hub, workers, early) = futures::join!(hub, futures::future::join_all(workers), early);
-    for (worker, proof) in workers {
-        match proof {
-            Ok(connection) => found.workers.push((worker.name.clone(), connection)),
-            Err(error) => {
-                found.problems.push(Failure::from(error).at(format!("worker {}", worker.name)));
+    let mut candidates = Vec::new();
+    for outcome in workers {
+        match outcome {
+            Ok(candidate) => {
+                found.workers.push((candidate.name.clone(), candidate.connection.clone()));
+                candidates.push(candidate);
             }
+            Err(failure) => found.problems.push(failure),
         }
     }
     let hub = match hub {
@@ -118,6 +127,12 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
         asked.told(&mut found);
     }
     repository::judge_seen(inputs, seen, &mut found).await;
+    if let Some(hub) = found.hub.clone().filter(|_| !candidates.is_empty()) {
+        let (asked, would, problems) = Candidates::ask(inputs, &hub, candidates, how.mode()).await;
+        found.candidates = asked;
+        found.for_workers = would;
+        found.problems.extend(problems);
+    }
     found
 }
 
@@ -187,8 +202,8 @@ async fn ask_permissions(hub: &Connection, inputs: &Inputs) -> Asked {
 
 /// Whether we may, and whether the API server would take every object.
 async fn ask_about(hub: &Connection, plan: &Plan, how: How, asked: &mut Asked) -> bool {
-    let mode = if how.ask_server { Mode::AskServer } else { Mode::Compare };
-    let applier = Applier { connection: hub.clone(), kinds: asked.kinds.clone(), force: how.force, mode };
+    let applier =
+        Applier { connection: hub.clone(), kinds: asked.kinds.clone(), force: how.force, mode: how.mode() };
     let (missing, results) =
         futures::join!(permissions::missing(hub, plan, &asked.kinds), carry_out::dry_run(plan, &applier));
     let mut refused = false;

@@ -253,6 +253,15 @@ async fn who_am_i(client: &kube::Client) -> Result<String, kube::Error> {
     Ok(review.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())
 }
 
+/// A client for what a stranger may see: nothing is asked to prove anything.
+pub(crate) async fn anonymous(selection: &Selection) -> Result<kube::Client, kube::Error> {
+    let config = Config::from_custom_kubeconfig(minimal(selection), &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|error| kube::Error::Service(innermost(&error).into()))?;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    config.read_timeout = Some(Duration::from_secs(30));
+    kube::Client::try_from(config)
+}
+
 /// A kubeconfig of one context, one cluster and one user.
 fn minimal(selection: &Selection) -> Kubeconfig {
     let name = || selection.context.clone();
@@ -278,7 +287,7 @@ fn minimal(selection: &Selection) -> Kubeconfig {
 }
 
 /// Standard base64, as kubeconfigs and Secrets hold data.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 

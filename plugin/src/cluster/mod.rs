@@ -14,6 +14,7 @@ mod wait;
 
 pub use apply::{Action, Applied, Applier, FIELD_MANAGER, Manifest, Mode, dynamic};
 pub use connect::{Connection, ConnectionArgs};
+pub(crate) use connect::{anonymous, base64};
 pub use diff::FieldChange;
 pub use error::ClusterError;
 pub use event::About;

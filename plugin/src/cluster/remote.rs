@@ -109,7 +109,11 @@ impl RemoteKubeconfig {
     /// The way to a cluster without anybody's credentials, to which a token is to be added. Asks for no
     /// file and no check: those of [`remote_kubeconfig`] have been made.
     pub(crate) fn without_credentials(name: &str, selection: &Selection) -> Self {
-        let cluster = flat_cluster(&selection.cluster, &mut Vec::new());
+        Self::bare(name, flat_cluster(&selection.cluster, &mut Vec::new()))
+    }
+
+    /// The way to a cluster without credentials.
+    pub(crate) fn bare(name: &str, cluster: Cluster) -> Self {
         Self::of(name, cluster, AuthInfo::default())
     }
 

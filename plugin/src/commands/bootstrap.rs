@@ -5,10 +5,13 @@ mod generate;
 mod merge;
 mod talk;
 
-use crate::bootstrap::{self, BootstrapDocument, Carried, CarryOut, How, Inputs, Live, Plan, Preflight};
-use crate::cluster::{Applier, ClusterError, Connection, ConnectionArgs, Deadline, Mode};
+use crate::bootstrap::{
+    self, BootstrapDocument, Carried, CarryOut, How, Inputs, Live, Plan, Preflight, Stage,
+};
+use crate::cluster::{Applier, Connection, ConnectionArgs, Deadline, Mode};
 use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
 use crate::invocation::Invocation;
+use crate::worker::{CredentialKind, Kept, Record, Scope};
 use args::Format;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_hook::git::remote::BranchTip;
@@ -58,12 +61,22 @@ pub(crate) async fn run(
     }
     let inputs = Inputs::gather(&request)?;
     if args.export {
-        let plan = bootstrap::plan(&inputs, &Live::default())?;
+        let mut plan = bootstrap::plan(&inputs, &Live::default())?;
+        // Before the controllers, as everything that they need.
+        let at = plan.stages.iter().position(|stage| stage.title == "secrets").map_or(0, |at| at + 1);
+        plan.stages.splice(at..at, copied_workers(&inputs));
         let text = bootstrap::export(&plan, args.export_private_keys);
+        for worker in inputs.workers.iter().filter(|worker| worker.copied.is_none()) {
+            let add = format!("{} worker add {}", invocation.command(), worker.name);
+            console.warn(&format!("worker {}: its token is made on the worker: {add}", worker.name));
+        }
         return print(console, &text);
     }
     let mut talk = Talk::new(&mut console.err);
     let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
+    if !args.writes() {
+        found.dry_run.applied.append(&mut found.for_workers);
+    }
     if args.diff {
         let changed = found.dry_run.changed() > 0;
         return match args.output {
@@ -132,6 +145,27 @@ async fn preflight(
     }
 }
 
+/// The Secrets of workers whose credentials are known without asking them: for an export.
+fn copied_workers(inputs: &Inputs) -> Option<Stage> {
+    let copied = inputs.workers.iter().filter_map(|worker| Some((worker, worker.copied.as_ref()?)));
+    let objects: Vec<_> = copied
+        .flat_map(|(worker, remote)| {
+            let record = Record {
+                worker: worker.name.clone(),
+                kind: CredentialKind::Copied,
+                server: remote.selection.cluster.server.clone().unwrap_or_default(),
+                cluster: None,
+                expires: None,
+                token_secret: None,
+                scope: Scope::Cluster,
+                audience: None,
+            };
+            record.manifests(&inputs.sync.namespace, &Kept::Kubeconfig(remote.text.clone()))
+        })
+        .collect();
+    (!objects.is_empty()).then_some(Stage { title: "workers", objects, waits: Vec::new() })
+}
+
 async fn carry_out(
     args: &BootstrapArgs,
     inputs: &Inputs,
@@ -144,7 +178,14 @@ async fn carry_out(
         CarryOut { applier, timeout: args.timeout(), wait: args.wait(), dry_run: found.dry_run.clone() };
     let result = bootstrap::carry_out(plan, &how, |event| talk.event(&event)).await;
     talk.end_progress();
-    let carried = result.map_err(|(error, carried)| part_done(error, &carried))?;
+    let mut carried = result.map_err(|(error, carried)| part_done(error.into(), &carried))?;
+    if let Some(candidates) = &found.candidates {
+        let (taken, failure) = candidates.take_in(|name, added| talk.worker(name, added)).await;
+        carried.applied.extend(taken);
+        if let Some(failure) = failure {
+            return Err(part_done(failure, &carried));
+        }
+    }
     if !args.wait() {
         return Ok((carried, None));
     }
@@ -159,14 +200,13 @@ async fn carry_out(
     let waited =
         wait_for_sync(connection, kinds, &sync, expected, deadline, look_again, |m| talk.progress(m)).await;
     talk.end_progress();
-    let revision = waited.map_err(|error| part_done(error, &carried))?;
+    let revision = waited.map_err(|error| part_done(error.into(), &carried))?;
     talk.applied(&revision);
     Ok((carried, Some(revision)))
 }
 
 /// A failure after the first write is "done in part", unless it is a deadline.
-fn part_done(error: ClusterError, carried: &Carried) -> Failure {
-    let failure = Failure::from(error);
+fn part_done(failure: Failure, carried: &Carried) -> Failure {
     if carried.changed() == 0 || failure.kind() == Kind::Timeout {
         return failure;
     }

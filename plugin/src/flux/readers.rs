@@ -182,8 +182,12 @@ pub async fn readers(connection: &Connection) -> Result<Vec<Reader>, ClusterErro
     let mut found = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api.list(&page).await.map_err(|error| {
-            ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error)
+        let list = api.list(&page).await.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 404 => ClusterError::UnknownKind {
+                kind: "Kustomization".to_owned(),
+                api_version: "kustomize.toolkit.fluxcd.io/v1".to_owned(),
+            },
+            _ => ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error),
         })?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
         found.extend(list.items.into_iter().filter_map(Reader::of));
@@ -212,10 +216,13 @@ pub async fn git_sources(
         let resource = resource("source.toolkit.fluxcd.io", "GitRepository");
         let api: Api<DynamicObject> =
             Api::namespaced_with(connection.client.clone(), &name.namespace, &resource);
-        let source =
-            api.get_opt(&name.name).await.map_err(|error| ClusterError::of_get(name.to_string(), &error))?;
-        if let Some(source) = source {
-            found.insert(name.clone(), GitSource::of(&source));
+        match api.get(&name.name).await {
+            Ok(source) => {
+                found.insert(name.clone(), GitSource::of(&source));
+            }
+            // Also where the kind is not served; that 404 comes without a reason.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(ClusterError::of_get(name.to_string(), &error)),
         }
     }
     Ok(found)

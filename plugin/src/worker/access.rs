@@ -12,6 +12,15 @@ const SCOPED_VERBS: [&str; 5] = ["get", "list", "create", "patch", "delete"];
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
+/// Who gets access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The tenant's own ServiceAccount on the worker.
+    Account,
+    /// Users that an issuer vouches for.
+    Users(Vec<String>),
+}
+
 /// An infra cluster as its workers know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
@@ -36,6 +45,12 @@ impl Tenant {
     #[must_use]
     pub fn selector(&self) -> String {
         format!("{}={},{HUB_LABEL}={}", MANAGED_BY.0, MANAGED_BY.1, self.hub)
+    }
+
+    /// Selects what is other tenants' on a worker.
+    #[must_use]
+    pub fn others(&self) -> String {
+        format!("{}={},{HUB_LABEL},{HUB_LABEL}!={}", MANAGED_BY.0, MANAGED_BY.1, self.hub)
     }
 
     /// Metadata with the labels of this tenant, and no name yet.
@@ -63,18 +78,20 @@ impl Tenant {
     /// which they are applied. `namespace_uid` is that of the namespace, once it is there: what is cluster-wide
     /// belongs to it, so that the worker itself takes it away with the namespace.
     #[must_use]
-    pub fn objects(&self, scope: &Scope, namespace_uid: Option<&str>) -> Vec<Manifest> {
+    pub fn objects(&self, scope: &Scope, who: &Who, namespace_uid: Option<&str>) -> Vec<Manifest> {
         let mut objects = vec![json!({
             "apiVersion": "v1",
             "kind": "Namespace",
             "metadata": self.metadata(&self.namespace(), None),
         })];
-        objects.push(json!({
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": self.metadata(ACCOUNT, Some(&self.namespace())),
-            "automountServiceAccountToken": false,
-        }));
+        if *who == Who::Account {
+            objects.push(json!({
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": self.metadata(ACCOUNT, Some(&self.namespace())),
+                "automountServiceAccountToken": false,
+            }));
+        }
         match scope {
             Scope::Cluster => {
                 let mut metadata = self.metadata(&self.binding(), None);
@@ -88,7 +105,7 @@ impl Tenant {
                     "kind": "ClusterRoleBinding",
                     "metadata": metadata,
                     "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
-                    "subjects": [self.subject()],
+                    "subjects": self.subjects(who),
                 }));
             }
             Scope::Namespaces(namespaces) => {
@@ -108,7 +125,7 @@ impl Tenant {
                         "kind": "RoleBinding",
                         "metadata": self.metadata(&self.binding(), Some(namespace)),
                         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": self.binding()},
-                        "subjects": [self.subject()],
+                        "subjects": self.subjects(who),
                     }));
                 }
             }
@@ -116,8 +133,15 @@ impl Tenant {
         objects.into_iter().map(|object| Manifest::new(dynamic(object))).collect()
     }
 
-    fn subject(&self) -> Value {
-        json!({"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.namespace()})
+    fn subjects(&self, who: &Who) -> Value {
+        match who {
+            Who::Account => {
+                json!([{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.namespace()}])
+            }
+            Who::Users(users) => {
+                users.iter().map(|user| json!({"apiGroup": RBAC, "kind": "User", "name": user})).collect()
+            }
+        }
     }
 
     /// What whoever gives this access must be allowed to do.
@@ -170,7 +194,7 @@ mod tests {
     use super::*;
 
     fn shown(scope: &Scope) -> String {
-        let objects = Tenant::new("1f0c9e2a-77aa").objects(scope, Some("u-1"));
+        let objects = Tenant::new("1f0c9e2a-77aa").objects(scope, &Who::Account, Some("u-1"));
         objects
             .iter()
             .map(|object| format!("---\n{}", serde_yaml::to_string(&object.shown()).unwrap()))

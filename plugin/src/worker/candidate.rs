@@ -35,12 +35,25 @@ pub struct Terms {
     pub lifetime: Duration,
     /// Accept addresses that only this machine reaches.
     pub allow_loopback: bool,
+    /// How a worker that is to trust the infra cluster's issuer does so.
+    pub oidc: Option<OidcTerms>,
     /// Accept another cluster under the name of a worker that is known.
     pub replace: bool,
     /// Write over a Secret that is not ours.
     pub force: bool,
     /// How long a request may take.
     pub request_timeout: Duration,
+}
+
+/// How a worker trusts the issuer of the infra cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OidcTerms {
+    /// For whom tokens are made; one that no other cluster has where none is named.
+    pub audience: Option<String>,
+    /// Accept an audience that another cluster accepts, too.
+    pub allow_shared_audience: bool,
+    /// Give access to the names without a prefix as well.
+    pub fallback_bindings: bool,
 }
 
 /// How long a token lives unless another time is asked for. Servers cap it.
@@ -73,12 +86,12 @@ pub fn resolve(request: &AddRequest) -> Result<(Selection, RemoteKubeconfig), Wo
     let kept = match request.terms.credential {
         CredentialKind::Copied => selection.clone(),
         // The token comes later; everything else of the entry must be what Flux can use.
-        CredentialKind::Minted => Selection { user: AuthInfo::default(), ..selection.clone() },
+        _ => Selection { user: AuthInfo::default(), ..selection.clone() },
     };
     let remote = match remote_kubeconfig(&request.name, &kept, request.terms.allow_loopback) {
         Ok(remote) => remote,
         Err(problems) => {
-            let minted = request.terms.credential == CredentialKind::Minted;
+            let minted = request.terms.credential != CredentialKind::Copied;
             let problems: Vec<RemoteProblem> =
                 problems.into_iter().filter(|p| !(minted && *p == RemoteProblem::NoCredentials)).collect();
             if !problems.is_empty() {
@@ -91,27 +104,28 @@ pub fn resolve(request: &AddRequest) -> Result<(Selection, RemoteKubeconfig), Wo
 }
 
 impl Candidate {
-    /// Connects as the operator does, and makes sure that the cluster may have this name.
+    /// Connects as the operator does.
     ///
     /// # Errors
-    /// Bad input, an unreachable cluster, credentials that have ended, the infra cluster itself, a cluster that
-    /// has another name, a name that is another cluster's.
-    pub async fn look(request: &AddRequest, hub: &Hub) -> Result<Self, WorkerError> {
+    /// Bad input, an unreachable cluster, credentials that have ended.
+    pub async fn open(request: &AddRequest) -> Result<Self, WorkerError> {
         let (selection, remote) = resolve(request)?;
         ended(&selection.context, &selection.user)?;
         let connection = Connection::open(&selection, request.terms.request_timeout).await?;
-        let candidate = Self {
+        Ok(Self {
             name: request.name.clone(),
             uid: cluster_uid(&connection).await?,
             connection,
             remote,
             terms: request.terms.clone(),
-        };
-        candidate.refuse_mistaken(hub)?;
-        Ok(candidate)
+        })
     }
 
-    fn refuse_mistaken(&self, hub: &Hub) -> Result<(), WorkerError> {
+    /// Makes sure that the cluster may have this name.
+    ///
+    /// # Errors
+    /// The infra cluster itself, a cluster that has another name, a name that is another cluster's.
+    pub fn refuse_mistaken(&self, hub: &Hub) -> Result<(), WorkerError> {
         let Some(uid) = &self.uid else { return Ok(()) };
         let context = || self.connection.context.clone();
         if *uid == hub.uid {

@@ -115,10 +115,13 @@ impl Applier {
         entries.into_iter().flatten().filter_map(|entry| Item::parse(entry["id"].as_str()?)).collect()
     }
 
-    /// Whether it goes to a worker: it names the worker's Secret, in its own namespace.
+    /// Whether it goes to a worker: it names the worker's Secret or ConfigMap, in its own namespace.
     #[must_use]
     pub fn goes_to(&self, worker: &str) -> bool {
-        self.spec()["kubeConfig"]["secretRef"]["name"].as_str() == Some(&secret_name(worker))
+        let name = secret_name(worker);
+        ["secretRef", "configMapRef"]
+            .iter()
+            .any(|reference| self.spec()["kubeConfig"][reference]["name"].as_str() == Some(&name))
     }
 }
 

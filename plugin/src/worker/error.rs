@@ -101,6 +101,18 @@ pub enum WorkerError {
         /// The worker.
         worker: String,
     },
+    /// There is no lasting credential.
+    #[error("worker `{worker}` has nothing to renew: tokens for it are made as they are needed")]
+    NothingToRenew {
+        /// The worker.
+        worker: String,
+    },
+    /// The infra cluster's tokens cannot be trusted by anybody else.
+    #[error("the infra cluster has no issuer that others could read: {url}")]
+    NoIssuer {
+        /// The claim of its tokens.
+        url: String,
+    },
     /// A token is still accepted after it was revoked.
     #[error("the API server of worker `{worker}` still accepts the old token {} after it was revoked", duration::text(*.after))]
     StillAccepted {
@@ -165,6 +177,7 @@ impl From<WorkerError> for Failure {
             )),
             WorkerError::TooShort { granted, .. } => Failure::unverified(message)
                 .because_of(format!("Flux would be locked out in {}", duration::long(granted)))
+                .hint("have no lasting credential at all: --oidc")
                 .hint(format!(
                     "where a job renews it in time (kubectl kubiya worker renew), ask for what there is: --duration {}",
                     duration::long(granted)
@@ -184,6 +197,9 @@ impl From<WorkerError> for Failure {
             WorkerError::NotMinted { worker } => Failure::usage(message)
                 .hint(format!("copy them again: kubectl kubiya worker add {worker} --copy-credentials"))
                 .hint(format!("or have credentials that can be renewed: kubectl kubiya worker add {worker}")),
+            WorkerError::NothingToRenew { .. } => Failure::usage(message),
+            WorkerError::NoIssuer { .. } => Failure::unverified(message)
+                .hint("start the infra cluster's API server with --service-account-issuer=https://…, or use a token of the worker's own: leave --oidc out"),
             WorkerError::StillAccepted { .. } => Failure::new(Kind::Timeout, message)
                 .because_of("API servers remember a token for ten seconds; this one does for longer")
                 .hint("look again later: kubectl kubiya worker check NAME"),

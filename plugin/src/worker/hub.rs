@@ -2,9 +2,9 @@
 
 use super::error::WorkerError;
 use super::names::{MANAGED_BY, secret_name};
-use super::record::{Stored, is_ours};
-use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use super::record::{Kept, Stored, is_ours};
+use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode, Selection};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams};
 
 /// The infra cluster with its workers.
@@ -14,6 +14,8 @@ pub struct Hub {
     pub connection: Connection,
     /// UID of its `kube-system`.
     pub uid: String,
+    /// The entries of the way to it, where they are known.
+    pub selection: Option<Selection>,
     /// Namespace of Flux.
     pub namespace: String,
     /// The Secrets of all workers, by name and namespace.
@@ -34,13 +36,18 @@ pub async fn cluster_uid(connection: &Connection) -> Result<Option<String>, Clus
 }
 
 impl Hub {
-    /// Reads which cluster it is and which workers it knows: two requests, however many workers there are.
+    /// Reads which cluster it is and which workers it knows: three requests, however many workers there are.
     ///
     /// # Errors
     /// Those of the requests.
     pub async fn read(connection: Connection, namespace: &str) -> Result<Self, ClusterError> {
-        let (uid, secrets) = futures::try_join!(cluster_uid(&connection), secrets(&connection, namespace))?;
-        let mut stored: Vec<Stored> = secrets.iter().filter_map(Stored::of).collect();
+        let (uid, secrets, maps) = futures::try_join!(
+            cluster_uid(&connection),
+            ours::<Secret>(&connection, namespace, "Secrets"),
+            ours::<ConfigMap>(&connection, namespace, "ConfigMaps"),
+        )?;
+        let stored = secrets.iter().filter_map(Stored::of).chain(maps.iter().filter_map(Stored::of_map));
+        let mut stored: Vec<Stored> = stored.collect();
         stored.sort_by(|a, b| (&a.record.worker, &a.namespace).cmp(&(&b.record.worker, &b.namespace)));
         // By it the workers know their infra cluster.
         let uid = uid.ok_or_else(|| ClusterError::Refused {
@@ -49,7 +56,7 @@ impl Hub {
             reason: format!("{} may not read it on the infra cluster", connection.username),
             code: 403,
         })?;
-        Ok(Self { connection, uid, namespace: namespace.to_owned(), stored })
+        Ok(Self { connection, uid, selection: None, namespace: namespace.to_owned(), stored })
     }
 
     /// The Secrets of one worker.
@@ -116,11 +123,24 @@ impl Hub {
     /// # Errors
     /// Those of the request.
     pub async fn forget(&self, stored: &Stored) -> Result<(), ClusterError> {
-        let api: Api<Secret> = Api::namespaced(self.connection.client.clone(), &stored.namespace);
+        let (client, namespace) = (self.connection.client.clone(), &stored.namespace);
         let name = secret_name(&stored.record.worker);
-        gone(api.delete(&name, &DeleteParams::default()).await, || {
-            format!("Secret {}/{name}", stored.namespace)
-        })
+        let delete = DeleteParams::default();
+        match &stored.kept {
+            Kept::Kubeconfig(_) => {
+                let api: Api<Secret> = Api::namespaced(client, namespace);
+                gone(api.delete(&name, &delete).await, || format!("Secret {namespace}/{name}"))
+            }
+            Kept::Issued(issued) => {
+                let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+                gone(maps.delete(&name, &delete).await, || format!("ConfigMap {namespace}/{name}"))?;
+                let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
+                let account = &issued.account;
+                gone(accounts.delete(account, &delete).await, || {
+                    format!("ServiceAccount {namespace}/{account}")
+                })
+            }
+        }
     }
 }
 
@@ -158,17 +178,24 @@ pub(super) fn gone<T>(
     }
 }
 
-/// Our Secrets in all namespaces, or in Flux's where we may not see all.
-async fn secrets(connection: &Connection, namespace: &str) -> Result<Vec<Secret>, ClusterError> {
+/// Our objects in all namespaces, or in Flux's where we may not see all.
+async fn ours<K>(connection: &Connection, namespace: &str, what: &str) -> Result<Vec<K>, ClusterError>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+    K::DynamicType: Default,
+{
     let ours = ListParams::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    let everywhere: Api<Secret> = Api::all(connection.client.clone());
+    let everywhere: Api<K> = Api::all(connection.client.clone());
     let listed = match everywhere.list(&ours).await {
         Err(kube::Error::Api(status)) if status.code == 403 => {
-            Api::<Secret>::namespaced(connection.client.clone(), namespace).list(&ours).await
+            Api::<K>::namespaced(connection.client.clone(), namespace).list(&ours).await
         }
         other => other,
     };
-    let listed = listed
-        .map_err(|error| ClusterError::of_request("list", format!("Secrets in {namespace}"), &error))?;
+    let listed =
+        listed.map_err(|error| ClusterError::of_request("list", format!("{what} in {namespace}"), &error))?;
     Ok(listed.items)
 }

@@ -1,9 +1,10 @@
 //! All workers at a glance: what is written on their Secrets, what Flux applies to them, and whether they answer.
 
 use super::delivered::{Applier, appliers};
+use super::error::WorkerError;
 use super::hub::Hub;
 use super::record::Record;
-use crate::cluster::{ClusterError, RemoteKubeconfig};
+use crate::cluster::ClusterError;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -69,9 +70,8 @@ pub async fn ask(hub: &Hub, rows: &mut [Row], at_once: usize, patience: Duration
         .await;
 }
 
-async fn version(hub: &Hub, worker: &str, patience: Duration) -> Result<String, ClusterError> {
+async fn version(hub: &Hub, worker: &str, patience: Duration) -> Result<String, WorkerError> {
     let stored = hub.of(worker);
     let Some(first) = stored.first() else { return Ok(String::new()) };
-    let remote = RemoteKubeconfig::parse(worker, &first.kubeconfig)?;
-    Ok(remote.prove(patience).await?.version)
+    Ok(first.way(hub).await?.prove(patience).await?.version)
 }

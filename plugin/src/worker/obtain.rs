@@ -1,20 +1,19 @@
 //! From a candidate to credentials for Flux, proven before they are stored.
 
-use super::access::Tenant;
+use super::access::{Tenant, Who};
 use super::candidate::{Candidate, Terms};
 use super::delivered::applied_kinds;
 use super::error::{WorkerError, ended};
 use super::hub::{self, Hub};
 use super::lifetime::{self, Granted, judge};
 use super::mint::{self, Minted, mint};
-use super::record::{CredentialKind, Record, Scope, Stored};
+use super::record::{CredentialKind, Kept, Record, Scope, Stored};
 use super::rights::{Right, missing};
 use crate::cluster::{Action, Applied, ClusterError, Connection, Deadline, Mode, RemoteKubeconfig};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{Api, DeleteParams};
-use secrecy::SecretString;
+use kube::api::{Api, DeleteParams, ListParams};
 use std::time::Duration;
 
 /// How long a new token and new bindings may take until the API server knows them.
@@ -25,8 +24,8 @@ const SETTLING: Duration = Duration::from_secs(15);
 pub struct Obtained {
     /// What is to be written on the Secret.
     pub record: Record,
-    /// The kubeconfig; nothing in a dry run that made none.
-    pub kubeconfig: Option<SecretString>,
+    /// What Flux is to be left with; nothing in a dry run that made no token.
+    pub kept: Option<Kept>,
     /// Who Flux is on the worker; nothing where no new credentials were made to see it.
     pub username: Option<String>,
     /// What happened on the worker.
@@ -43,10 +42,16 @@ impl Candidate {
     ///
     /// # Errors
     /// Rights that are missing on either side, and those of the requests.
-    pub async fn obtain(&self, hub: &Hub, mode: Mode) -> Result<Obtained, WorkerError> {
+    pub async fn obtain(
+        &self,
+        hub: &Hub,
+        namespaces: &[String],
+        mode: Mode,
+    ) -> Result<Obtained, WorkerError> {
         match self.terms.credential {
             CredentialKind::Minted => self.obtain_minted(hub, mode).await,
             CredentialKind::Copied => self.obtain_copied(hub).await,
+            CredentialKind::Oidc => self.obtain_trust(hub, namespaces, mode).await,
         }
     }
 
@@ -72,7 +77,7 @@ impl Candidate {
         }
         Ok(Obtained {
             record: self.record(CredentialKind::Copied, end.map(|(_, end)| end), None),
-            kubeconfig: Some(self.remote.text.clone()),
+            kept: Some(Kept::Kubeconfig(self.remote.text.clone())),
             username: Some(proven.username),
             applied: Vec::new(),
             granted: None,
@@ -82,19 +87,19 @@ impl Candidate {
 
     async fn obtain_minted(&self, hub: &Hub, mode: Mode) -> Result<Obtained, WorkerError> {
         let tenant = self.tenant(hub);
-        let looked = give(&self.connection, &tenant, &self.terms, Mode::Compare).await;
+        let looked = give(&self.connection, &tenant, &Who::Account, &self.terms, Mode::Compare).await;
         let as_wanted =
             looked.as_ref().is_ok_and(|all| all.iter().all(|one| one.action == Action::Unchanged));
         if as_wanted && let Some(kept) = self.still_good(hub).await? {
             return Ok(Obtained { applied: looked?, ..kept });
         }
         self.refuse_powerless(&tenant).await?;
-        let applied = give(&self.connection, &tenant, &self.terms, mode).await?;
+        let applied = give(&self.connection, &tenant, &Who::Account, &self.terms, mode).await?;
         if mode != Mode::Write {
             let record = self.record(CredentialKind::Minted, None, None);
             return Ok(Obtained {
                 record,
-                kubeconfig: None,
+                kept: None,
                 username: None,
                 applied,
                 granted: None,
@@ -102,6 +107,7 @@ impl Candidate {
             });
         }
         narrow(&self.connection, hub, self, &tenant).await?;
+        let warnings = other_tenants(&self.connection, &tenant).await?;
         let fresh = mint_proven(
             &self.connection,
             &tenant,
@@ -117,23 +123,23 @@ impl Candidate {
                 Some(fresh.minted.expires),
                 Some(fresh.minted.secret),
             ),
-            kubeconfig: Some(fresh.remote.text),
+            kept: Some(Kept::Kubeconfig(fresh.remote.text)),
             username: Some(fresh.connection.username),
             applied,
             granted: Some((fresh.granted, fresh.lifetime)),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 
-    fn record(
+    pub(super) fn record(
         &self,
         kind: CredentialKind,
         expires: Option<Timestamp>,
         token_secret: Option<String>,
     ) -> Record {
         let scope = match kind {
-            CredentialKind::Minted => self.terms.scope.clone(),
             CredentialKind::Copied => Scope::Cluster,
+            _ => self.terms.scope.clone(),
         };
         let server = self.remote.selection.cluster.server.clone().unwrap_or_default();
         Record {
@@ -144,6 +150,7 @@ impl Candidate {
             expires,
             token_secret,
             scope,
+            audience: None,
         }
     }
 
@@ -163,7 +170,7 @@ impl Candidate {
         if !same_terms || !enough {
             return Ok(None);
         }
-        let remote = RemoteKubeconfig::parse(&self.name, &first.kubeconfig)?;
+        let remote = first.way(hub).await?;
         let Some(token) = &remote.selection.user.token else { return Ok(None) };
         // Address and authority may have changed meanwhile; the token has not.
         let remote = self.remote.with_token(token);
@@ -178,7 +185,7 @@ impl Candidate {
         }
         Ok(Some(Obtained {
             record,
-            kubeconfig: Some(remote.text),
+            kept: Some(Kept::Kubeconfig(remote.text)),
             username: Some(proven.username),
             applied: Vec::new(),
             granted: None,
@@ -187,7 +194,7 @@ impl Candidate {
     }
 
     /// Finds out before the first write what would be refused half-way.
-    async fn refuse_powerless(&self, tenant: &Tenant) -> Result<(), WorkerError> {
+    pub(super) async fn refuse_powerless(&self, tenant: &Tenant) -> Result<(), WorkerError> {
         let everything = [Right::cluster("*", "*", &["*"])];
         if missing(&self.connection, &everything).await?.is_empty() {
             return Ok(());
@@ -204,17 +211,18 @@ impl Candidate {
 pub(super) async fn give(
     worker: &Connection,
     tenant: &Tenant,
+    who: &Who,
     terms: &Terms,
     mode: Mode,
 ) -> Result<Vec<Applied>, ClusterError> {
     let (force, name) = (terms.force, tenant.namespace());
-    let mut objects = tenant.objects(&terms.scope, None);
+    let mut objects = tenant.objects(&terms.scope, who, None);
     let first = hub::apply(worker, &objects[..1], force, mode).await?;
     let namespaces: Api<Namespace> = Api::all(worker.client.clone());
     let live = namespaces.get_metadata_opt(&name).await;
     let live = live.map_err(|error| ClusterError::of_get(format!("Namespace {name}"), &error))?;
     if let Some(uid) = live.and_then(|namespace| namespace.metadata.uid) {
-        objects = tenant.objects(&terms.scope, Some(&uid));
+        objects = tenant.objects(&terms.scope, who, Some(&uid));
     }
     Ok([first, hub::apply(worker, &objects[1..], force, mode).await?].concat())
 }
@@ -310,8 +318,30 @@ async fn settled(remote: &RemoteKubeconfig, timeout: Duration) -> Result<Connect
     }
 }
 
+/// Other infra clusters that have access on a worker: one of them may be the one that this one was rebuilt from.
+async fn other_tenants(worker: &Connection, tenant: &Tenant) -> Result<Vec<String>, ClusterError> {
+    let api: Api<Namespace> = Api::all(worker.client.clone());
+    let others = ListParams::default().labels(&tenant.others());
+    let listed = match api.list_metadata(&others).await {
+        Ok(listed) => listed.items,
+        // Who may give access need not be allowed to see all namespaces.
+        Err(kube::Error::Api(status)) if status.code == 403 => Vec::new(),
+        Err(error) => return Err(ClusterError::of_request("list", "Namespaces".to_owned(), &error)),
+    };
+    let names = listed.into_iter().filter_map(|namespace| namespace.metadata.name);
+    Ok(names
+        .map(|name| {
+            format!(
+                "another infra cluster has access here, by namespace {name}: if it is gone, or is the one that this one \
+                 was built anew from, take that away: kubectl --context {} delete namespace {name}",
+                worker.context
+            )
+        })
+        .collect())
+}
+
 /// Takes away what earlier terms gave and these do not.
-async fn narrow(
+pub(super) async fn narrow(
     worker: &Connection,
     hub: &Hub,
     candidate: &Candidate,

@@ -126,11 +126,7 @@ pub async fn remove(hub: &Hub, worker: &str, how: &Removal) -> Result<Removed, W
         Some((connection, remote, first)) => {
             clean_worker(hub, &connection, &remote, &first, how.way.request_timeout).await?;
             removed.revoked = first.record.kind == CredentialKind::Minted;
-            if !removed.revoked {
-                removed
-                    .left
-                    .push("copied credentials stay good: revoke them where they came from".to_owned());
-            }
+            removed.left.extend(stays_good(&first));
         }
         None => removed.left.extend(stored.first().map(left_behind)),
     }
@@ -139,6 +135,20 @@ pub async fn remove(hub: &Hub, worker: &str, how: &Removal) -> Result<Removed, W
         removed.secrets.push(format!("{}/{}", one.namespace, super::secret_name(worker)));
     }
     Ok(removed)
+}
+
+/// What can be taken back only elsewhere.
+fn stays_good(stored: &Stored) -> Option<String> {
+    match stored.record.kind {
+        CredentialKind::Minted => None,
+        CredentialKind::Copied => {
+            Some("copied credentials stay good: revoke them where they came from".to_owned())
+        }
+        CredentialKind::Oidc => Some(format!(
+            "the worker still trusts the infra cluster's issuer for the audience {}: take that out of its AuthenticationConfiguration",
+            stored.record.audience.as_deref().unwrap_or_default()
+        )),
+    }
 }
 
 fn left_behind(stored: &Stored) -> String {
@@ -151,7 +161,7 @@ fn left_behind(stored: &Stored) -> String {
 type Door = (Connection, RemoteKubeconfig, Stored);
 
 async fn open(hub: &Hub, first: &Stored, how: &Removal) -> Result<Door, WorkerError> {
-    let remote = RemoteKubeconfig::parse(&first.record.worker, &first.kubeconfig)?;
+    let remote = first.way(hub).await?;
     match enter(hub, first, &remote, &how.way).await {
         Ok(connection) => Ok((connection, remote, first.clone())),
         Err(WorkerError::Cluster(error @ ClusterError::Unreachable { .. })) => {
@@ -214,7 +224,7 @@ async fn clean_worker(
     stored: &Stored,
     request_timeout: Duration,
 ) -> Result<(), WorkerError> {
-    if stored.record.kind != CredentialKind::Minted {
+    if stored.record.kind == CredentialKind::Copied {
         return Ok(());
     }
     let tenant = Tenant::new(&hub.uid);
@@ -224,5 +234,9 @@ async fn clean_worker(
     let api: Api<Namespace> = Api::all(worker.client.clone());
     let name = tenant.namespace();
     gone(api.delete(&name, &DeleteParams::default()).await, || format!("Namespace {name}"))?;
+    // A trusted issuer's tokens are let in as long as they live, and may do nothing any more.
+    if stored.record.kind == CredentialKind::Oidc {
+        return Ok(());
+    }
     until_refused(&stored.record.worker, remote, request_timeout).await
 }

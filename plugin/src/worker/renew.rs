@@ -7,7 +7,7 @@ use super::hub::{Hub, cluster_uid};
 use super::lifetime::{self, Granted};
 use super::mint;
 use super::obtain::mint_proven;
-use super::record::{CredentialKind, Record, Scope, Stored};
+use super::record::{CredentialKind, Kept, Record, Scope, Stored};
 use crate::cluster::{Connection, Deadline, Mode, RemoteKubeconfig, Selection};
 use jiff::Timestamp;
 use kubiya_hook::edge::Kind;
@@ -46,10 +46,12 @@ pub async fn renew(hub: &Hub, worker: &str, how: &Renewal) -> Result<Renewed, Wo
     let stored = hub.known(worker)?;
     let Some(first) = stored.first() else { return Err(unknown(hub, worker)) };
     let record = &first.record;
-    if record.kind != CredentialKind::Minted {
-        return Err(WorkerError::NotMinted { worker: worker.to_owned() });
+    match record.kind {
+        CredentialKind::Minted => {}
+        CredentialKind::Copied => return Err(WorkerError::NotMinted { worker: worker.to_owned() }),
+        CredentialKind::Oidc => return Err(WorkerError::NothingToRenew { worker: worker.to_owned() }),
     }
-    let old = RemoteKubeconfig::parse(worker, &first.kubeconfig)?;
+    let old = first.way(hub).await?;
     let connection = enter(hub, first, &old, how).await?;
     let tenant = Tenant::new(&hub.uid);
     let fresh =
@@ -59,8 +61,8 @@ pub async fn renew(hub: &Hub, worker: &str, how: &Renewal) -> Result<Renewed, Wo
         token_secret: Some(fresh.minted.secret.clone()),
         ..record.clone()
     };
-    let manifests: Vec<_> =
-        stored.iter().map(|one| new.manifest(&one.namespace, &fresh.remote.text)).collect();
+    let kept = Kept::Kubeconfig(fresh.remote.text.clone());
+    let manifests: Vec<_> = stored.iter().flat_map(|one| new.manifests(&one.namespace, &kept)).collect();
     hub.apply(&manifests, false, Mode::Write).await?;
     // With the new one: the old one must not saw off the branch that it sits on.
     let hand = if how.way.is_some() { &connection } else { &fresh.connection };
@@ -114,7 +116,7 @@ fn with_own_credentials(stored: &Stored, remote: &RemoteKubeconfig) -> Result<()
     {
         return Err(locked_out(worker, &format!("they ended at {end}")));
     }
-    if stored.record.kind == CredentialKind::Minted && stored.record.scope != Scope::Cluster {
+    if stored.record.kind != CredentialKind::Copied && stored.record.scope != Scope::Cluster {
         return Err(locked_out(worker, "they reach some namespaces only"));
     }
     Ok(())

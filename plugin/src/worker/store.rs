@@ -45,7 +45,7 @@ impl Candidate {
         if !self.terms.force {
             hub.refuse_foreign(&self.name, &namespaces).await?;
         }
-        let obtained = self.obtain(hub, mode).await?;
+        let obtained = self.obtain(hub, &namespaces, mode).await?;
         let stored = self.store(hub, &obtained, &namespaces, mode).await?;
         let revoked =
             if mode == Mode::Write { self.revoke_replaced(hub, &obtained, &stored).await? } else { 0 };
@@ -59,11 +59,11 @@ impl Candidate {
         namespaces: &[String],
         mode: Mode,
     ) -> Result<Vec<Applied>, WorkerError> {
-        let Some(kubeconfig) = &obtained.kubeconfig else {
+        let Some(kept) = &obtained.kept else {
             return Ok(self.would_be_stored(hub, namespaces));
         };
         let manifests: Vec<_> =
-            namespaces.iter().map(|namespace| obtained.record.manifest(namespace, kubeconfig)).collect();
+            namespaces.iter().flat_map(|namespace| obtained.record.manifests(namespace, kept)).collect();
         Ok(hub.apply(&manifests, self.terms.force, mode).await?)
     }
 

@@ -143,16 +143,14 @@ fn workers_that_flux_could_not_reach_all_reasons_at_once() {
     ];
     assert_snapshot!(sandbox.bootstrap(&words), @"
     ------- stderr
-    error: 5 problems with the input; nothing was changed
+    error: 4 problems with the input; nothing was changed
     problem: worker worker01 (context worker01): the server https://127.0.0.1:1 is reachable from this machine only
     problem: --worker: `Bad_Name` is not a DNS label (lower-case letters, digits and `-`, at most 63)
     problem: worker gone: no context `nowhere` in the kubeconfig (it has: hub, worker01)
-    problem: worker eks (context hub): Flux ignores `exec` of a kubeconfig, so it would not reach the worker as you do
     problem: worker eks (context hub): Flux ignores `insecure-skip-tls-verify` of a kubeconfig, so it would not reach the worker as you do
 
     hint: use the address that the infra cluster reaches, or --allow-loopback where both run on this machine
     hint: kubectl config get-contexts
-    hint: leave --copy-credentials out: then this connection is used once, to make a token for Flux on the worker
     hint: give the server's authority instead: kubectl config set-cluster NAME --certificate-authority=FILE --embed-certs
     ------- exit code 2
     ");

@@ -10,6 +10,7 @@ fn private_keys_are_left_out() {
         "--export",
         "--worker",
         "worker01=worker01",
+        "--copy-credentials",
         "--allow-loopback",
         "--path",
         "clusters/infra",
@@ -59,21 +60,32 @@ fn private_keys_are_left_out() {
     kind: Secret
     metadata:
       annotations:
+        kubiya.dev/credential: copied
+        kubiya.dev/server: https://127.0.0.1:1
         kustomize.toolkit.fluxcd.io/prune: disabled
       labels:
         app.kubernetes.io/managed-by: kubectl-kubiya
+        kubiya.dev/worker: worker01
         reconcile.fluxcd.io/watch: Enabled
       name: worker01-kubeconfig
       namespace: flux-system
     type: Opaque
     ");
     assert!(shown.ends_with("exit code 0\n"));
+    // What is made on the worker cannot be in an export; it is said how it is made.
+    let minted = sandbox.bootstrap(&["--export", "--worker", "worker01=worker01", "--allow-loopback"]);
+    assert!(!minted.contains("name: worker01-kubeconfig"), "{minted}");
+    assert!(
+        minted.contains("its token is made on the worker: kubectl kubiya worker add worker01"),
+        "{minted}"
+    );
 }
 
 #[test]
 fn private_keys_are_put_in_when_told() {
     let sandbox = Sandbox::new();
-    let more = ["--worker", "worker01=worker01", "--allow-loopback", "--export", "--export-private-keys"];
+    let worker = ["--worker", "worker01=worker01", "--allow-loopback"];
+    let more = [&worker[..], &["--copy-credentials", "--export", "--export-private-keys"]].concat();
     let output = Command::new(env!("CARGO_BIN_EXE_kubectl-kubiya"))
         .args(Sandbox::arguments(None, &more))
         .current_dir(sandbox.path(""))

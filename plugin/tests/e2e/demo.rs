@@ -18,6 +18,7 @@ fn steady(line: &str) -> String {
             Some((before, after)) => {
                 format!("{before}127.0.0.1:PORT{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
             }
+            None if word.starts_with("age1") && word.contains('…') => "KEY".to_owned(),
             None if is_oid => word.replace(digits, "OID"),
             None if is_age => "AGE".to_owned(),
             None => word.to_owned(),

@@ -100,7 +100,7 @@ fn a_worker_that_does_not_accept_us_is_found_before_anything_is_written() {
     let said = world.bootstrap(&["--worker-kubeconfig", "worker01=worker.yaml"]);
     assert_eq!(said.code, 3, "{}", said.stderr);
     assert!(
-        said.stderr.contains("worker worker01: the API server of `worker01` does not accept the credentials"),
+        said.stderr.contains("worker worker01: the API server of `w` does not accept the credentials"),
         "{}",
         said.stderr
     );

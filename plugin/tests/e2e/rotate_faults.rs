@@ -35,9 +35,8 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
     world.world.apply(&kustomization("no-path", "flux-system", "./nowhere", ""));
     world.eventually_failing("no-path");
     world.eventually_ready_named("on-staging");
-    let edited = world.world.path("repo/clusters/infra/db.yaml");
-    let text = std::fs::read_to_string(&edited).unwrap();
-    std::fs::write(&edited, text.replace("name: rotated-db", "name: renamed")).unwrap();
+    // Sound, but not committed.
+    world.world.write_encrypted("repo/clusters/infra/db.yaml", &secret("edited", "x"), &world.world.identity);
     world.world.write_encrypted("repo/clusters/infra/lost.yaml", &secret("lost", "x"), &world.world.identity);
     world.break_mac("clusters/infra/lost.yaml");
     world.world.git(&["add", "clusters/infra/lost.yaml"]);
@@ -47,18 +46,17 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
     assert_snapshot!(world.masked(&said.stderr), @"
     error: 5 problems; nothing was changed
     problem: Kustomization flux-system/no-path of hub: it is not ready
-      cause: ArtifactFailed: kustomization path not found: stat /tmp/kubiya-rig-0/R7L3N9Qm/controllers/flux-system-kustomize-controller/tmp/kustomization-958359000/nowhere: no such file or directory
+      cause: ArtifactFailed: kustomization path not found: 
     problem: Kustomization flux-system/suspended of hub: it is suspended, so that it cannot be seen to read the new key
     problem: GitRepository/flux-system/staging of hub: it follows branch staging of this repository, which is not rotated
-    problem: clusters/infra/db.yaml: the message authentication code does not fit: every encrypted value is whole, so a plain part was changed, or values were moved, added or taken away since the file was encrypted
+    problem: clusters/infra/db.yaml: it has changes that are not committed
     problem: clusters/infra/lost.yaml: the message authentication code does not fit: every encrypted value is whole, so a plain part was changed, or values were moved, added or taken away since the file was encrypted
 
     hint: --skip-wait flux-system/no-path   # goes on without it; it may need the old key longer
     hint: --skip-wait flux-system/suspended   # goes on without it; it may need the old key longer
     hint: --branch staging   # rotates it too
     hint: --source-done GitRepository/flux-system/staging   # if none of its files need the old key
-    hint: git diff HEAD -- clusters/infra/db.yaml   # what was changed beside the encrypted values
-    hint: kubectl kubiya encrypt --ignore-mac clusters/infra/db.yaml   # takes the file as it is, if it is right
+    hint: git commit or git stash what is not committed, then run this again
     hint: git diff HEAD -- clusters/infra/lost.yaml   # what was changed beside the encrypted values
     hint: kubectl kubiya encrypt --ignore-mac clusters/infra/lost.yaml   # takes the file as it is, if it is right
     ");
@@ -218,7 +216,6 @@ fn a_kustomization_that_cannot_do_without_the_old_key_gets_it_back() {
     let said = world.rotate(&[&["--retire"][..], &AT_ONCE, &done].concat());
     assert_eq!(said.code, 5, "{}", said.stderr);
     assert_snapshot!(world.masked(&said.stderr), @"
-        warning: GitRepository/flux-system/other is another repository: the old key stays until --source-done GitRepository/flux-system/other says that it can go
          retired [OLD short] in Secret flux-system/sops-age of hub
         restored [OLD short] in Secret flux-system/sops-age of hub
       reconciled 2 Kustomizations of hub with the old key again
@@ -236,8 +233,6 @@ fn a_kustomization_that_cannot_do_without_the_old_key_gets_it_back() {
              but none were.
       cause: the old key is with Flux again
 
-    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
-    hint: kubectl kubiya rotate-key --abort      # goes back to the old key
     hint: kubectl kubiya rotate-key --retire   # when this is mended
     ");
     assert_eq!(world.entries().len(), 2);
@@ -284,4 +279,29 @@ fn two_branches_two_namespaces_and_a_shallow_linked_work_tree() {
         }
     }
     world.world.rig.hub().run(["delete", "namespace", "team", "--wait=false"]).unwrap();
+}
+
+#[test]
+fn another_cluster_that_holds_the_key_gets_the_new_one_too() {
+    let world = Rotated::new();
+    let there = world.another_cluster("elsewhere");
+    // Nothing runs on it that would reconcile.
+    let words = [&NEW[..], &AT_ONCE, &["--also-context", "worker01"]].concat();
+    let done = ["--skip-wait", "elsewhere/apps", "--source-done", "GitRepository/elsewhere/apps"];
+    let said = world.rotate(&words);
+    assert!(
+        said.code == 3 && said.stderr.contains("Kustomization elsewhere/apps of worker01"),
+        "{}",
+        said.stderr
+    );
+    let said = world.rotate(&[&words[..], &done, &["-o", "json"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let account: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(account["state"], "done");
+    assert_eq!(account["commits"].as_array().unwrap().len(), 2);
+    let secrets = account["secrets"].as_array().unwrap();
+    let held = secrets.iter().map(|secret| (secret["oldKey"].as_str(), secret["newKey"].as_str()));
+    assert_eq!(held.collect::<Vec<_>>(), [(Some("absent"), Some("active")); 2]);
+    assert_eq!(there.entries(), ["age.agekey"]);
+    world.check_over("new.agekey");
 }

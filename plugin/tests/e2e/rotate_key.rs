@@ -9,7 +9,8 @@ const NEW: &[&str] = &["--store-key", "new.agekey"];
 fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
     let world = Rotated::new();
     let watch = world.watch_decryption();
-    let said = world.rotate(&[NEW, &["--keep-old", "old.agekey.age", "--retire-after", "0s"]].concat());
+    let leak = ["--compromised", "--checklist", "leak.md"];
+    let said = world.rotate(&[NEW, &["--keep-old", "old.agekey.age"], &leak].concat());
     assert_eq!(said.code, 0, "{}", said.stderr);
     insta::assert_snapshot!(world.masked(&said.stderr), @"
         stored [NEW short] in new.agekey
@@ -25,6 +26,8 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
        deleted [OLD short] from Secret flux-system/sops-age of hub
           done [NEW short] has taken the place of [OLD short]
          note: what is in Git's history stays readable with the old key: values that leaked need new ones
+       exposed clusters/infra/db.yaml Secret default/rotated-db: password
+       exposed clusters/infra/web.yaml Secret default/rotated-web: password
     ");
     assert_eq!(watch.failures(), Vec::<String>::new());
 
@@ -33,6 +36,9 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
         assert!(world.sops_opens("new.agekey", file), "{file}: the new key does not open it");
         assert!(!world.sops_opens("age.agekey", file), "{file}: the old key opens it");
     }
+    // What the old key could read is to be ticked off, and no value is in the list.
+    let list = std::fs::read_to_string(world.world.path("repo/leak.md")).unwrap();
+    assert!(list.contains("- [ ]") && list.contains("rotated-db") && !list.contains("hunter"), "{list}");
     // Flux has one key, under the usual name, and decrypts a file that comes now.
     assert_eq!(world.entries(), ["age.agekey"]);
     world.change_password("changed");
@@ -52,7 +58,7 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
     assert!(world.age_opens("new.agekey", "old.agekey.age"));
     // bootstrap does not bring the old key back, and is content with the new one.
     let old = world.world.bootstrap(&["--wait=false"]);
-    assert!(old.code == 2 && old.stderr.contains("was retired by a rotation"), "{}", old.stderr);
+    assert!(old.code == 3 && old.stderr.contains("was retired by a rotation"), "{}", old.stderr);
     let new = world.world.bootstrap(&["--age-key-file", "repo/new.agekey"]);
     assert_eq!(new.code, 0, "{}", new.stderr);
     assert_eq!(world.entries(), ["age.agekey"]);
@@ -83,7 +89,7 @@ fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
     problem: origin/main: clusters/infra/web.yaml: the old key still reads it
 
     hint: kubectl kubiya rotate-key --retire --retire-after [LENGTH]   # if no revert or old branch will be deployed
-    hint: kubectl kubiya rotate-key --continue   # renews it
+    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
     ");
     let again = world.rotate(&["--continue", "--retire-after", "0s", "--drop-old"]);
     assert_eq!(again.code, 0, "{}", again.stderr);
@@ -103,7 +109,7 @@ fn a_rotation_that_is_given_up_leaves_the_old_key() {
     let status = world.rotate(&["--status"]);
     insta::assert_snapshot!(world.masked(&status.stderr), @"
     rotation [NEW] comes for [OLD]
-       begun [TIME] by kubernetes-admin (kubectl-kubiya)
+       begun [TIME] by kubernetes-admin (kubiya)
       secret Secret flux-system/sops-age of hub: old key active, new key active; read by 1 Kustomization
       branch origin/main: files and rules for the old key alone 3, for both 0, for the new one alone 0
      applied Kustomization flux-system/flux-system of hub: old key

@@ -18,6 +18,16 @@ use std::time::{Duration, Instant};
 /// How long a part may take to be ready. Far more than it needs, for machines that are busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The file in a cluster's folder that says which issuers its API server trusts.
+pub(crate) const AUTHENTICATION: &str = "authentication.yaml";
+
+/// No issuer but its own; tests change that.
+const TRUSTS_NOBODY: &str =
+    "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\n";
+
+/// The longest life of a token at the second worker: some providers cap it so.
+const CAP: &str = "--service-account-max-token-expiration=48h";
+
 /// The controllers that a worker runs: what makes namespaces end and ServiceAccounts work. Workers have
 /// no nodes, and nothing there runs pods.
 const WORKER_CONTROLLERS: &str = "--controllers=namespace-controller,serviceaccount-controller,\
@@ -96,6 +106,7 @@ impl Cluster {
         let cluster =
             Self { name: name.into(), server, kubeconfig, authority, administrator, files, dir, port };
         kubeconfig::write(&cluster.kubeconfig, &[cluster.context()])?;
+        std::fs::write(cluster.authentication(), TRUSTS_NOBODY)?;
 
         let handle = processes.spawn(
             &format!("{name}-kube-apiserver"),
@@ -125,6 +136,11 @@ impl Cluster {
         self.authority.certificate()
     }
 
+    /// The file that says which issuers the API server trusts; it looks again when the file changes.
+    fn authentication(&self) -> PathBuf {
+        self.dir.join(AUTHENTICATION)
+    }
+
     fn api_server(&self, toolbox: &Toolbox, store: &Store) -> Command {
         let mut command = program(toolbox, Part::KubeApiserver, &self.dir);
         let file = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
@@ -138,10 +154,14 @@ impl Cluster {
             .arg(file("client-ca-file", &self.files.ca))
             .arg(file("tls-cert-file", &self.files.server_certificate))
             .arg(file("tls-private-key-file", &self.files.server_key))
+            .arg(file("authentication-config", &self.authentication()))
             // The issuer differs from cluster to cluster, so a token of one is none in another.
             .arg(format!("--service-account-issuer={}", self.server))
             .arg(file("service-account-key-file", &self.files.accounts_public))
             .arg(file("service-account-signing-key-file", &self.files.accounts_private));
+        if self.name == super::worker_name(2) {
+            command.arg(CAP);
+        }
         command
     }
 

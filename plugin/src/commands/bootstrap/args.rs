@@ -56,6 +56,9 @@ pub(crate) struct BootstrapArgs {
     /// Kubeconfig of a worker, when it is not in your own; may be repeated
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub worker_kubeconfig: Vec<Pair>,
+    /// Give Flux the workers' contexts' own credentials, in place of tokens of its own
+    #[arg(long)]
+    pub copy_credentials: bool,
     /// Flux's install manifests: file, folder or URL; without it, of the flux CLI on PATH
     #[arg(long, value_name = "FILE|FOLDER|URL")]
     pub flux_manifests: Option<String>,
@@ -195,6 +198,8 @@ impl BootstrapArgs {
             path: self.path.clone().unwrap_or_else(|| "./".to_owned()),
             age_key: self.age_key()?,
             workers: self.worker_requests(&connection.source()),
+            force_conflicts: self.force_conflicts,
+            copy_credentials: self.copy_credentials,
             manifests: self.manifest_source(),
             allow_loopback: self.allow_loopback,
             allow_insecure_http: self.allow_insecure_http,

@@ -4,6 +4,7 @@ use crate::bootstrap::{Carried, Event, Inputs, Wait};
 use crate::cluster::{Action, Applied, Connection};
 use crate::flux::SyncSpec;
 use crate::invocation::Invocation;
+use crate::worker::Added;
 use indicatif::{ProgressBar, ProgressStyle};
 use kubiya_hook::edge::{Color, Failure, Stream};
 use std::collections::BTreeMap;
@@ -147,6 +148,18 @@ impl<'a> Talk<'a> {
         if let Some(bar) = self.progress.take() {
             bar.finish_and_clear();
         }
+    }
+
+    /// A worker that Flux reaches now.
+    pub(super) fn worker(&mut self, name: &str, added: &Added) {
+        if let Some(username) = &added.obtained.username {
+            let end = added.obtained.record.expires.map(|end| format!(", until {end}")).unwrap_or_default();
+            self.say("proven", Color::Green, &format!("Flux is {username} on {name}{end}"));
+        }
+        for warning in &added.obtained.warnings {
+            self.say("warning:", Color::Yellow, warning);
+        }
+        self.applied_objects(&added.stored, Action::word);
     }
 
     pub(super) fn dry_run(&mut self, carried: &Carried) {

@@ -8,10 +8,10 @@ use crate::commands::formats::OutputArgs;
 use crate::duration;
 use crate::invocation::Invocation;
 use crate::worker::{
-    AddRequest, Added, Candidate, CredentialKind, Granted, LIFETIME, Scope, Terms, document, is_label,
-    resolve,
+    AddRequest, Added, Candidate, CredentialKind, Granted, LIFETIME, OidcTerms, Scope, Terms, document,
+    for_gardener, is_label, resolve,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kubiya_hook::edge::{Color, Console, Failure, Outcome};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -37,6 +37,24 @@ pub(crate) struct AddArgs {
     /// Give Flux the context's own credentials, in place of a token of its own
     #[arg(long)]
     copy_credentials: bool,
+    /// No credential at all: the worker trusts the infra cluster's issuer, for an audience of its own
+    #[arg(long, conflicts_with_all = ["copy_credentials", "duration"])]
+    oidc: bool,
+    /// With --oidc: print what the worker's API server is to be started with, and change nothing there
+    #[arg(long, value_name = "AS", value_enum, requires = "oidc")]
+    print: Option<Print>,
+    /// With --print gardener: namespace of the project
+    #[arg(long, value_name = "NAME", default_value = "garden-PROJECT")]
+    gardener_namespace: String,
+    /// With --oidc: audience of the tokens [default: one that no other cluster has]
+    #[arg(long, value_name = "NAME", requires = "oidc")]
+    audience: Option<String>,
+    /// With --audience: accept one that other clusters accept, whose owners can then use Flux's tokens here
+    #[arg(long, requires = "audience")]
+    allow_shared_audience: bool,
+    /// With --oidc: give access to the names without a prefix, too, for workers that can have none
+    #[arg(long, requires = "oidc")]
+    fallback_bindings: bool,
     /// Let Flux into these namespaces of the worker only; without it, it is cluster-admin there
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "copy_credentials")]
     scope_namespaces: Vec<String>,
@@ -69,7 +87,11 @@ impl AddArgs {
             Some(path) => (KubeconfigSource::File(path.clone()), self.worker_context.clone()),
             None => (connection.source(), self.worker_context.clone().or_else(|| Some(self.name.clone()))),
         };
-        let credential = if self.copy_credentials { CredentialKind::Copied } else { CredentialKind::Minted };
+        let credential = match (self.copy_credentials, self.oidc) {
+            (true, _) => CredentialKind::Copied,
+            (_, true) => CredentialKind::Oidc,
+            _ => CredentialKind::Minted,
+        };
         let mut scope = self.scope_namespaces.clone();
         scope.sort();
         scope.dedup();
@@ -78,6 +100,11 @@ impl AddArgs {
             scope: if scope.is_empty() { Scope::Cluster } else { Scope::Namespaces(scope) },
             lifetime: self.duration.unwrap_or(LIFETIME),
             allow_loopback: self.allow_loopback,
+            oidc: self.oidc.then(|| OidcTerms {
+                audience: self.audience.clone(),
+                allow_shared_audience: self.allow_shared_audience,
+                fallback_bindings: self.fallback_bindings,
+            }),
             replace: self.replace,
             force: self.force_conflicts,
             request_timeout: connection.request_timeout,
@@ -120,8 +147,13 @@ pub(super) async fn run(
     let dry_run = args.dry_run != DryRun::None;
     let mut talk = Talk::new(&mut console.err, dry_run);
     talk.cluster("infra", &hub.connection);
-    let candidate = Candidate::look(&request, &hub).await.map_err(at)?;
+    let candidate = Candidate::open(&request).await.map_err(at)?;
+    candidate.refuse_mistaken(&hub).map_err(at)?;
     talk.cluster(&request.name, &candidate.connection);
+    if let (Some(print), Some(selection)) = (args.print, &hub.selection) {
+        let configuration = candidate.authentication_configuration(&hub, selection).await.map_err(at)?;
+        return print_configuration(&args, print, &configuration, console);
+    }
     if candidate.uid.is_none() {
         talk.warning(
             "you may not read the namespace kube-system of the worker: which cluster it is stays unknown",
@@ -140,6 +172,30 @@ pub(super) async fn run(
     }
     args.output.print(console, &result(&added, dry_run))?;
     Ok(0)
+}
+
+fn print_configuration(
+    args: &AddArgs,
+    print: Print,
+    configuration: &Value,
+    console: &mut Console,
+) -> Outcome {
+    let text = match print {
+        Print::Gardener => for_gardener(configuration, &args.name, &args.gardener_namespace),
+        // A tree of maps with string keys always renders.
+        Print::File => serde_yaml::to_string(configuration).unwrap_or_default(),
+    };
+    let _ = console.out.bytes(text.as_bytes());
+    Ok(0)
+}
+
+/// How the worker's trust is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Print {
+    /// A file for --authentication-config.
+    File,
+    /// A ConfigMap of the project, and what the Shoot says about it.
+    Gardener,
 }
 
 fn tell(talk: &mut Talk<'_>, request: &AddRequest, added: &Added, dry_run: bool) {

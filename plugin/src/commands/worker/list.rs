@@ -166,6 +166,7 @@ mod tests {
                 expires: expires.map(|end| end.parse().unwrap()),
                 token_secret: None,
                 scope: Scope::Cluster,
+                audience: None,
             },
             namespaces: vec!["flux-system".to_owned()],
             total: 3,

@@ -53,7 +53,8 @@ pub(crate) async fn run(
 async fn hub(connection: &ConnectionArgs) -> Result<Hub, Failure> {
     let selection = connection.selection()?;
     let open = Connection::open(&selection, connection.request_timeout).await?;
-    Ok(Hub::read(open, &connection.namespace).await?)
+    let hub = Hub::read(open, &connection.namespace).await?;
+    Ok(Hub { selection: Some(selection), ..hub })
 }
 
 /// The operator's own way to one worker, where Flux's is not enough.

@@ -97,21 +97,47 @@ pub(super) async fn delivered(
     let items = all.iter().filter(|applier| applier.goes_to(worker)).flat_map(|applier| {
         let looked_at =
             |item: &Item| item.group.is_empty() && matches!(item.kind.as_str(), "Namespace" | "Secret");
-        applier.inventory().into_iter().filter(looked_at).map(|item| (applier.id(), item))
+        applier.inventory().into_iter().filter(looked_at).map(move |item| (applier, item))
     });
     let found: Vec<Option<Finding>> = futures::stream::iter(items)
-        .map(async |(id, item)| {
-            if is_there(connection, &item).await? {
-                return Ok::<_, ClusterError>(None);
-            }
-            let on_hub = is_there(&hub.connection, &item).await?;
-            Ok(Some(lost(&id, &item, on_hub)))
-        })
+        .map(async |(applier, item)| look(hub, connection, applier, &item).await)
         .buffered(CONCURRENCY)
         .try_collect()
         .await?;
     findings.extend(found.into_iter().flatten());
     Ok(())
+}
+
+async fn look(
+    hub: &Hub,
+    connection: &Connection,
+    applier: &Applier,
+    item: &Item,
+) -> Result<Option<Finding>, ClusterError> {
+    if !is_there(connection, item).await? {
+        let on_hub = is_there(&hub.connection, item).await?;
+        return Ok(Some(lost(&applier.id(), item, on_hub)));
+    }
+    let decrypts = !applier.spec()["decryption"].is_null();
+    if decrypts || item.kind != "Secret" || !is_ciphertext(connection, item).await? {
+        return Ok(None);
+    }
+    let text = format!("it has delivered {} as ciphertext: it has no `spec.decryption`", item.id());
+    let fix = "add `decryption: {provider: sops, secretRef: {name: sops-age}}` to its spec";
+    Ok(Some(Finding::error(State::Decryption, applier.id(), text, fix)))
+}
+
+/// Whether a Secret holds what sops wrote, in place of values. Flux without `spec.decryption` applies that as it
+/// is, and calls it well (seen with kustomize-controller 1.9.4).
+async fn is_ciphertext(connection: &Connection, item: &Item) -> Result<bool, ClusterError> {
+    let api: Api<Secret> = Api::namespaced(connection.client.clone(), &item.namespace);
+    let secret = match api.get_opt(&item.name).await {
+        Ok(secret) => secret,
+        Err(kube::Error::Api(status)) if status.code == 403 => None,
+        Err(error) => return Err(ClusterError::of_get(item.id(), &error)),
+    };
+    let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+    Ok(data.values().any(|value| value.0.starts_with(b"ENC[AES256_GCM,")))
 }
 
 fn lost(applier: &str, item: &Item, on_hub: bool) -> Finding {

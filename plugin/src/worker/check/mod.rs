@@ -8,7 +8,8 @@ use super::delivered::{Applier, applied_kinds, appliers};
 use super::error::WorkerError;
 use super::hub::Hub;
 use super::lifetime::{self, certificate_data_end, user_end};
-use super::record::Record;
+use super::oidc::wrong_audience;
+use super::record::{Kept, Record};
 use super::rights::{Right, missing};
 use crate::cluster::{ClusterError, Connection, RemoteKubeconfig};
 use crate::duration;
@@ -67,7 +68,13 @@ pub async fn check(hub: &Hub, worker: &str, request_timeout: Duration) -> Result
         appliers: Vec::new(),
         findings: Vec::new(),
     };
-    match RemoteKubeconfig::parse(worker, &first.kubeconfig) {
+    if let Kept::Issued(issued) = &first.kept {
+        findings.extend(
+            wrong_audience(&first.record, issued)
+                .map(|text| Finding::error(State::Audience, worker, text, renewed(worker))),
+        );
+    }
+    match first.way(hub).await {
         Ok(remote) => {
             report.authority_ends =
                 remote.selection.cluster.certificate_authority_data.as_deref().and_then(certificate_data_end);
@@ -79,6 +86,8 @@ pub async fn check(hub: &Hub, worker: &str, request_timeout: Duration) -> Result
                     rights(hub, &connection, worker, &mut findings).await?;
                     delivery::delivered(hub, &connection, worker, &all, &mut findings).await?;
                 }
+                // Named already, by its cause.
+                Err(_) if findings.iter().any(|finding| finding.state == State::Audience) => {}
                 Err(error) => findings.push(no_way_in(worker, &error)),
             }
         }
@@ -165,6 +174,13 @@ async fn rights(
     findings: &mut Vec<Finding>,
 ) -> Result<(), ClusterError> {
     if missing(connection, &[Right::cluster("*", "*", &["*"])]).await?.is_empty() {
+        return Ok(());
+    }
+    // Whoever vouches for users of this name gave access to another one.
+    if connection.username.contains(":system:serviceaccount:") {
+        let text = format!("Flux is `{}` there, which has no access", connection.username);
+        let fix = format!("bind to that user, with its prefix: {}", renewed(worker));
+        findings.push(Finding::error(State::SubjectPrefix, worker, text, fix));
         return Ok(());
     }
     let needed = applied_kinds(hub, connection, worker).await?;

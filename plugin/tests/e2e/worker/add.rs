@@ -186,6 +186,38 @@ fn who_may_not_give_access_is_told_what_is_missing_as_rbac() {
 }
 
 #[test]
+fn a_lifetime_too_short_to_live_with_is_refused_unless_it_was_asked_for() {
+    let workers = Workers::new();
+    // The API server of the second worker grants two days at most.
+    let said = workers.add(&["worker02"]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("grants tokens for 2d only, 365d were asked for"), "{}", said.stderr);
+    assert!(said.stderr.contains("--oidc") && said.stderr.contains("--duration 2d"), "{}", said.stderr);
+    assert_eq!(workers.stored("worker02"), "");
+    // The token that was of no use is no token any more.
+    let there = workers.there("worker02");
+    assert_eq!(
+        there.run(["-n", &workers.namespace("worker02"), "get", "secrets", "-o", "name"]).unwrap(),
+        ""
+    );
+    // An infra cluster that was built anew finds what its predecessor has.
+    there
+        .apply(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: kubiya-0ld\n  labels:\n\
+             \u{20}   app.kubernetes.io/managed-by: kubectl-kubiya\n    kubiya.dev/hub: 0ld\n",
+        )
+        .unwrap();
+    let said = workers.add(&["worker02", "--duration", "2d"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("another infra cluster has access here, by namespace kubiya-0ld"),
+        "{}",
+        said.stderr
+    );
+    there.run(["delete", "namespace", "kubiya-0ld"]).unwrap();
+}
+
+#[test]
 fn kustomizations_in_other_namespaces_get_the_secret_there() {
     let workers = Workers::new();
     let team = workers.world.rig.fresh_namespace().unwrap();

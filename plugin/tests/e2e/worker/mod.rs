@@ -3,6 +3,7 @@
 mod add;
 mod check;
 mod life;
+mod oidc;
 
 use crate::world::{Said, World};
 use base64::Engine as _;
@@ -82,6 +83,7 @@ impl Workers {
 
     fn remember_tokens(&self) {
         for name in ["worker01", "worker02"] {
+            // What a worker without a credential has is no secret.
             let stored = self.stored(name);
             let token = stored.lines().find_map(|line| line.trim().strip_prefix("token: "));
             self.tokens.borrow_mut().extend(token.map(str::to_owned));

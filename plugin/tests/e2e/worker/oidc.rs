@@ -1,0 +1,169 @@
+//! Workers that trust the infra cluster's issuer, and the tokens that are for one of them only.
+
+use super::{LONG, Workers};
+use crate::world::config_map;
+use kubiya_testdata::harness::eventually;
+
+const NOBODY: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\n";
+
+impl Workers {
+    /// Lets a worker trust what an AuthenticationConfiguration says.
+    fn trust(&self, worker: &str, configuration: &str) {
+        let path = self.there(worker).authentication();
+        let staged = path.with_extension("new");
+        std::fs::write(&staged, configuration).unwrap();
+        std::fs::rename(staged, path).unwrap();
+    }
+
+    /// Adds a worker by `--oidc`: told what to trust, it is told that, and comes in.
+    fn add_trusting(&self, worker: &str) {
+        let printed = self.add(&[worker, "--oidc", "--print", "file"]);
+        assert_eq!(printed.code, 0, "{}", printed.stderr);
+        self.trust(worker, &printed.stdout);
+        eventually("the worker trusts the issuer", LONG, || Ok(self.add(&[worker, "--oidc"]).code == 0))
+            .unwrap();
+    }
+
+    fn audience(&self, worker: &str) -> String {
+        let name = format!("{worker}-kubeconfig");
+        self.world.hub(&["configmap", &name, "-n", "flux-system"], "{.data.audiences}")
+    }
+
+    fn token(&self, worker: &str) -> String {
+        let account = format!("worker-{worker}");
+        let audience = format!("--audience={}", self.audience(worker));
+        let words = ["-n", "flux-system", "create", "token", &account, &audience];
+        self.world.rig.hub().run(words).unwrap().trim().to_owned()
+    }
+
+    /// Who a token is at a cluster of the rig, or what is said instead.
+    fn with_token(&self, kubeconfig: &std::path::Path, token: &str) -> String {
+        let path = kubeconfig.display().to_string();
+        let view =
+            ["--kubeconfig", &path, "config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster}"];
+        let kubectl = self.world.rig.bin("kubectl");
+        let cluster = self.world.command(&kubectl).args(view).output().unwrap().stdout;
+        let cluster = String::from_utf8(cluster).unwrap();
+        self.whoami(&format!(
+            "{{current-context: w, clusters: [{{name: w, cluster: {cluster}}}], users: [{{name: u, user: {{token: {token}}}}}], \
+             contexts: [{{name: w, context: {{cluster: w, user: u}}}}]}}"
+        ))
+    }
+}
+
+#[test]
+fn a_token_for_one_worker_is_refused_by_the_hub_and_by_the_other_worker() {
+    let workers = Workers::new();
+    let hub = workers.world.rig.hub();
+    let said = workers.add(&["worker01", "--oidc"]);
+    assert!(
+        said.code == 3 && said.stderr.contains("does not accept the infra cluster's tokens"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(workers.audience("worker01"), "");
+    for worker in ["worker01", "worker02"] {
+        workers.add_trusting(worker);
+    }
+    assert_ne!(workers.audience("worker01"), workers.audience("worker02"));
+    let token = workers.token("worker01");
+    let there = workers.with_token(workers.there("worker01").kubeconfig(), &token);
+    assert_eq!(there, "infra-cluster-oidc:system:serviceaccount:flux-system:worker-worker01");
+    for elsewhere in [hub.kubeconfig(), workers.there("worker02").kubeconfig()] {
+        let said = workers.with_token(elsewhere, &token);
+        assert!(said.contains("Unauthorized") || said.contains("must be logged in"), "{said}");
+    }
+    // An audience that another cluster accepts is refused.
+    let theirs = workers.audience("worker02");
+    let said = workers.add(&["worker01", "--oidc", "--audience", &theirs]);
+    assert!(
+        said.code == 3 && said.stderr.contains("worker `worker02` accepts the audience"),
+        "{}",
+        said.stderr
+    );
+    let issuer = hub.run(["get", "--raw", "/.well-known/openid-configuration"]).unwrap();
+    let issuer: serde_json::Value = serde_json::from_str(&issuer).unwrap();
+    let said = workers.add(&["worker01", "--oidc", "--audience", issuer["issuer"].as_str().unwrap()]);
+    assert!(
+        said.code == 3 && said.stderr.contains("the infra cluster itself accepts the audience"),
+        "{}",
+        said.stderr
+    );
+    // A re-run writes nothing.
+    let again = workers.add(&["worker01", "--oidc", "-o", "json"]);
+    let result: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!((&result["changed"], &result["credential"]), (&0.into(), &"oidc".into()), "{}", again.stdout);
+    let listed = workers.run(&["list", "-o", "wide"]);
+    assert!(listed.stdout.contains("worker01   oidc         never"), "{}", listed.stdout);
+    let renewed = workers.run(&["renew", "worker01"]);
+    assert!(renewed.code == 2 && renewed.stderr.contains("has nothing to renew"), "{}", renewed.stderr);
+
+    // The wrong audience, and a subject without its prefix: each has its name and its fix.
+    let patch = r#"{"data":{"audiences":"kubernetes"}}"#;
+    let patch =
+        ["-n", "flux-system", "patch", "configmap", "worker01-kubeconfig", "--type=merge", "-p", patch];
+    hub.run(patch).unwrap();
+    let said = workers.run(&["check", "worker01", "-o", "json"]);
+    assert!(said.code == 1 && said.stdout.contains(r#""state": "audience""#), "{}", said.stdout);
+    let said = workers.add(&["worker01", "--oidc"]);
+    assert!(said.code == 3 && said.stderr.contains("--force-conflicts"), "{}", said.stderr);
+    assert_eq!(workers.add(&["worker01", "--oidc", "--force-conflicts"]).code, 0);
+    let there = workers.there("worker01");
+    let binding = format!("{}-flux", workers.namespace("worker01"));
+    let patch = r#"[{"op":"replace","path":"/subjects/0/name","value":"other:system:serviceaccount:flux-system:worker-worker01"}]"#;
+    there.run(["patch", "clusterrolebinding", &binding, "--type=json", "-p", patch]).unwrap();
+    eventually("access for another name is found", LONG, || {
+        Ok(workers.run(&["check", "worker01", "-o", "json"]).stdout.contains(r#""state": "subject-prefix""#))
+    })
+    .unwrap();
+    let said = workers.add(&["worker01", "--oidc", "--force-conflicts"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = workers.run(&["check", "worker01"]);
+    assert_eq!(said.code, 0, "{}", said.stdout);
+
+    let said = workers.run(&["remove", "worker01"]);
+    assert!(
+        said.code == 0 && said.stderr.contains("still trusts the infra cluster's issuer"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(workers.audience("worker01"), "");
+    for worker in ["worker01", "worker02"] {
+        workers.trust(worker, NOBODY);
+    }
+}
+
+#[test]
+fn flux_applies_to_a_worker_without_a_credential() {
+    let workers = Workers::new();
+    let hub = workers.world.rig.hub();
+    workers.world.write("repo/apps/map.yaml", &config_map("by-trust"));
+    workers.world.push();
+    assert_eq!(workers.world.bootstrap(&[]).code, 0);
+    workers.add_trusting("worker01");
+    let said = workers.add(&["worker01", "--oidc"]);
+    assert!(said.stderr.contains("ObjectLevelWorkloadIdentity=true"), "{}", said.stderr);
+    let gate = r#"[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--feature-gates=ObjectLevelWorkloadIdentity=true"}]"#;
+    let patch =
+        ["-n", "flux-system", "patch", "deployment", "kustomize-controller", "--type=json", "-p", gate];
+    hub.run(patch).unwrap();
+    let said = workers.add(&["worker01", "--oidc"]);
+    assert!(said.code == 0 && !said.stderr.contains("ObjectLevelWorkloadIdentity"), "{}", said.stderr);
+    hub.apply(
+        "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n\
+         metadata: {name: trusted, namespace: flux-system}\n\
+         spec:\n  interval: 10m\n  retryInterval: 2s\n  path: ./apps\n  prune: true\n\
+         \u{20} sourceRef: {kind: GitRepository, name: flux-system}\n\
+         \u{20} kubeConfig: {configMapRef: {name: worker01-kubeconfig}}\n",
+    )
+    .unwrap();
+    let there = workers.there("worker01");
+    eventually("it is on the worker", LONG, || {
+        Ok(!there.run(["get", "configmap", "by-trust", "--ignore-not-found", "-o", "name"])?.is_empty())
+    })
+    .unwrap();
+    let said = workers.run(&["remove", "worker01", "--prune"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(there.run(["get", "configmap", "by-trust", "--ignore-not-found", "-o", "name"]).unwrap(), "");
+    workers.trust("worker01", NOBODY);
+}
