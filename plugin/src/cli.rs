@@ -32,6 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Bootstrap(Box<commands::bootstrap::BootstrapArgs>),
+    Uninstall(commands::uninstall::UninstallArgs),
     Worker(commands::worker::WorkerArgs),
     Encrypt(commands::encrypt::EncryptArgs),
     Decrypt(commands::decrypt::DecryptArgs),
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     GitMerge(commands::git_drivers::merge::MergeArgs),
     Plugin(commands::plugin::PluginArgs),
     Completion(commands::completion::CompletionArgs),
+    Policies(commands::policies::PoliciesArgs),
     Schema(commands::schema::SchemaArgs),
     #[command(name = "__complete", hide = true)]
     Complete(commands::completion::CompleteArgs),

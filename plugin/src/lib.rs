@@ -17,8 +17,10 @@ mod invocation;
 pub mod keys;
 pub mod masking;
 pub mod merging;
+pub mod policies;
 pub mod rotation;
 pub mod secrets;
+pub mod uninstall;
 pub mod worker;
 
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
@@ -67,6 +69,8 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Plugin(args) => commands::plugin::run(&args, invocation, console),
         cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
         cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),
+        cli::Command::Uninstall(args) => on_runtime(commands::uninstall::run(args, &cli.connection, console)),
+        cli::Command::Policies(args) => commands::policies::run(&args, console),
         cli::Command::Schema(args) => commands::schema::run(&args, console),
         cli::Command::Man(args) => commands::man::run(&args, invocation, console),
     }

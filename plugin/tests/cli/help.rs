@@ -13,6 +13,7 @@ fn help_names_the_command_as_it_was_called() {
     Commands:
       bootstrap   Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its
                   workers
+      uninstall   Take Flux away from the infra cluster; what it has applied stays
       worker      Let Flux reach worker clusters, with credentials that can be revoked
       encrypt     Encrypt files by the creation rules of their .sops.yaml
       decrypt     Decrypt files
@@ -25,6 +26,7 @@ fn help_names_the_command_as_it_was_called() {
       git-setup   Make git diff and git merge of this clone understand encrypted files
       plugin      Make `kubectl kubiya` and `flux kubiya` find this executable
       completion  Print a completion script for the plain executable `kubectl-kubiya`
+      policies    Print admission policies against secrets in clear on the cluster
       schema      Print the JSON schema of the document for bootstrap -f
       man         Write the manual pages into a folder
 

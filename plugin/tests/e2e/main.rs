@@ -9,6 +9,8 @@ mod document;
 mod faults;
 mod keys;
 mod killed;
+mod lifetime;
+mod policies;
 mod preflight;
 mod private_git;
 mod proxy;

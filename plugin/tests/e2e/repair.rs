@@ -89,18 +89,14 @@ fn a_flux_out_of_the_repository_is_left_alone_and_gets_its_secrets() {
         },
     )
     .unwrap();
-    let before = world.hub(
-        &["deployments,gitrepositories,kustomizations", "-n", "flux-system"],
-        "{.items[*].metadata.managedFields[*].manager}",
-    );
     let said = world.bootstrap(&[]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(said.stderr.contains("created Secret flux-system/sops-age"), "{}", said.stderr);
     assert!(!said.stderr.contains("Deployment flux-system"), "{}", said.stderr);
     assert!(said.stderr.contains("write into clusters/infra/flux-system/gotk-sync.yaml:"), "{}", said.stderr);
-    let after = world.hub(
-        &["deployments,gitrepositories,kustomizations", "-n", "flux-system"],
-        "{.items[*].metadata.managedFields[*].manager}",
-    );
-    assert_eq!(before, after);
+    let managers = "{.items[*].metadata.managedFields[*].manager}";
+    let after = world.hub(&["deployments,serviceaccounts", "-n", "flux-system"], managers);
+    assert!(!after.split(' ').any(|manager| manager == "kubiya"), "{after}");
+    let decryption = ["kustomization", "flux-system", "-n", "flux-system"];
+    assert_eq!(world.hub(&decryption, "{.spec.decryption}"), "");
 }

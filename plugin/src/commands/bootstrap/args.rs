@@ -35,6 +35,15 @@ pub(crate) struct BootstrapArgs {
     /// Command that prints the age identity, such as `gopass show flux/age`; no shell runs it
     #[arg(long, value_name = "COMMAND", conflicts_with = "age_key_file")]
     pub age_key_cmd: Option<String>,
+    /// Make the age identity where the file is not there yet; its public half is shown
+    #[arg(long, requires = "age_key_file")]
+    pub generate_age_key: bool,
+    /// Public key of somebody who can decrypt when a made identity is lost; may be repeated
+    #[arg(long, value_name = "RECIPIENT", requires = "generate_age_key")]
+    pub recovery: Vec<String>,
+    /// Nobody is to be able to decrypt when a made identity is lost
+    #[arg(long, requires = "generate_age_key", conflicts_with = "recovery")]
+    pub no_recovery: bool,
     /// Document with what is said here by flags, which win over it; the command `schema` prints its form
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
