@@ -3,6 +3,7 @@
 use crate::cluster::ConnectionArgs;
 use crate::commands;
 use crate::invocation::Invocation;
+use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use kubiya_hook::edge::{Console, Outcome};
 use std::ffi::OsString;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     GitMerge(commands::git_drivers::merge::MergeArgs),
     Plugin(commands::plugin::PluginArgs),
     Completion(commands::completion::CompletionArgs),
+    Schema(commands::schema::SchemaArgs),
     #[command(name = "__complete", hide = true)]
     Complete(commands::completion::CompleteArgs),
     Man(commands::man::ManArgs),
@@ -74,7 +76,11 @@ pub(crate) fn parse(invocation: &Invocation, args: Vec<OsString>, console: &mut 
         let words: Vec<OsString> = args.into_iter().skip(1).collect();
         return Parsed::Done(commands::completion::candidates(&words, invocation, console));
     }
-    let parsed = command(*invocation).try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed = command(*invocation).try_get_matches_from(args).and_then(|matches| {
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        cli.connection.namespace_given = matches.value_source("namespace") != Some(ValueSource::DefaultValue);
+        Ok(cli)
+    });
     match parsed {
         Ok(cli) => Parsed::Run(Box::new(cli)),
         Err(error) => {

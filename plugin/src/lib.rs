@@ -48,7 +48,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console) -> Outcome {
     match cli.command {
         cli::Command::Bootstrap(args) => {
-            on_runtime(commands::bootstrap::run(*args, &cli.connection, invocation, console))
+            on_runtime(commands::bootstrap::run(*args, cli.connection, invocation, console))
         }
         cli::Command::Worker(args) => {
             on_runtime(commands::worker::run(args, &cli.connection, invocation, console))
@@ -67,6 +67,7 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Plugin(args) => commands::plugin::run(&args, invocation, console),
         cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
         cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),
+        cli::Command::Schema(args) => commands::schema::run(&args, console),
         cli::Command::Man(args) => commands::man::run(&args, invocation, console),
     }
 }

@@ -65,7 +65,12 @@ pub async fn carry_out(
             continue;
         }
         say(Event::Waiting { waits: &waits });
-        if let Err(error) = wait_for(&waits, how).await {
+        let waited = {
+            // Several waits go on at once, and each may have something to say.
+            let say = std::cell::RefCell::new(&mut say);
+            wait_for(&waits, how, |message| say.borrow_mut()(Event::Progress { message })).await
+        };
+        if let Err(error) = waited {
             return Err((error, carried));
         }
         say(Event::Waited { waits: &waits });
@@ -97,6 +102,11 @@ pub enum Event<'a> {
     Waiting {
         /// For what.
         waits: &'a [&'a Wait],
+    },
+    /// What is to be seen of a wait that takes longer.
+    Progress {
+        /// In the cluster's words.
+        message: &'a str,
     },
     /// It ended well.
     Waited {
@@ -130,13 +140,13 @@ async fn apply_stage(stage: &Stage, how: &CarryOut) -> Result<Vec<Applied>, (Clu
     }
 }
 
-async fn wait_for(waits: &[&Wait], how: &CarryOut) -> Result<(), ClusterError> {
+async fn wait_for(waits: &[&Wait], how: &CarryOut, say: impl Fn(&str)) -> Result<(), ClusterError> {
     let deadline = Deadline::after(how.timeout);
     let connection = &how.applier.connection;
     let all = waits.iter().map(async |wait| match wait {
         Wait::Established(name) => crd_established(connection, name, deadline).await,
         Wait::Served(gvk) => kind_served(connection, gvk, deadline).await,
-        Wait::RolledOut { namespace, name } => rolled_out(connection, namespace, name, deadline).await,
+        Wait::RolledOut { namespace, name } => rolled_out(connection, namespace, name, deadline, &say).await,
     });
     futures::future::try_join_all(all).await.map(|_| ())
 }

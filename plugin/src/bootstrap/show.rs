@@ -1,6 +1,7 @@
 //! A plan and its result as documents.
 
 use super::{Carried, Plan};
+use crate::cluster::{Action, FieldChange};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -18,6 +19,25 @@ pub fn export(plan: &Plan, with_private_keys: bool) -> String {
         let value = if with_private_keys { manifest.expose() } else { manifest.shown() };
         // A tree of maps with string keys always renders.
         text.push_str(&serde_yaml::to_string(&value).unwrap_or_default());
+    }
+    text
+}
+
+/// What would change, for people: objects with their fields.
+#[must_use]
+pub fn differences(dry_run: &Carried) -> String {
+    let mut text = String::new();
+    for one in dry_run.applied.iter().filter(|one| one.action != Action::Unchanged) {
+        let _ = writeln!(text, "{} {}", one.kind, one.name);
+        if one.action == Action::Created {
+            text.push_str("  is not there yet\n");
+        }
+        for line in one.changes.iter().map(FieldChange::line).chain(one.notes.iter().cloned()) {
+            let _ = writeln!(text, "  {line}");
+        }
+        if one.action == Action::Configured && one.changes.is_empty() && one.notes.is_empty() {
+            text.push_str("  only who keeps its fields changes\n");
+        }
     }
     text
 }

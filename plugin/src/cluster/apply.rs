@@ -1,7 +1,8 @@
 //! Server-side apply: what is there, what would change, and the change.
 
 use super::connect::base64;
-use super::{ClusterError, Connection, Kinds};
+use super::{ClusterError, Connection, FieldChange, Kinds, conflict, diff};
+use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, TypeMeta};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -49,6 +50,10 @@ impl Manifest {
     #[must_use]
     pub fn whole_secret(object: DynamicObject, secret_data: BTreeMap<String, SecretString>) -> Self {
         Self { object, secret_data, whole: true }
+    }
+
+    fn applied(&self, action: Action) -> Applied {
+        Applied::new(self.kind(), self.name(), action)
     }
 
     /// The names of entries that are not wanted.
@@ -152,9 +157,28 @@ pub struct Applied {
     /// namespace exists, an object cannot be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_checkable: Option<&'static str>,
+    /// What people must know of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The fields that differ, where the API server was asked about an object that is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
 }
 
 impl Applied {
+    /// What happened to an object, without more to say.
+    #[must_use]
+    pub fn new(kind: &str, name: String, action: Action) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name,
+            action,
+            not_checkable: None,
+            notes: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
     /// Whether it is about this object.
     #[must_use]
     pub fn is_of(&self, manifest: &Manifest) -> bool {
@@ -191,73 +215,122 @@ impl Applier {
     /// re-run writes nothing.
     ///
     /// # Errors
-    /// Those of the requests; 409 when another manager set the same fields to other values.
+    /// Those of the requests; a conflict when somebody else set the same fields to other values, unless they are taken
+    /// over in any case.
     pub async fn apply(&self, manifest: &Manifest) -> Result<Applied, ClusterError> {
         let api = self.kinds.api(&self.connection.client, manifest.object())?;
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
-        let id = || manifest.id();
         let live = match api.get(name).await {
             Ok(live) => Some(live),
             // Also where its kind is not served yet; that 404 comes without a reason.
             Err(kube::Error::Api(status)) if status.code == 404 => None,
-            Err(error) => return Err(ClusterError::of_request("get", id(), &error)),
+            Err(error) => return Err(ClusterError::of_request("get", manifest.id(), &error)),
         };
-        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
-        params.force = self.force;
+        match live {
+            None => self.create(manifest, &api).await,
+            Some(live) if self.mode == Mode::Compare => {
+                let live = serde_json::to_value(&live).unwrap_or_default();
+                let same = has_all(&live, &manifest.expose()) && manifest.stale(&live).is_empty();
+                Ok(manifest.applied(if same { Action::Unchanged } else { Action::Configured }))
+            }
+            Some(live) => self.change(manifest, &api, &live).await,
+        }
+    }
+
+    fn params(&self) -> PatchParams {
+        PatchParams { force: self.force, ..PatchParams::apply(FIELD_MANAGER).validation_strict() }
+    }
+
+    async fn create(&self, manifest: &Manifest, api: &Api<DynamicObject>) -> Result<Applied, ClusterError> {
+        let created = manifest.applied(Action::Created);
+        if self.mode == Mode::Compare {
+            return Ok(created);
+        }
+        let params = PatchParams { dry_run: self.mode == Mode::AskServer, ..self.params() };
+        let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
+        match api.patch(name, &params, &Patch::Apply(&manifest.expose())).await {
+            Ok(_) => Ok(created),
+            Err(kube::Error::Api(status)) if params.dry_run && status.code == 404 => Ok(Applied {
+                not_checkable: Some("its namespace or its definition is not there yet"),
+                ..created
+            }),
+            Err(error) => Err(ClusterError::of_request("apply", manifest.id(), &error)),
+        }
+    }
+
+    async fn change(
+        &self,
+        manifest: &Manifest,
+        api: &Api<DynamicObject>,
+        live: &DynamicObject,
+    ) -> Result<Applied, ClusterError> {
+        let failed = |error: &kube::Error| ClusterError::of_request("apply", manifest.id(), error);
+        let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
         let body = manifest.expose();
         let patch = Patch::Apply(&body);
-        let done = |action| Applied {
-            kind: manifest.kind().to_owned(),
-            name: manifest.name(),
-            action,
-            not_checkable: None,
-        };
-        let Some(live) = live else {
-            if self.mode == Mode::Compare {
-                return Ok(done(Action::Created));
+        let mut params = PatchParams { dry_run: true, ..self.params() };
+        let mut notes = Vec::new();
+        let wanted = match api.patch(name, &params, &patch).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let fields = conflict::fields(&status);
+                if !conflict::may_be_taken(&fields) {
+                    return Err(conflict_error(manifest, &fields, failed(&kube::Error::Api(status))));
+                }
+                notes.extend(fields.iter().map(|field| format!("takes over {}", field.text())));
+                params.force = true;
+                api.patch(name, &params, &patch).await
             }
-            params.dry_run = self.mode == Mode::AskServer;
-            return match api.patch(name, &params, &patch).await {
-                Ok(_) => Ok(done(Action::Created)),
-                Err(kube::Error::Api(status)) if params.dry_run && status.code == 404 => Ok(Applied {
-                    not_checkable: Some("its namespace or its definition is not there yet"),
-                    ..done(Action::Created)
-                }),
-                Err(error) => Err(ClusterError::of_request("apply", id(), &error)),
-            };
+            answer => answer,
         };
-        if self.mode == Mode::Compare {
-            let live = serde_json::to_value(&live).unwrap_or_default();
-            let same = has_all(&live, &body) && manifest.stale(&live).is_empty();
-            return Ok(done(if same { Action::Unchanged } else { Action::Configured }));
-        }
-        params.dry_run = true;
-        let wanted = api
-            .patch(name, &params, &patch)
-            .await
-            .map_err(|e| ClusterError::of_request("apply", id(), &e))?;
+        let wanted = wanted.map_err(|error| failed(&error))?;
         let stale = manifest.stale(&wanted.data);
-        if comparable(&live) == comparable(&wanted) && stale.is_empty() {
-            return Ok(done(Action::Unchanged));
+        let copy = manifest.holds_secret() && live.annotations().contains_key(LAST_APPLIED);
+        if comparable(live) == comparable(&wanted) && stale.is_empty() && !copy {
+            return Ok(manifest.applied(Action::Unchanged));
         }
+        if copy {
+            notes.push(format!("takes away the annotation {LAST_APPLIED}, which held the data in clear"));
+        }
+        let mut changes = diff::changes(live, &wanted);
+        changes.extend(stale.iter().map(|entry| diff::removed(format!("data.{entry}"))));
         if self.mode == Mode::Write {
             params.dry_run = false;
-            api.patch(name, &params, &patch)
-                .await
-                .map_err(|e| ClusterError::of_request("apply", id(), &e))?;
-            take_away(&api, name, &stale).await.map_err(|e| ClusterError::of_request("patch", id(), &e))?;
+            api.patch(name, &params, &patch).await.map_err(|error| failed(&error))?;
+            take_away(api, name, &stale, copy).await.map_err(|error| failed(&error))?;
         }
-        Ok(done(Action::Configured))
+        Ok(Applied { notes, changes, ..manifest.applied(Action::Configured) })
     }
 }
 
-/// Takes entries out of a Secret: those of other managers, which server-side apply leaves.
-async fn take_away(api: &Api<DynamicObject>, name: &str, entries: &[&str]) -> Result<(), kube::Error> {
-    if entries.is_empty() {
+/// The copy that `kubectl apply` leaves of what it applied, data of Secrets included.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A conflict with its fields and their owners; the error as it came where it names none.
+fn conflict_error(manifest: &Manifest, fields: &[conflict::Owned], error: ClusterError) -> ClusterError {
+    if fields.is_empty() {
+        return error;
+    }
+    let fields = fields.iter().map(conflict::Owned::text).collect();
+    ClusterError::Conflict { object: manifest.id(), fields }
+}
+
+/// Takes entries out of a Secret: those of other managers, which server-side apply leaves; and kubectl's copy of it.
+async fn take_away(
+    api: &Api<DynamicObject>,
+    name: &str,
+    entries: &[&str],
+    copy: bool,
+) -> Result<(), kube::Error> {
+    if entries.is_empty() && !copy {
         return Ok(());
     }
-    let nothing = entries.iter().map(|entry| ((*entry).to_owned(), Value::Null));
-    let patch = serde_json::json!({"data": nothing.collect::<serde_json::Map<_, _>>()});
+    let mut patch = serde_json::json!({});
+    for entry in entries {
+        patch["data"][entry] = Value::Null;
+    }
+    if copy {
+        patch["metadata"]["annotations"][LAST_APPLIED] = Value::Null;
+    }
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch(name, &params, &Patch::Merge(&patch)).await.map(|_| ())
 }
@@ -306,7 +379,7 @@ fn same_quantity(live: &str, wanted: &str) -> bool {
 
 /// What counts when two states of an object are compared: everything but what the server keeps count
 /// by. Field ownership counts, its timestamps do not.
-fn comparable(object: &DynamicObject) -> Value {
+pub(super) fn comparable(object: &DynamicObject) -> Value {
     let mut object = object.clone();
     object.metadata.resource_version = None;
     object.metadata.generation = None;

@@ -39,6 +39,9 @@ pub struct ConnectionArgs {
         env = "FLUX_SYSTEM_NAMESPACE"
     )]
     pub namespace: String,
+    /// Whether that was said, or is the default.
+    #[arg(skip)]
+    pub namespace_given: bool,
     /// Address of the API server
     #[arg(short, long, global = true, value_name = "URL", hide_short_help = true)]
     pub server: Option<String>,

@@ -75,6 +75,14 @@ pub enum ClusterError {
         /// HTTP status code, 0 where there is none.
         code: u16,
     },
+    /// Somebody else set fields to other values.
+    #[error("{object}: others set these fields: {}", fields.join(", "))]
+    Conflict {
+        /// Which object.
+        object: String,
+        /// Each field with its owner.
+        fields: Vec<String>,
+    },
     /// A kind that the server does not serve.
     #[error("the API server serves no {kind} in {api_version}")]
     UnknownKind {
@@ -158,6 +166,8 @@ impl From<ClusterError> for Failure {
                 .hint(format!("kubectl --context {context} version   # does kubectl reach it?")),
             ClusterError::Unauthenticated { context, .. } => Failure::unverified(message)
                 .hint(format!("kubectl --context {context} auth whoami")),
+            ClusterError::Conflict { .. } => Failure::unverified(message)
+                .hint("who owns them will put them back; to take them over on purpose: --force-conflicts"),
             ClusterError::Refused { code: 409, .. } => Failure::unverified(message).hint(
                 "another manager set these fields; to take them over on purpose: --force-conflicts",
             ),

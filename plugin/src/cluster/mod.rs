@@ -1,7 +1,9 @@
 //! The only place that talks to an API server.
 
 mod apply;
+mod conflict;
 mod connect;
+mod diff;
 mod error;
 mod event;
 mod kinds;
@@ -13,6 +15,7 @@ mod wait;
 pub use apply::{Action, Applied, Applier, FIELD_MANAGER, Manifest, Mode, dynamic};
 pub use connect::{Connection, ConnectionArgs};
 pub(crate) use connect::{anonymous, base64};
+pub use diff::FieldChange;
 pub use error::ClusterError;
 pub use event::About;
 pub use kinds::Kinds;

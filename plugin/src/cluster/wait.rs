@@ -105,18 +105,27 @@ pub async fn kind_served(
     }
 }
 
-/// Waits until a Deployment is rolled out, as `kubectl rollout status` judges it.
+/// How long a rollout goes without a question to its pods: most are done by then.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Why a pod will not run, however long it is waited for.
+const TERMINAL: [&str; 3] = ["InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"];
+
+/// Waits until a Deployment is rolled out, as `kubectl rollout status` judges it. When it takes longer, `say` gets what
+/// pods and events say.
 ///
 /// # Errors
-/// A rollout that the cluster gave up, and the deadline; with what pods and events say.
+/// A rollout that the cluster gave up or that cannot succeed, and the deadline; with what pods and events say.
 pub async fn rolled_out(
     connection: &Connection,
     namespace: &str,
     name: &str,
     deadline: Deadline,
+    say: impl Fn(&str),
 ) -> Result<(), ClusterError> {
     let api: Api<Deployment> = Api::namespaced(connection.client.clone(), namespace);
     let what = || format!("Deployment {namespace}/{name}");
+    let mut next_question = Instant::now() + QUIET;
     loop {
         let mut trouble = None;
         match api.get_opt(name).await {
@@ -126,6 +135,16 @@ pub async fn rolled_out(
                     what: what(),
                     causes: pod_causes(connection, &deployment).await,
                 });
+            }
+            Ok(Some(deployment)) if !deadline.has_passed() && Instant::now() >= next_question => {
+                let causes = pod_causes(connection, &deployment).await;
+                if causes.iter().any(|cause| TERMINAL.iter().any(|reason| cause.contains(reason))) {
+                    return Err(ClusterError::Failed { what: what(), causes });
+                }
+                if let Some(cause) = causes.last() {
+                    say(&format!("{}: {cause}", what()));
+                }
+                next_question = Instant::now() + QUIET;
             }
             Ok(found) => {
                 if deadline.has_passed() {

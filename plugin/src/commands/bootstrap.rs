@@ -1,13 +1,15 @@
 //! `bootstrap`: Flux, its age key and its workers' kubeconfigs on an infra cluster.
 
 mod args;
+mod merge;
 mod talk;
 
-use crate::bootstrap::{self, Carried, CarryOut, How, Inputs, Live, Plan, Preflight, Stage};
+use crate::bootstrap::{
+    self, BootstrapDocument, Carried, CarryOut, How, Inputs, Live, Plan, Preflight, Stage,
+};
 use crate::cluster::{Applier, Connection, ConnectionArgs, Deadline, Mode};
 use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
 use crate::invocation::Invocation;
-use crate::keys::KeySource;
 use crate::worker::{CredentialKind, Kept, Record, Scope};
 use args::Format;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
@@ -36,17 +38,23 @@ pub(crate) fn examples(invocation: Invocation) -> String {
 
 /// Runs the command.
 pub(crate) async fn run(
-    args: BootstrapArgs,
-    connection: &ConnectionArgs,
+    mut args: BootstrapArgs,
+    mut connection: ConnectionArgs,
     invocation: &Invocation,
     console: &mut Console,
 ) -> Outcome {
-    let key = KeySource::from_flag(&args.age_key_file);
+    if let Some(file) = &args.file {
+        let document = BootstrapDocument::read(file)?;
+        merge::merge(&mut args, &mut connection, document.spec)?;
+    }
+    let connection = &connection;
+    let request = args.request(connection)?;
+    let key = &request.age_key;
     if key.is_open_to_others() {
         console.warn(&format!("{}: others on this machine may read this key", key.name()));
         console.hint(&format!("chmod 600 {}", key.name()));
     }
-    let inputs = Inputs::gather(&args.request(connection))?;
+    let inputs = Inputs::gather(&request)?;
     if args.export {
         let mut plan = bootstrap::plan(&inputs, &Live::default())?;
         // Before the controllers, as everything that they need.
@@ -61,8 +69,18 @@ pub(crate) async fn run(
     }
     let mut talk = Talk::new(&mut console.err);
     let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
-    if args.dry_run != DryRun::None {
+    if !args.writes() {
         found.dry_run.applied.append(&mut found.for_workers);
+    }
+    if args.diff {
+        let changed = found.dry_run.changed() > 0;
+        return match args.output {
+            None => print(console, &bootstrap::differences(&found.dry_run)),
+            format => finish(console, format, &found.dry_run, true, None),
+        }
+        .map(|code| if changed { Kind::Findings.exit_code() } else { code });
+    }
+    if !args.writes() {
         talk.dry_run(&found.dry_run);
         return finish(console, args.output, &found.dry_run, true, None);
     }
@@ -138,7 +156,8 @@ async fn carry_out(
     found: &Preflight,
     talk: &mut Talk<'_>,
 ) -> Result<(Carried, Option<String>), Failure> {
-    let how = CarryOut { applier, timeout: args.timeout, wait: args.wait, dry_run: found.dry_run.clone() };
+    let how =
+        CarryOut { applier, timeout: args.timeout(), wait: args.wait(), dry_run: found.dry_run.clone() };
     let result = bootstrap::carry_out(plan, &how, |event| talk.event(&event)).await;
     talk.end_progress();
     let mut carried = result.map_err(|(error, carried)| part_done(error.into(), &carried))?;
@@ -149,17 +168,17 @@ async fn carry_out(
             return Err(part_done(failure, &carried));
         }
     }
-    if !args.wait {
+    if !args.wait() {
         return Ok((carried, None));
     }
     let sync = Sync { source: git_repository(&inputs.sync), kustomization: kustomization(&inputs.sync) };
-    let expected = Expected { branch: args.branch.clone(), tip: found.tip.clone() };
+    let expected = Expected { branch: inputs.sync.branch.clone(), tip: found.tip.clone() };
     let look_again = async || match found.look.as_ref()?.tip().await {
         Ok(BranchTip::Found(oid)) => Some(oid),
         _ => None,
     };
     let Applier { connection, kinds, .. } = &how.applier;
-    let deadline = Deadline::after(args.timeout);
+    let deadline = Deadline::after(args.timeout());
     let waited =
         wait_for_sync(connection, kinds, &sync, expected, deadline, look_again, |m| talk.progress(m)).await;
     talk.end_progress();

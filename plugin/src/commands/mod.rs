@@ -14,5 +14,6 @@ mod lines;
 pub(crate) mod man;
 pub(crate) mod plugin;
 pub(crate) mod rotate_key;
+pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod worker;

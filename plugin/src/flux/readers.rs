@@ -182,8 +182,12 @@ pub async fn readers(connection: &Connection) -> Result<Vec<Reader>, ClusterErro
     let mut found = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api.list(&page).await.map_err(|error| {
-            ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error)
+        let list = api.list(&page).await.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 404 => ClusterError::UnknownKind {
+                kind: "Kustomization".to_owned(),
+                api_version: "kustomize.toolkit.fluxcd.io/v1".to_owned(),
+            },
+            _ => ClusterError::of_request("list", "Kustomizations of all namespaces".to_owned(), &error),
         })?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
         found.extend(list.items.into_iter().filter_map(Reader::of));

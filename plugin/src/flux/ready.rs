@@ -114,22 +114,35 @@ pub async fn wait_for_sync(
     mut say: impl FnMut(&str),
 ) -> Result<String, ClusterError> {
     let mut asked_to_reconcile = false;
+    let mut asked_again: Option<(&str, String)> = None;
     loop {
         let mut causes = Vec::new();
         for (object, what) in [(&sync.source, "GitRepository"), (&sync.kustomization, "Kustomization")] {
             let api = kinds.api(&connection.client, object)?;
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let id = format!("{what} {}/{name}", object.metadata.namespace.as_deref().unwrap_or_default());
-            let state = match api.get(name).await {
-                Ok(live) => ReadyState::of(&live, expected.revision().as_deref()),
+            let (state, handled) = match api.get(name).await {
+                Ok(live) => (state(&live, &expected, causes.is_empty()), handled(&live)),
                 Err(error) => {
-                    ReadyState::Waiting { message: ClusterError::of_get(id.clone(), &error).to_string() }
+                    let message = ClusterError::of_get(id.clone(), &error).to_string();
+                    (ReadyState::Waiting { message }, None)
                 }
             };
             match state {
-                ReadyState::Failed { message } => {
-                    return Err(ClusterError::Failed { what: id, causes: vec![message] });
-                }
+                // It may be older than what this run wrote: it counts when the controller has looked once more.
+                ReadyState::Failed { message } => match &asked_again {
+                    Some((kind, token)) if *kind == what => {
+                        if handled.as_ref() == Some(token) {
+                            return Err(ClusterError::Failed { what: id, causes: vec![message] });
+                        }
+                        causes.push(format!("{id}: {message}"));
+                    }
+                    _ => {
+                        let token = request_reconcile(connection, kinds, object).await?;
+                        asked_again = Some((what, token));
+                        causes.push(format!("{id}: {message}"));
+                    }
+                },
                 ReadyState::Waiting { message } => causes.push(format!("{id}: {message}")),
                 ReadyState::Ready { revision } if expected.is_met_by(&revision) => {
                     if what == "Kustomization" && causes.is_empty() {
@@ -157,7 +170,27 @@ pub async fn wait_for_sync(
     }
 }
 
-/// Asks a controller to look now instead of at its next interval.
+/// What an object of the sync says. A folder that is not there is told before the revision is noted as attempted, so it
+/// counts when the source is at the expected one.
+fn state(live: &DynamicObject, expected: &Expected, source_is_there: bool) -> ReadyState {
+    let state = ReadyState::of(live, expected.revision().as_deref());
+    match state {
+        ReadyState::Waiting { message } if source_is_there && message.starts_with(NO_FOLDER) => {
+            ReadyState::Failed { message }
+        }
+        state => state,
+    }
+}
+
+/// What kustomize-controller says of a `spec.path` that is not in the artifact.
+const NO_FOLDER: &str = "ArtifactFailed: kustomization path not found";
+
+/// The request to reconcile that the controller has answered last.
+fn handled(live: &DynamicObject) -> Option<String> {
+    live.data["status"]["lastHandledReconcileAt"].as_str().map(str::to_owned)
+}
+
+/// Asks a controller to look now instead of at its next interval. Returns what it will have handled then.
 ///
 /// # Errors
 /// Those of the request.
@@ -165,7 +198,7 @@ pub async fn request_reconcile(
     connection: &Connection,
     kinds: &Kinds,
     object: &DynamicObject,
-) -> Result<(), ClusterError> {
+) -> Result<String, ClusterError> {
     let api = kinds.api(&connection.client, object)?;
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let now = jiff::Timestamp::now().to_string();
@@ -174,7 +207,7 @@ pub async fn request_reconcile(
     api.patch(name, &params, &Patch::Merge(&patch))
         .await
         .map_err(|error| ClusterError::of_get(name.to_owned(), &error))?;
-    Ok(())
+    Ok(now)
 }
 
 #[cfg(test)]
@@ -220,6 +253,19 @@ mod tests {
         let stalled = json!({"conditions": [condition("Stalled", "True", "InvalidPath", 2)]});
         let failed = ReadyState::Failed { message: "InvalidPath: m".to_owned() };
         assert_eq!(ReadyState::of(&object(&stalled), None), failed);
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_counts_when_the_source_is_at_the_expected_revision() {
+        let mut said = condition("Ready", "False", "ArtifactFailed", 2);
+        said["message"] = "kustomization path not found: stat /tmp/x: no such file or directory".into();
+        let live = object(&json!({"lastHandledReconcileAt": "now", "conditions": [said]}));
+        let expected = Expected { branch: "main".to_owned(), tip: Some("abc".to_owned()) };
+        assert!(matches!(state(&live, &expected, true), ReadyState::Failed { .. }));
+        assert!(matches!(state(&live, &expected, false), ReadyState::Waiting { .. }));
+        assert_eq!(handled(&live).as_deref(), Some("now"));
+        let network = object(&json!({"conditions": [condition("Ready", "False", "ArtifactFailed", 2)]}));
+        assert!(matches!(state(&network, &expected, true), ReadyState::Waiting { .. }));
     }
 
     #[test]

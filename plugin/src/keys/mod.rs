@@ -21,4 +21,4 @@ pub use ask::{Ask, Terminal};
 pub use command::{CommandError, key_given_to, key_printed_by, key_read_back_by};
 pub use places::Surroundings;
 pub use ring::KeyRing;
-pub use source::{KeyError, KeySource, merged, proven};
+pub use source::{CommandLine, KeyError, KeySource, merged, proven};

@@ -1,5 +1,6 @@
 //! The one key file that bootstrap gives to Flux: read, proven, and merged with what is there.
 
+use super::command::{CommandError, key_printed_by};
 use kubiya_hook::edge::Failure;
 use kubiya_policies::sops::age::{AgeKeys, Identity, IdentityFile, IdentityFileError, IdentityKind};
 use kubiya_policies::sops::keys::{DataKey, KeyBytes, KeyError as ServiceError, KeyService as _};
@@ -18,6 +19,24 @@ pub enum KeySource {
     File(PathBuf),
     /// Standard input, written `-`.
     Stdin,
+    /// A command that prints it.
+    Command(CommandLine),
+}
+
+/// A command as it was typed. Never shown: a password may be in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandLine(String);
+
+impl From<String> for CommandLine {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a command")
+    }
 }
 
 /// Why there is no key. Never holds a part of it.
@@ -26,6 +45,9 @@ pub enum KeyError {
     /// It cannot be read.
     #[error("cannot read the age key")]
     Read(#[source] std::io::Error),
+    /// The command that should print it does not.
+    #[error("there is no key")]
+    Command(#[source] Box<CommandError>),
     /// It is too large for an identity file.
     #[error("too large for an age key file")]
     TooLarge,
@@ -48,6 +70,15 @@ pub enum KeyError {
     },
 }
 
+impl KeyError {
+    fn of_command(error: CommandError) -> Self {
+        match error {
+            CommandError::Output(error) => error,
+            error => KeyError::Command(Box::new(error)),
+        }
+    }
+}
+
 impl KeySource {
     /// From the value of a flag.
     #[must_use]
@@ -61,6 +92,7 @@ impl KeySource {
         match self {
             KeySource::File(path) => path.display().to_string(),
             KeySource::Stdin => "standard input".to_owned(),
+            KeySource::Command(_) => "the command for the age key".to_owned(),
         }
     }
 
@@ -68,6 +100,7 @@ impl KeySource {
     pub(super) fn bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         match self {
             KeySource::Stdin => read_all(std::io::stdin().lock()),
+            KeySource::Command(CommandLine(text)) => key_printed_by(text).map_err(KeyError::of_command),
             KeySource::File(path) => read_all(std::fs::File::open(path).map_err(KeyError::Read)?),
         }
     }
@@ -85,7 +118,7 @@ impl KeySource {
     pub fn is_open_to_others(&self) -> bool {
         use std::os::unix::fs::PermissionsExt as _;
         match self {
-            KeySource::Stdin => false,
+            KeySource::Stdin | KeySource::Command(_) => false,
             KeySource::File(path) => {
                 std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o077 != 0)
             }

@@ -31,6 +31,13 @@ pub(super) struct Unready {
     pub(super) failure: Failure,
 }
 
+impl Unready {
+    /// The failure with the two ways on from it.
+    fn with_ways(self) -> Failure {
+        self.failure.hint(GO_ON).hint("kubectl kubiya rotate-key --abort      # goes back to the old key")
+    }
+}
+
 enum Verdict {
     Done,
     Waiting(String),
@@ -41,7 +48,7 @@ impl Course<'_> {
     /// Asks everybody who reads the Secrets to do so now, and waits until they have.
     pub(super) fn reconcile_all(&mut self, why: &str) -> Result<(), Failure> {
         for site in 0..self.sites.len() {
-            self.reconcile(site, why).map_err(|unready| unready.failure)?;
+            self.reconcile(site, why).map_err(Unready::with_ways)?;
         }
         Ok(())
     }
@@ -92,7 +99,7 @@ impl Course<'_> {
                 Step::Overlap => "apply the commit with both keys",
                 Step::OldOut => "apply the commit without the old key",
             };
-            self.wait(site, &keys, Until::Applied(step), what).map_err(|unready| unready.failure)?;
+            self.wait(site, &keys, Until::Applied(step), what).map_err(Unready::with_ways)?;
             let text =
                 format!("by {} of {}", kustomizations(keys.len()), self.sites[site].connection.context);
             self.talk.did("applied", &text);
@@ -293,9 +300,7 @@ fn failed(id: &str, context: &str, message: &str) -> Unready {
     Unready {
         failure: Failure::new(Kind::Partial, format!("{id} failed"))
             .at(context.to_owned())
-            .because_of(message.to_owned())
-            .hint(GO_ON)
-            .hint("kubectl kubiya rotate-key --abort      # goes back to the old key"),
+            .because_of(message.trim_end().to_owned()),
     }
 }
 
@@ -308,7 +313,7 @@ fn timed_out(what: &str, context: &str, waiting: Vec<String>, deadline: Deadline
     let failure = waiting.into_iter().fold(failure.at(context.to_owned()), Failure::because_of);
     Unready {
         failure: failure
-            .hint(GO_ON)
+            .hint("--timeout 15m                          # waits longer")
             .hint("--skip-wait NAMESPACE/NAME             # does not wait for one that is broken for another reason"),
     }
 }

@@ -165,14 +165,23 @@ impl Checkout {
         Ok(self.tree.is_ancestor(tip, proposed) && (wanted.met)(&commits.standing(proposed)?))
     }
 
-    /// Makes the work tree a good place to start from: at the tip, or at commits of ours on top of it.
-    fn start_from(
-        &self,
-        tip: ObjectId,
-        wanted: &Wanted<'_>,
-        commits: &mut Commits,
-    ) -> Result<ObjectId, Failure> {
-        let head = self.head()?;
+    /// What of the operator's is in the way in the work tree, before anything is changed.
+    ///
+    /// # Errors
+    /// Commits that are not pushed; changes of the files that would be renewed.
+    pub fn look(&self, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        let (tip, head) = (self.tip()?, self.head()?);
+        let results = [self.commits_ahead(tip, head).map(|_| ()), self.leftovers(head, wanted).map(|_| ())];
+        let problems = results.into_iter().filter_map(Result::err).collect::<Vec<_>>();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::all("the work tree is not as it must be", problems))
+        }
+    }
+
+    /// The messages of commits of ours that are not pushed.
+    fn commits_ahead(&self, tip: ObjectId, head: ObjectId) -> Result<Vec<String>, Failure> {
         let ahead = self
             .tree
             .messages(tip, head)
@@ -187,6 +196,18 @@ impl Checkout {
             .because_of("they would be pushed together with the new keys")
             .hint("git push   # or move them to another branch; then run this again"));
         }
+        Ok(ahead)
+    }
+
+    /// Makes the work tree a good place to start from: at the tip, or at commits of ours on top of it.
+    fn start_from(
+        &self,
+        tip: ObjectId,
+        wanted: &Wanted<'_>,
+        commits: &mut Commits,
+    ) -> Result<ObjectId, Failure> {
+        let head = self.head()?;
+        let ahead = self.commits_ahead(tip, head)?;
         let usable =
             self.tree.is_ancestor(tip, head) && (ahead.is_empty() || (wanted.met)(&commits.standing(head)?));
         self.undo_leftovers(head, wanted)?;
@@ -221,32 +242,42 @@ impl Checkout {
         Ok(())
     }
 
-    /// Takes back what a run that was killed left in the work tree: new versions of files that were not committed.
-    /// Anything else that was changed there is the operator's, and stops us.
+    /// Takes back what a run that was killed left in the work tree.
     fn undo_leftovers(&self, head: ObjectId, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        let ours = self.leftovers(head, wanted)?;
+        super::leftover::sweep(self.tree.top());
+        if ours.is_empty() {
+            return Ok(());
+        }
+        self.tree.restore(&ours).map_err(|error| git_failure("cannot restore files of", &self.branch, &error))
+    }
+
+    /// New versions of files that a run left that was killed before they were committed. Anything else that was
+    /// changed there is the operator's, and stops us.
+    fn leftovers(&self, head: ObjectId, wanted: &Wanted<'_>) -> Result<Vec<PathBuf>, Failure> {
+        use super::leftover::{Change, judge};
         self.tree.refresh();
         let top = self.tree.top();
         let changed =
             self.tree.changed().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for path in changed {
-            match super::leftover::judge(&self.tree, head, &path, wanted) {
-                super::leftover::Change::Unrelated => {}
-                super::leftover::Change::Ours => ours.push(path),
-                super::leftover::Change::Theirs => theirs
-                    .push(Failure::usage("it has changes that are not committed").at(shown(&top.join(path)))),
+            match judge(&self.tree, head, &path, wanted) {
+                Change::Unrelated => {}
+                Change::Ours => ours.push(path),
+                Change::Theirs => theirs.push(
+                    Failure::usage("it has changes that are not committed")
+                        .at(shown(&top.join(path)))
+                        .hint("git commit or git stash what is not committed, then run this again"),
+                ),
             }
         }
-        if !theirs.is_empty() {
-            let what =
-                format!("{} files that would be renewed have changes that are not committed", theirs.len());
-            return Err(Failure::all(what, theirs).hint("git commit or git stash them, then run this again"));
+        if theirs.is_empty() {
+            return Ok(ours);
         }
-        super::leftover::sweep(top);
-        if ours.is_empty() {
-            return Ok(());
-        }
-        self.tree.restore(&ours).map_err(|error| git_failure("cannot restore files of", &self.branch, &error))
+        let what =
+            format!("{} files that would be renewed have changes that are not committed", theirs.len());
+        Err(Failure::all(what, theirs))
     }
 
     /// Puts new versions of rules and files in place, and gives the paths, from the top.

@@ -9,7 +9,8 @@ use super::{Entries, GO_ON, Held, Site, Way};
 use crate::cluster::{LiveSecret, SecretChange};
 use crate::secrets::Keys;
 use kubiya_hook::edge::{Failure, Kind};
-use kubiya_hook::git::work::WorkTree;
+use kubiya_hook::git::ObjectId;
+use kubiya_hook::git::work::{RemoteBranch, WorkTree};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity};
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ pub struct Course<'c> {
     pub new: Identity,
     /// What is in commits.
     pub commits: Commits,
+    /// The commits that this run brought to branches.
+    pub pushed: Vec<(RemoteBranch, ObjectId)>,
     /// Where it is said what happens.
     pub talk: &'c mut dyn Talk,
 }
@@ -190,11 +193,12 @@ impl Course<'_> {
         for index in 0..self.checkouts.len() {
             match self.publish(index, step)? {
                 Published::There { commit, changed } => {
-                    let branch = &self.checkouts[index].branch;
+                    let branch = self.checkouts[index].branch.clone();
                     if changed > 0 {
                         let text =
                             format!("{} of {branch}: {changed} files, {}", commit.short(), self.what(step));
                         self.talk.did("pushed", &text);
+                        self.pushed.push((branch, commit));
                     }
                 }
                 Published::Kept(commit) => {
@@ -215,6 +219,34 @@ impl Course<'_> {
     }
 
     fn publish(&mut self, index: usize, step: Step) -> Result<Published, Failure> {
+        self.talk.progress(&format!("{}: {}", self.checkouts[index].branch, self.what(step)));
+        let elsewhere = self.way.pull_request || !self.checkouts[index].own;
+        let tree = self.tree.clone();
+        let published = self.with_wanted(index, step, |checkout, wanted, commits| {
+            if elsewhere {
+                in_another_tree(&tree, checkout, wanted, commits)
+            } else {
+                checkout.publish(wanted, commits)
+            }
+        });
+        self.talk.end_progress();
+        published
+    }
+
+    /// Whether the operator's work tree can be worked in.
+    pub(super) fn look_at_work_tree(&mut self) -> Result<(), Failure> {
+        let own = self.checkouts.iter().position(|checkout| checkout.own);
+        let Some(index) = own.filter(|_| !self.way.pull_request) else { return Ok(()) };
+        self.with_wanted(index, Step::Overlap, |checkout, wanted, _| checkout.look(wanted))
+    }
+
+    /// Puts together what a step wants of a branch.
+    fn with_wanted<T>(
+        &mut self,
+        index: usize,
+        step: Step,
+        go: impl FnOnce(&Checkout, &Wanted<'_>, &mut Commits) -> T,
+    ) -> T {
         let intent = &self.intent;
         let change = match step {
             Step::Overlap => RecipientChange::Add(&intent.old, &intent.new),
@@ -249,14 +281,7 @@ impl Course<'_> {
             trailer: &trailer,
             publish,
         };
-        self.talk.progress(&format!("{}: {}", self.checkouts[index].branch, self.what(step)));
-        let published = if self.way.pull_request || !self.checkouts[index].own {
-            in_another_tree(&self.tree, &self.checkouts[index], &wanted, &mut self.commits)
-        } else {
-            self.checkouts[index].publish(&wanted, &mut self.commits)
-        };
-        self.talk.end_progress();
-        published
+        go(&self.checkouts[index], &wanted, &mut self.commits)
     }
 
     fn what(&self, step: Step) -> String {

@@ -8,7 +8,7 @@ use super::intent::{ROTATION, short};
 use super::renew::{Renewal, check};
 use super::scope::Scope;
 use super::{DataKeys, Held, Site};
-use crate::flux::ReadyState;
+use crate::flux::{ReadyState, SourceName};
 use crate::secrets::{Configs, shown};
 use kubiya_hook::edge::Failure;
 use kubiya_policies::rules::RecipientChange;
@@ -51,6 +51,7 @@ impl Course<'_> {
             }
         }
         if fresh {
+            problems.extend(self.look_at_work_tree().err());
             self.look_at_files(&standings, &mut problems);
             self.look_at_pushes(&mut problems);
         }
@@ -119,45 +120,62 @@ impl Course<'_> {
     fn look_at_sources(&self, found: &mut Found, problems: &mut Vec<Failure>) {
         let mut ours = 0;
         for site in &self.sites {
-            for (name, source) in &site.sources {
-                let place = format!("{name} of {}", site.connection.context);
-                match self.followed(site, name) {
-                    Followed::Ours => {
-                        ours += 1;
-                        if source.suspended {
-                            problems.push(Failure::unverified("it is suspended, so that new commits do not reach Flux").at(place).hint(format!("flux resume source git {} -n {}", name.name, name.namespace)));
-                        } else if source.verified && self.tree.setting("commit.gpgsign").as_deref() != Some("true") {
-                            problems.push(Failure::unverified("it takes signed commits only, and this clone does not sign").at(place).hint("git config commit.gpgsign true   # with a key that Flux knows"));
-                        }
-                        if source.submodules {
-                            found.notes.push(format!("{name} takes submodules along; their files are rotated in their own repositories"));
-                        }
-                    }
-                    Followed::Otherwise { what, branch: Some(branch) } if !self.way.sources_done.contains(&name.to_string()) => {
-                        problems.push(Failure::unverified(format!("it follows {what} of this repository, which is not rotated"))
-                            .at(place)
-                            .hint(format!("--branch {branch}   # rotates it too"))
-                            .hint(format!("--source-done {name}   # if none of its files need the old key")));
-                    }
-                    Followed::Otherwise { what, .. } => found.notes.push(format!("{name} follows {what}: the old key stays until --source-done {name} says that it can go")),
-                    Followed::Elsewhere => found.notes.push(format!("{name} is another repository: the old key stays until --source-done {name} says that it can go")),
+            for name in site.source_names() {
+                let followed = self.followed(site, name);
+                if followed == Followed::Ours {
+                    ours += 1;
+                    self.look_at_our_source(site, name, found, problems);
+                } else if !self.way.sources_done.contains(&name.to_string()) {
+                    look_at_other_source(site, name, &followed, found, problems);
                 }
             }
         }
         if ours == 0 && self.sites.iter().any(|site| !site.readers.is_empty()) {
-            let branch =
-                self.checkouts.first().map(|checkout| checkout.branch.to_string()).unwrap_or_default();
-            let url = self.checkouts.first().and_then(|checkout| self.tree.url(&checkout.branch.remote).ok());
-            let problem =
-                Failure::unverified(format!("no GitRepository that Flux decrypts from follows {branch}"))
-                    .because_of(format!("the clone's remote is {}", url.unwrap_or_default()));
-            let sources = self.sites.iter().flat_map(|site| &site.sources);
-            problems.push(sources.fold(problem, |problem, (name, source)| {
-                problem.because_of(format!("{name} follows {} of {}", source.follows, source.url)).hint(
-                    format!("--source {}/{}   # if that is the same repository", name.namespace, name.name),
-                )
-            }));
+            problems.push(self.no_source_of_ours());
         }
+    }
+
+    fn look_at_our_source(
+        &self,
+        site: &Site,
+        name: &SourceName,
+        found: &mut Found,
+        problems: &mut Vec<Failure>,
+    ) {
+        let Some(source) = site.sources.get(name) else { return };
+        let problem =
+            |what: &str| Failure::unverified(what).at(format!("{name} of {}", site.connection.context));
+        if source.suspended {
+            problems.push(
+                problem("it is suspended, so that new commits do not reach Flux")
+                    .hint(format!("flux resume source git {} -n {}", name.name, name.namespace)),
+            );
+        } else if source.verified && self.tree.setting("commit.gpgsign").as_deref() != Some("true") {
+            problems.push(
+                problem("it takes signed commits only, and this clone does not sign")
+                    .hint("git config commit.gpgsign true   # with a key that Flux knows"),
+            );
+        }
+        if source.submodules {
+            let note = "takes submodules along; their files are rotated in their own repositories";
+            found.notes.push(format!("{name} {note}"));
+        }
+    }
+
+    fn no_source_of_ours(&self) -> Failure {
+        let first = self.checkouts.first();
+        let branch = first.map(|checkout| checkout.branch.to_string()).unwrap_or_default();
+        let url = first.and_then(|checkout| self.tree.url(&checkout.branch.remote).ok());
+        let what = format!("no GitRepository that Flux decrypts from follows {branch}");
+        let problem = Failure::unverified(what)
+            .because_of(format!("the clone's remote is {}", url.unwrap_or_default()));
+        let sources = self.sites.iter().flat_map(|site| &site.sources);
+        sources.fold(problem, |problem, (name, source)| {
+            let claim = format!("--source {}/{}", name.namespace, name.name);
+            problem
+                .because_of(format!("{name} follows {} of {}", source.follows, source.url))
+                .hint(format!("{claim}   # if that is the same repository"))
+        })
     }
 
     /// Every file opens with a key at hand and could be renewed.
@@ -232,6 +250,32 @@ impl Course<'_> {
                 .hint("--keep-old FILE   # a new file, encrypted to the new key")
                 .hint("--drop-old        # if it is kept elsewhere, or nothing is to be read any more"),
             );
+        }
+    }
+}
+
+/// A source that is no branch of ours keeps the old key with Flux; a branch of the repository could be rotated too.
+fn look_at_other_source(
+    site: &Site,
+    name: &SourceName,
+    followed: &Followed,
+    found: &mut Found,
+    problems: &mut Vec<Failure>,
+) {
+    let done = format!("--source-done {name}");
+    match followed {
+        Followed::Ours => {}
+        Followed::Otherwise { what, branch: Some(branch) } => problems.push(
+            Failure::unverified(format!("it follows {what} of this repository, which is not rotated"))
+                .at(format!("{name} of {}", site.connection.context))
+                .hint(format!("--branch {branch}   # rotates it too"))
+                .hint(format!("{done}   # if none of its files need the old key")),
+        ),
+        Followed::Otherwise { what, .. } => {
+            found.notes.push(format!("{name} follows {what}: the old key stays until {done}"));
+        }
+        Followed::Elsewhere => {
+            found.notes.push(format!("{name} is another repository: the old key stays until {done}"));
         }
     }
 }

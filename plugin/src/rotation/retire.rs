@@ -80,10 +80,7 @@ impl Course<'_> {
     pub(super) fn other_sources(&self, judge: fn(&str, &str, &Followed) -> Failure) -> Vec<Failure> {
         let mut problems = Vec::new();
         for site in &self.sites {
-            let mut sources = site.readers.iter().map(|reader| &reader.source).collect::<Vec<_>>();
-            sources.sort();
-            sources.dedup();
-            for source in sources {
+            for source in site.source_names() {
                 let followed = self.followed(site, source);
                 let name = source.to_string();
                 if followed != Followed::Ours && !self.way.sources_done.contains(&name) {

@@ -110,6 +110,12 @@ impl Site {
         Ok(())
     }
 
+    /// The sources that they read, each once.
+    #[must_use]
+    pub fn source_names(&self) -> BTreeSet<&SourceName> {
+        self.readers.iter().map(|reader| &reader.source).collect()
+    }
+
     /// Who decrypts with a Secret.
     pub fn readers_of<'s>(&'s self, secret: &'s LiveSecret) -> impl Iterator<Item = &'s Reader> {
         self.readers.iter().filter(move |reader| self.reads(reader, secret))

@@ -70,15 +70,10 @@ impl Candidate {
     /// In a dry run there is no token yet, but there would be a new one.
     fn would_be_stored(&self, hub: &Hub, namespaces: &[String]) -> Vec<Applied> {
         let known = hub.of(&self.name);
-        let one = |namespace: &String| Applied {
-            kind: "Secret".to_owned(),
-            name: format!("{namespace}/{}", super::secret_name(&self.name)),
-            action: if known.iter().any(|stored| stored.namespace == *namespace) {
-                Action::Configured
-            } else {
-                Action::Created
-            },
-            not_checkable: None,
+        let one = |namespace: &String| {
+            let there = known.iter().any(|stored| stored.namespace == *namespace);
+            let action = if there { Action::Configured } else { Action::Created };
+            Applied::new("Secret", format!("{namespace}/{}", super::secret_name(&self.name)), action)
         };
         namespaces.iter().map(one).collect()
     }

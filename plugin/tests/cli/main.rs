@@ -5,6 +5,7 @@
 mod bad_input;
 mod completion;
 mod compromised;
+mod document;
 mod edit;
 mod export;
 mod help;

@@ -58,14 +58,18 @@ fn a_malformed_identity_on_the_cluster_is_found_before_anything_is_written() {
 fn fields_of_another_manager_are_taken_over_only_when_told() {
     let world = World::new();
     world.rig.hub().run(["create", "namespace", "flux-system"]).unwrap();
-    // As the recipes do it by hand: `kubectl create secret`, here with another key.
+    // Somebody who keeps the Secret as it is, here with another key.
     use secrecy::ExposeSecret as _;
     world.write("by-hand.agekey", &format!("{}\n", Identity::generate().expose_line().expose_secret()));
     let file = format!("--from-file=age.agekey={}", world.path("by-hand.agekey").display());
-    world.rig.hub().run(["-n", "flux-system", "create", "secret", "generic", "sops-age", &file]).unwrap();
+    let create = ["-n", "flux-system", "create", "secret", "generic", "sops-age", &file];
+    world.rig.hub().run([&create[..], &["--field-manager=operator"]].concat()).unwrap();
     let said = world.bootstrap(&["--wait=false"]);
     assert_eq!(said.code, 3, "{}", said.stderr);
-    assert!(said.stderr.contains("conflict") && said.stderr.contains("--force-conflicts"), "{}", said.stderr);
+    // Nothing was written, not even what could have been.
+    assert_eq!(world.hub(&["crd", "gitrepositories.source.toolkit.fluxcd.io"], "{.metadata.name}"), "");
+    let wanted = "Secret flux-system/sops-age: others set these fields: data.age.agekey of `operator`";
+    assert!(said.stderr.contains(wanted) && said.stderr.contains("--force-conflicts"), "{}", said.stderr);
     let forced = world.bootstrap(&["--wait=false", "--force-conflicts"]);
     assert_eq!(forced.code, 0, "{}", forced.stderr);
 }
@@ -116,6 +120,44 @@ fn a_deadline_says_what_is_missing_and_a_rerun_goes_on() {
     world.push();
     let healed = world.bootstrap(&[]);
     assert_eq!(healed.code, 0, "{}", healed.stderr);
+}
+
+#[test]
+fn what_cannot_succeed_ends_the_wait_and_counts_for_nothing_in_the_next_run() {
+    let world = World::new();
+    let other = Identity::generate();
+    // In a place that only Flux looks at: the preflight does not follow generators.
+    world.write(
+        "repo/clusters/infra/kustomization.yaml",
+        "secretGenerator: [{name: made, namespace: default, envs: [a.env]}]\n",
+    );
+    world.write("repo/clusters/infra/a.env", "PASSWORD=hunter2\n");
+    let recipient = other.recipient().unwrap();
+    let words = ["encrypt", "--in-place", "--age", &recipient];
+    let sops = world
+        .command(&world.rig.bin("sops"))
+        .args(words)
+        .arg(world.path("repo/clusters/infra/a.env"))
+        .output();
+    assert!(sops.unwrap().status.success());
+    world.push();
+    let said = world.bootstrap(&["--timeout", "5m"]);
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert!(said.stderr.contains("error: Kustomization flux-system/flux-system failed"), "{}", said.stderr);
+    assert!(said.stderr.contains("BuildFailed: error decrypting sources"), "{}", said.stderr);
+    // The same revision, at which Flux has failed already: what it says now is older than the key.
+    use secrecy::ExposeSecret as _;
+    world.write("right.agekey", &format!("{}\n", other.expose_line().expose_secret()));
+    let healed = world.bootstrap(&["--age-key-file", "right.agekey"]);
+    assert_eq!(healed.code, 0, "{}", healed.stderr);
+    // A folder that only a clone has.
+    world.write("repo/clusters/next/first.yaml", "");
+    world.git(&["add", "--all"]);
+    world.git(&["commit", "--quiet", "-m", "not pushed"]);
+    let said =
+        world.bootstrap(&["--path", "clusters/next", "--repo", "repo", "--age-key-file", "right.agekey"]);
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert!(said.stderr.contains("kustomization path not found"), "{}", said.stderr);
 }
 
 #[test]

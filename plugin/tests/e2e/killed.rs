@@ -59,6 +59,7 @@ fn giving_up_that_is_killed_anywhere_is_finished_by_the_next_run() {
             said.stderr
         );
         world.check_over(&world.key_at_hand());
+        println!("killed at {place} {} of giving up: finished by the next run", places[place - 1]);
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod bootstrap;
 mod demo;
+mod document;
 mod faults;
 mod keys;
 mod killed;
 mod preflight;
 mod private_git;
 mod proxy;
+mod repair;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;

@@ -35,9 +35,8 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
     world.world.apply(&kustomization("no-path", "flux-system", "./nowhere", ""));
     world.eventually_failing("no-path");
     world.eventually_ready_named("on-staging");
-    let edited = world.world.path("repo/clusters/infra/db.yaml");
-    let text = std::fs::read_to_string(&edited).unwrap();
-    std::fs::write(&edited, text.replace("name: rotated-db", "name: renamed")).unwrap();
+    // Sound, but not committed.
+    world.world.write_encrypted("repo/clusters/infra/db.yaml", &secret("edited", "x"), &world.world.identity);
     world.world.write_encrypted("repo/clusters/infra/lost.yaml", &secret("lost", "x"), &world.world.identity);
     world.break_mac("clusters/infra/lost.yaml");
     world.world.git(&["add", "clusters/infra/lost.yaml"]);
@@ -284,4 +283,29 @@ fn two_branches_two_namespaces_and_a_shallow_linked_work_tree() {
         }
     }
     world.world.rig.hub().run(["delete", "namespace", "team", "--wait=false"]).unwrap();
+}
+
+#[test]
+fn another_cluster_that_holds_the_key_gets_the_new_one_too() {
+    let world = Rotated::new();
+    let there = world.another_cluster("elsewhere");
+    // Nothing runs on it that would reconcile.
+    let words = [&NEW[..], &AT_ONCE, &["--also-context", "worker01"]].concat();
+    let done = ["--skip-wait", "elsewhere/apps", "--source-done", "GitRepository/elsewhere/apps"];
+    let said = world.rotate(&words);
+    assert!(
+        said.code == 3 && said.stderr.contains("Kustomization elsewhere/apps of worker01"),
+        "{}",
+        said.stderr
+    );
+    let said = world.rotate(&[&words[..], &done, &["-o", "json"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let account: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(account["state"], "done");
+    assert_eq!(account["commits"].as_array().unwrap().len(), 2);
+    let secrets = account["secrets"].as_array().unwrap();
+    let held = secrets.iter().map(|secret| (secret["oldKey"].as_str(), secret["newKey"].as_str()));
+    assert_eq!(held.collect::<Vec<_>>(), [(Some("absent"), Some("active")); 2]);
+    assert_eq!(there.entries(), ["age.agekey"]);
+    world.check_over("new.agekey");
 }

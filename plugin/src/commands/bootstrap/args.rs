@@ -6,6 +6,7 @@ use crate::flux::ManifestSource;
 use crate::git_access::GitAccessRequest;
 use crate::keys::KeySource;
 use clap::{Args, ValueEnum};
+use kubiya_hook::edge::Failure;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,17 +21,26 @@ const GIT: &str = "Credentials for Git";
 #[derive(Args, Debug)]
 pub(crate) struct BootstrapArgs {
     /// Git repository that Flux is to follow (https or ssh)
-    #[arg(long, value_name = "URL")]
-    pub url: String,
-    /// Branch that Flux is to follow
-    #[arg(long, value_name = "NAME", default_value = "main")]
-    pub branch: String,
-    /// Folder of the repository that Flux is to apply
-    #[arg(long, value_name = "FOLDER", default_value = "./")]
-    pub path: String,
+    #[arg(long, value_name = "URL", required_unless_present = "file")]
+    pub url: Option<String>,
+    /// Branch that Flux is to follow [default: main]
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+    /// Folder of the repository that Flux is to apply [default: ./]
+    #[arg(long, value_name = "FOLDER")]
+    pub path: Option<String>,
     /// File with the age identity that Flux decrypts with, or `-` for standard input
-    #[arg(long, value_name = "FILE")]
-    pub age_key_file: String,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["file", "age_key_cmd"])]
+    pub age_key_file: Option<String>,
+    /// Command that prints the age identity, such as `gopass show flux/age`; no shell runs it
+    #[arg(long, value_name = "COMMAND", conflicts_with = "age_key_file")]
+    pub age_key_cmd: Option<String>,
+    /// Document with what is said here by flags, which win over it; the command `schema` prints its form
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Run commands that the document names
+    #[arg(long, requires = "file")]
+    pub allow_commands: bool,
     /// Worker cluster: a name, and the context by which it is reached; may be repeated
     #[arg(long, value_name = "NAME=CONTEXT", value_parser = pair)]
     pub worker: Vec<Pair>,
@@ -92,19 +102,22 @@ pub(crate) struct BootstrapArgs {
     #[arg(long, value_name = "WHO", default_value = "none", num_args = 0..=1, require_equals = true,
           default_missing_value = "client", value_enum)]
     pub dry_run: DryRun,
+    /// Print field by field what would change, of secrets only the names; exit code 1 where there is something
+    #[arg(long, conflicts_with_all = ["dry_run", "export"])]
+    pub diff: bool,
     /// Print the manifests instead of applying them; asks no cluster
     #[arg(long, conflicts_with = "dry_run")]
     pub export: bool,
     /// Put the private keys into the export
     #[arg(long, requires = "export")]
     pub export_private_keys: bool,
-    /// How long each wait may take, such as 90s or 5m
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = crate::duration::parse)]
-    pub timeout: Duration,
-    /// Wait until the controllers run and the branch is applied
-    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
+    /// How long each wait may take, such as 90s or 5m [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+    pub timeout: Option<Duration>,
+    /// Wait until the controllers run and the branch is applied [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub wait: bool,
+    pub wait: Option<bool>,
     /// Print the result for programs
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub output: Option<Format>,
@@ -159,16 +172,22 @@ fn pair(text: &str) -> Result<Pair, String> {
     }
 }
 
+/// What neither a flag nor the document says.
+fn missing(flag: &str, field: &str) -> Failure {
+    Failure::usage(format!("the document has no {field}, and no flag says it")).hint(flag.to_owned())
+}
+
 impl BootstrapArgs {
     /// The request, unchecked.
-    pub(super) fn request(&self, connection: &ConnectionArgs) -> Request {
-        Request {
+    pub(super) fn request(&self, connection: &ConnectionArgs) -> Result<Request, Failure> {
+        self.complete()?;
+        Ok(Request {
             hub: (!self.export).then(|| connection.clone()),
             namespace: connection.namespace.clone(),
-            url: self.url.clone(),
-            branch: self.branch.clone(),
-            path: self.path.clone(),
-            age_key: KeySource::from_flag(&self.age_key_file),
+            url: self.url.clone().unwrap_or_default(),
+            branch: self.branch.clone().unwrap_or_else(|| "main".to_owned()),
+            path: self.path.clone().unwrap_or_else(|| "./".to_owned()),
+            age_key: self.age_key()?,
             workers: self.worker_requests(&connection.source()),
             force_conflicts: self.force_conflicts,
             copy_credentials: self.copy_credentials,
@@ -181,8 +200,42 @@ impl BootstrapArgs {
                 allow_downgrade: self.allow_downgrade,
                 repo: self.repo.clone(),
             },
-            may_write: !self.export && self.dry_run == DryRun::None,
+            may_write: !self.export && self.writes(),
+        })
+    }
+
+    /// Whether all is said that has no default, by a flag or by the document.
+    fn complete(&self) -> Result<(), Failure> {
+        let url = self.url.is_none().then(|| missing("--url URL", "spec.git.url"));
+        let problems: Vec<Failure> = url.into_iter().chain(self.age_key().err()).collect();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::all("the document is not complete", problems)),
         }
+    }
+
+    /// Where the age key comes from.
+    pub(super) fn age_key(&self) -> Result<KeySource, Failure> {
+        match (&self.age_key_file, &self.age_key_cmd) {
+            (Some(file), _) => Ok(KeySource::from_flag(file)),
+            (None, Some(command)) => Ok(KeySource::Command(command.clone().into())),
+            (None, None) => Err(missing("--age-key-file FILE", "spec.age.keyFile")),
+        }
+    }
+
+    /// How long each wait may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(300))
+    }
+
+    /// Whether to wait for Flux.
+    pub(super) fn wait(&self) -> bool {
+        self.wait.unwrap_or(true)
+    }
+
+    /// Whether the cluster is to be changed.
+    pub(super) fn writes(&self) -> bool {
+        self.dry_run == DryRun::None && !self.diff
     }
 
     fn git_access(&self) -> GitAccessRequest {

@@ -8,8 +8,10 @@ use crate::worker::Added;
 use indicatif::{ProgressBar, ProgressStyle};
 use kubiya_hook::edge::{Color, Failure, Stream};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// How long a log may go without a line.
+const SILENCE: Duration = Duration::from_secs(10);
 /// More objects than this of one stage are counted, not listed.
 const LISTED: usize = 6;
 
@@ -17,11 +19,13 @@ const LISTED: usize = 6;
 pub(super) struct Talk<'a> {
     stream: &'a mut Stream,
     progress: Option<ProgressBar>,
+    /// Since when it was waited without a line, and what the last one said.
+    waiting: Option<(Instant, String)>,
 }
 
 impl<'a> Talk<'a> {
     pub(super) fn new(stream: &'a mut Stream) -> Self {
-        Self { stream, progress: None }
+        Self { stream, progress: None, waiting: None }
     }
 
     /// One line: a word, and what it is about. A closed stderr is no reason to stop.
@@ -75,6 +79,7 @@ impl<'a> Talk<'a> {
                 self.applied_objects(applied, Action::word);
             }
             Event::Waiting { waits } => self.progress(&waits_text(waits)),
+            Event::Progress { message } => self.progress(message),
             Event::Waited { waits } => {
                 self.end_progress();
                 self.say("ready", Color::Green, &waits_text(waits));
@@ -96,6 +101,11 @@ impl<'a> Talk<'a> {
                 }
             }
         }
+        for one in applied {
+            for note in &one.notes {
+                self.say("note:", Color::Yellow, &format!("{} {}: {note}", one.kind, one.name));
+            }
+        }
     }
 
     /// The revision that Flux has applied.
@@ -105,7 +115,11 @@ impl<'a> Talk<'a> {
 
     /// Shows what is being waited for, on a terminal only.
     pub(super) fn progress(&mut self, message: &str) {
-        if !self.stream.is_terminal() || message.is_empty() {
+        if message.is_empty() {
+            return;
+        }
+        if !self.stream.is_terminal() {
+            self.progress_line(message);
             return;
         }
         let bar = self.progress.get_or_insert_with(|| {
@@ -120,7 +134,17 @@ impl<'a> Talk<'a> {
         bar.set_message(message.split_whitespace().collect::<Vec<_>>().join(" "));
     }
 
+    /// Where nobody is watching, a line now and then, when there is something new to say.
+    fn progress_line(&mut self, message: &str) {
+        let waiting = self.waiting.get_or_insert_with(|| (Instant::now(), String::new()));
+        if waiting.0.elapsed() >= SILENCE && waiting.1 != message {
+            *waiting = (Instant::now(), message.to_owned());
+            self.say("waiting", Color::Yellow, message);
+        }
+    }
+
     pub(super) fn end_progress(&mut self) {
+        self.waiting = None;
         if let Some(bar) = self.progress.take() {
             bar.finish_and_clear();
         }

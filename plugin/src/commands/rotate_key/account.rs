@@ -25,6 +25,8 @@ pub(super) struct Account {
     given_up: bool,
     secrets: Vec<SecretLine>,
     branches: Vec<BranchLine>,
+    /// The commits that this run pushed.
+    commits: Vec<CommitLine>,
     kustomizations: Vec<ReaderLine>,
     /// Other branches on which files need the old key.
     branches_left: Vec<LeftLine>,
@@ -54,6 +56,13 @@ struct BranchLine {
     old_alone: usize,
     both: usize,
     new_alone: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CommitLine {
+    branch: String,
+    commit: String,
 }
 
 #[derive(Serialize)]
@@ -145,6 +154,7 @@ impl Account {
             given_up: false,
             secrets: Vec::new(),
             branches: Vec::new(),
+            commits: Vec::new(),
             kustomizations: Vec::new(),
             branches_left: Vec::new(),
             exposed: None,
@@ -204,7 +214,11 @@ impl Account {
             }
         };
         let standings = Standings::look(course)?;
-        Ok(Self { next, ..Self::of(course, state) }.with(standings))
+        let commits = course
+            .pushed
+            .iter()
+            .map(|(branch, commit)| CommitLine { branch: branch.to_string(), commit: commit.to_string() });
+        Ok(Self { next, commits: commits.collect(), ..Self::of(course, state) }.with(standings))
     }
 
     /// With what the old key could read.

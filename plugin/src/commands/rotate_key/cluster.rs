@@ -2,7 +2,7 @@
 
 use super::RotateKeyArgs;
 use super::account::{Account, Standings};
-use crate::cluster::{Connection, ConnectionArgs};
+use crate::cluster::{ClusterError, Connection, ConnectionArgs};
 use crate::commands::formats::gathered;
 use crate::commands::lines::Lines;
 use crate::failpoint;
@@ -122,14 +122,22 @@ fn sites(way: &Way, connection: &ConnectionArgs, runtime: &Handle) -> Result<Vec
         async move {
             let selection = arguments.selection()?;
             let connection = Connection::open(&selection, arguments.request_timeout).await?;
-            Site::look(connection, &arguments.namespace).await
+            let context = connection.context.clone();
+            let looked = Site::look(connection, &arguments.namespace).await;
+            looked.map_err(|error| match &error {
+                ClusterError::UnknownKind { .. } => Failure::unverified("there is no Flux")
+                    .at(context)
+                    .because(&error)
+                    .hint("kubectl kubiya bootstrap --help   # or --context, if it is another cluster"),
+                _ => Failure::from(error).at(context),
+            })
         }
     });
     let (mut sites, mut problems) = (Vec::new(), Vec::new());
     for looked in runtime.block_on(futures::future::join_all(looks)) {
         match looked {
             Ok(site) => sites.push(site),
-            Err(error) => problems.push(Failure::from(error)),
+            Err(problem) => problems.push(problem),
         }
     }
     if problems.is_empty() {
@@ -464,6 +472,7 @@ fn course<'c>(
         keys: world.keys,
         new,
         commits,
+        pushed: Vec::new(),
         talk: lines,
     })
 }
