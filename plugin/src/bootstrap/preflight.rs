@@ -13,6 +13,7 @@ use super::carry_out::{self, Carried};
 use super::{Candidates, Inputs, Live, Plan, plan, workers};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
 use crate::git_access::Look;
+use futures::StreamExt as _;
 use kubiya_hook::edge::Failure;
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ impl How {
 /// Asks everybody at once, with exactly the credentials that will be used.
 pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
     let mut found = Preflight::default();
-    let workers = inputs.workers.iter().map(workers::open);
+    let workers = futures::stream::iter(&inputs.workers).map(workers::open).buffered(workers::CONCURRENCY);
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
         let hub = Connection::open(selection, how.request_timeout).await?;
@@ -79,7 +80,7 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
             None => None,
         }
     };
-    let (hub, workers, early) = futures::join!(hub, futures::future::join_all(workers), early);
+    let (hub, workers, early) = futures::join!(hub, workers.collect::<Vec<_>>(), early);
     let mut candidates = Vec::new();
     for outcome in workers {
         match outcome {

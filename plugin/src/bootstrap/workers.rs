@@ -8,7 +8,7 @@ use kubiya_hook::edge::Failure;
 use std::collections::BTreeMap;
 
 /// How many workers are dealt with at once.
-const CONCURRENCY: usize = 8;
+pub(super) const CONCURRENCY: usize = 8;
 
 /// Clusters that may become workers, and the infra cluster as they know it.
 #[derive(Clone, Debug)]
