@@ -11,6 +11,7 @@ mod killed;
 mod preflight;
 mod private_git;
 mod proxy;
+mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;
