@@ -4,7 +4,8 @@ use super::Scope;
 use crate::secrets::Configs;
 use kubiya_hook::edge::{Failure, shown};
 use kubiya_policies::sops::recipient::Recipient;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -123,20 +124,24 @@ impl Clients {
         })
     }
 
-    /// The names of all clients with a key of their own: of each such key, the outermost folder that it is found by.
+    /// The names of all clients with a key of their own. Of the folders that such a key is found by it is the one with
+    /// the fewest files that the key does not read: a folder of many clients is none of them; then the outermost.
     fn names(&self) -> BTreeSet<String> {
-        let (mut known, mut names) = (BTreeSet::new(), BTreeSet::new());
+        let (mut seen, mut best) = (BTreeSet::new(), BTreeMap::<&str, (usize, &str)>::new());
         let folders = self.files.iter().filter_map(|(path, _)| path.parent());
-        let mut seen = BTreeSet::new();
-        for name in folders.flat_map(Path::iter).filter_map(|name| name.to_str()) {
+        for name in folders.flat_map(Path::iter).filter_map(OsStr::to_str) {
             if seen.insert(name)
-                && let [only] = self.own(name, None).as_slice()
-                && known.insert((*only).to_owned())
+                && let [own] = self.own(name, None).as_slice()
             {
-                names.insert(shown(name.as_bytes()));
+                let of_name = self.files.iter().filter(|(path, _)| is_of(name, path));
+                let unread = of_name.filter(|(_, recipients)| !recipients.contains(*own)).count();
+                let known = best.entry(own).or_insert((unread, name));
+                if unread < known.0 {
+                    *known = (unread, name);
+                }
             }
         }
-        names
+        best.values().map(|(_, name)| shown(name.as_bytes())).collect()
     }
 }
 
@@ -215,6 +220,18 @@ mod tests {
             ]
         );
         assert_eq!(hints(clients.recipient("e", None)), ["--client c"]);
+    }
+
+    #[test]
+    fn the_clients_that_there_are_are_told_by_their_folders() {
+        let clients = clients(&[
+            ("clients/a/apps/x.yaml", &["age-a", "age-ops"]),
+            ("clients/a/y.yaml", &["age-a", "age-ops"]),
+            ("clients/b/apps/x.yaml", &["age-b", "age-ops"]),
+            ("clusters/a/x.yaml", &["age-a", "age-ops"]),
+            ("clusters/x.yaml", &["age-ops"]),
+        ]);
+        assert_eq!(hints(clients.recipient("c", None)), ["--client a", "--client b"]);
     }
 
     #[test]
