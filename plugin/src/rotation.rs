@@ -5,6 +5,7 @@
 mod at_commit;
 mod awaiting;
 mod checkout;
+mod client;
 mod course;
 mod elsewhere;
 mod entries;
@@ -25,6 +26,7 @@ pub use at_commit::{Commits, For, Standing};
 pub use awaiting::kustomizations;
 pub(crate) use checkout::put_in_place;
 pub use checkout::{Checkout, Publish, Published, Wanted};
+pub use client::Clients;
 pub use course::{Course, Ended, Talk, counted};
 pub use elsewhere::Elsewhere;
 pub use entries::{Entries, EntryChange, Held, MalformedEntry};

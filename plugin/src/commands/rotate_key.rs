@@ -4,6 +4,7 @@ mod account;
 mod cluster;
 mod leak_args;
 mod new_key_args;
+mod old_key_args;
 
 use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
@@ -20,6 +21,7 @@ use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
 use leak_args::LeakArgs;
 use new_key_args::NewKeyArgs;
+use old_key_args::OldKeyArgs;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -48,6 +50,9 @@ Examples:
   kubectl kubiya rotate-key --no-cluster --store-key new.agekey --stage overlap
   kubectl kubiya rotate-key --no-cluster --new-age-key-file new.agekey --old-recipient age1…
 
+  # A key per client: a new one for the client whose files are in clients/acme
+  kubectl kubiya rotate-key --client acme --context acme --store-key acme.agekey
+
   # Somebody comes, somebody leaves
   kubectl kubiya rotate-key --no-cluster --add-recipient age1…
   kubectl kubiya rotate-key --no-cluster --remove-recipient age1…";
@@ -74,9 +79,8 @@ pub(crate) struct RotateKeyArgs {
     /// Change files alone, and no cluster
     #[arg(long)]
     no_cluster: bool,
-    /// The public key that goes, or beside which another one comes; that of the key at hand, if it is clear
-    #[arg(long, value_name = "RECIPIENT")]
-    old_recipient: Option<String>,
+    #[command(flatten)]
+    old_key: OldKeyArgs,
     /// How far to go
     #[arg(long, value_name = "STAGE", default_value = "all")]
     stage: Stage,
@@ -216,7 +220,7 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
     let configs = Configs::new(args.files.config.clone(), Some(top.clone()));
     let keys = gathered(&args.keys, connection)?;
     let scope = Scope::of(&args.paths, &top, &configs)?;
-    let plan = plan(args, &scope, &keys)?;
+    let plan = plan(args, &scope, &configs, &keys)?;
     let elsewhere = Elsewhere::of(&top);
     if let Some(old) = plan.old.as_deref().filter(|_| args.paths.is_empty()) {
         elsewhere.must_not_name(old)?;
@@ -255,7 +259,7 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
 }
 
 /// Makes clear who comes and who goes.
-fn plan(args: &RotateKeyArgs, scope: &Scope, keys: &KeyRing) -> Result<Plan, Failure> {
+fn plan(args: &RotateKeyArgs, scope: &Scope, configs: &Configs, keys: &KeyRing) -> Result<Plan, Failure> {
     let bare = |data_keys, stage| Plan { old: None, new: None, identity: None, data_keys, stage };
     if args.only_data_keys {
         return Ok(bare(DataKeys::New, Stage::All));
@@ -267,12 +271,13 @@ fn plan(args: &RotateKeyArgs, scope: &Scope, keys: &KeyRing) -> Result<Plan, Fai
         if RecipientKind::of(new).is_none() {
             return Err(Failure::usage("the recipient to add is no age or ssh public key").at(new.clone()));
         }
-        let old = Some(old(args, scope, keys, Some(new))?);
+        let old = Some(old(args, scope, configs, keys, new)?);
         return Ok(Plan { old, new: Some(new.clone()), ..bare(DataKeys::Kept, Stage::Overlap) });
     }
     let identity = args.new_key.identity()?.ok_or_else(no_new_key)?;
     let new = identity.recipient().to_owned();
-    let old = Some(old(args, scope, keys, Some(&new))?);
+    let old = Some(old(args, scope, configs, keys, &new)?);
+    args.old_key.must_fit(scope, configs, &new)?;
     Ok(Plan { old, new: Some(new), identity: Some(identity), ..bare(DataKeys::New, args.stage) })
 }
 
@@ -284,15 +289,20 @@ fn no_new_key() -> Failure {
 }
 
 /// The recipient that is named, or the one of the files whose identity is at hand.
-fn old(args: &RotateKeyArgs, scope: &Scope, keys: &KeyRing, new: Option<&str>) -> Result<String, Failure> {
-    if let Some(old) = &args.old_recipient {
-        return Ok(old.clone());
+fn old(
+    args: &RotateKeyArgs,
+    scope: &Scope,
+    configs: &Configs,
+    keys: &KeyRing,
+    new: &str,
+) -> Result<String, Failure> {
+    if let Some(old) = args.old_key.named(scope, configs, new)? {
+        return Ok(old);
     }
     let known = scope.files.iter().flat_map(|(_, recipients)| recipients).collect::<BTreeSet<_>>();
     let mine = keys.undisturbed();
     let mine = mine.identities().iter().filter_map(Identity::recipient);
-    let mut mine =
-        mine.filter(|mine| known.contains(mine) && Some(mine.as_str()) != new).collect::<BTreeSet<_>>();
+    let mut mine = mine.filter(|mine| known.contains(mine) && mine.as_str() != new).collect::<BTreeSet<_>>();
     match (mine.pop_first(), mine.len()) {
         (Some(only), 0) => Ok(only),
         (None, _) => Err(Failure::usage("no key at hand reads any of the files")

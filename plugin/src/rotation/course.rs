@@ -80,6 +80,8 @@ pub struct Course<'c> {
     pub intent: Intent,
     /// How.
     pub way: Way,
+    /// The client whose key goes: no file of others may be for it.
+    pub client: Option<String>,
     /// What becomes of files that are also for other kinds of keys.
     pub foreign: Foreign,
     /// How long each wait may take.

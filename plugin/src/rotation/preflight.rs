@@ -2,6 +2,7 @@
 
 use super::at_commit::{For, Standing};
 use super::checkout::git_failure;
+use super::client::is_of;
 use super::course::Course;
 use super::followed::Followed;
 use super::intent::{ROTATION, short};
@@ -11,7 +12,7 @@ use super::{DataKeys, Held, Site};
 use crate::flux::{ReadyState, SourceName};
 use crate::secrets::{Configs, shown};
 use kubiya_hook::edge::Failure;
-use kubiya_policies::rules::RecipientChange;
+use kubiya_policies::rules::{FILE_NAME, RecipientChange};
 use kubiya_policies::sops::age::AgeKeys;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -197,6 +198,9 @@ impl Course<'_> {
             );
             return;
         }
+        if standings.len() == self.checkouts.len() {
+            problems.extend(self.of_others(standings));
+        }
         let Some(own) = self.checkouts.iter().find(|checkout| checkout.own) else { return };
         let top = own.tree.top();
         let configs = Configs::new(None, Some(top.to_owned()));
@@ -237,6 +241,25 @@ impl Course<'_> {
         let (top, tracked) = (self.tree.top(), self.tree.tracked().unwrap_or_default());
         let known = |path: &Path| path.strip_prefix(top).is_ok_and(|path| tracked.contains(path));
         scope.readable_by(&self.intent.old).filter(|path| !known(path)).map(Path::to_owned).collect()
+    }
+
+    /// What the key of a client reads on the branches and is not the client's. Rules are for many; whose files they
+    /// are about was looked at when the key was found.
+    fn of_others(&self, standings: &[Standing]) -> Vec<Failure> {
+        let Some(client) = &self.client else { return Vec::new() };
+        let mut problems = Vec::new();
+        for (checkout, standing) in self.checkouts.iter().zip(standings) {
+            let files = standing.paths(For::Old).chain(standing.paths(For::Both));
+            let others = files.filter(|path| !path.ends_with(FILE_NAME) && !is_of(client, path));
+            problems.extend(others.map(|path| {
+                Failure::unverified(format!(
+                    "it is for the key of {client}, and not in a folder of that name"
+                ))
+                .at(format!("{}: {}", checkout.branch, shown(path)))
+                .hint(format!("--old-recipient {}   # a new key for all of its files", self.intent.old))
+            }));
+        }
+        problems
     }
 
     fn look_at_pushes(&self, problems: &mut Vec<Failure>) {

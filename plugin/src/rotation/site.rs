@@ -90,7 +90,7 @@ impl Site {
         format!("{} of {}", secret.id(), self.connection.context)
     }
 
-    /// Keeps the Secrets that hold one of two keys, and those who read them.
+    /// Keeps the Secrets that hold one of two keys, those who read them, and from where.
     ///
     /// # Errors
     /// Secrets that keep Flux from decrypting anything.
@@ -118,6 +118,8 @@ impl Site {
             .into_iter()
             .filter(|reader| self.secrets.iter().any(|secret| self.reads(reader, secret)))
             .collect();
+        // What others decrypt, with keys of their own, is no matter here.
+        self.sources.retain(|source, _| self.readers.iter().any(|reader| reader.source == *source));
         Ok(())
     }
 

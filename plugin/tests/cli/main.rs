@@ -14,6 +14,7 @@ mod new_key;
 mod plugin_links;
 mod readme;
 mod repository;
+mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
 mod rules;

@@ -15,6 +15,7 @@ mod preflight;
 mod private_git;
 mod proxy;
 mod repair;
+mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;

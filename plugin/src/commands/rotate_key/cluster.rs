@@ -418,7 +418,7 @@ fn intent(args: &RotateKeyArgs, world: &World<'_>) -> Result<Intent, Failure> {
     }
     world.journal.as_ref().map(|journal| journal.intent.clone()).ok_or_else(nothing_under_way).or_else(
         |failure| {
-            let Some(old) = args.old_recipient.clone() else { return Err(failure) };
+            let Some(old) = args.old_key.old_recipient.clone() else { return Err(failure) };
             let identity = args.new_key.identity()?.ok_or(failure)?;
             Ok(fresh(old, identity.recipient(), &args.way, world))
         },
@@ -456,11 +456,13 @@ fn identity_of(args: &RotateKeyArgs, world: &World<'_>, recipient: &str) -> Resu
 
 /// The recipient that goes: named, or the one for which Flux has the key and files are.
 fn old(args: &RotateKeyArgs, world: &World<'_>, new: &str) -> Result<String, Failure> {
-    if let Some(old) = &args.old_recipient {
-        return Ok(old.clone());
-    }
     let top = world.tree.top();
-    let scope = Scope::of(&[], top, &Configs::new(None, Some(top.to_owned())))?;
+    let configs = Configs::new(None, Some(top.to_owned()));
+    let scope = Scope::of(&[], top, &configs)?;
+    args.old_key.must_fit(&scope, &configs, new)?;
+    if let Some(old) = args.old_key.named(&scope, &configs, new)? {
+        return Ok(old);
+    }
     let known = scope.files.iter().flat_map(|(_, recipients)| recipients).collect::<BTreeSet<_>>();
     let (mut both, mut is_there) = (BTreeSet::new(), false);
     for site in &world.sites {
@@ -524,6 +526,7 @@ fn course<'c>(
         checkouts,
         intent,
         way,
+        client: args.old_key.client.clone(),
         foreign: args.foreign,
         timeout: args.timeout,
         keys: world.keys,
