@@ -1,18 +1,24 @@
-//! Lines about what is going on: a word and what it is about, and a progress line where a person is watching.
+//! Lines about what is going on: a word and what it is about; a progress line where a person is watching, and a line
+//! now and then where nobody is.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kubiya_hook::edge::{Color, Stream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a log may go without a line.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The talk of one run, on stderr.
 pub(super) struct Lines<'a> {
     stream: &'a mut Stream,
     progress: Option<ProgressBar>,
+    /// Since when it was waited without a line, and what the last one said.
+    waiting: Option<(Instant, String)>,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(stream: &'a mut Stream) -> Self {
-        Self { stream, progress: None }
+        Self { stream, progress: None, waiting: None }
     }
 
     /// One line. A closed stderr is no reason to stop.
@@ -29,9 +35,13 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Shows what is being waited for, on a terminal only.
+    /// Shows what is being waited for.
     pub(super) fn progress(&mut self, message: &str) {
-        if !self.stream.is_terminal() || message.is_empty() {
+        if message.is_empty() {
+            return;
+        }
+        if !self.stream.is_terminal() {
+            self.progress_line(message);
             return;
         }
         let bar = self.progress.get_or_insert_with(|| {
@@ -46,7 +56,17 @@ impl<'a> Lines<'a> {
         bar.set_message(message.split_whitespace().collect::<Vec<_>>().join(" "));
     }
 
+    /// Where nobody is watching, a line now and then, when there is something new to say.
+    fn progress_line(&mut self, message: &str) {
+        let waiting = self.waiting.get_or_insert_with(|| (Instant::now(), String::new()));
+        if waiting.0.elapsed() >= SILENCE && waiting.1 != message {
+            *waiting = (Instant::now(), message.to_owned());
+            self.say("waiting", Color::Yellow, message);
+        }
+    }
+
     pub(super) fn end_progress(&mut self) {
+        self.waiting = None;
         if let Some(bar) = self.progress.take() {
             bar.finish_and_clear();
         }

@@ -279,7 +279,7 @@ impl Checkout {
         let tracked =
             self.tree.tracked().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
         let folders = tracked.iter().filter_map(|path| Some(top.join(path.parent()?))).collect();
-        sweep(&folders, wanted.new);
+        sweep(&folders, [wanted.old, wanted.new]);
         if ours.is_empty() {
             return Ok(());
         }

@@ -109,13 +109,14 @@ impl Clear {
     }
 }
 
-/// Takes new versions away that were written beside files and never put in place: by their names, and by the new
-/// key in them. They hold ciphertext.
-pub(super) fn sweep(folders: &BTreeSet<PathBuf>, new: &str) {
+/// Takes new versions away that were written beside files and never put in place: by their names, and by one of the
+/// two keys in them. They hold ciphertext.
+pub(super) fn sweep(folders: &BTreeSet<PathBuf>, keys: [&str; 2]) {
     let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().as_bytes().starts_with(STAGED.as_bytes())) {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && std::fs::read(entry.path()).is_ok_and(|bytes| bytes.find(new.as_bytes()).is_some()) {
+        let names = |bytes: Vec<u8>| keys.iter().any(|key| bytes.find(key.as_bytes()).is_some());
+        if is_file && std::fs::read(entry.path()).is_ok_and(names) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -37,7 +37,11 @@ fn a_client_gets_a_new_key_on_its_cluster_and_the_others_keep_theirs() {
     git(&["switch", "--quiet", "main"]);
     let said = world.rotate(&["--client", "infra", "--store-key", "new.agekey", "--branch", "next"]);
     assert_eq!(said.code, 3, "{}", said.stderr);
-    insta::assert_snapshot!(world.masked(&said.stderr), @"");
+    insta::assert_snapshot!(world.masked(&said.stderr), @"
+    error: origin/next: stray/db.yaml: it is for the key of infra, and not in a folder of that name
+
+    hint: --old-recipient [OLD]   # a new key for all of its files
+    ");
     assert!(!repo.join("new.agekey").exists());
 
     let words = ["--client", "infra", "--store-key", "new.agekey", "--drop-old", "--retire-after", "0s"];

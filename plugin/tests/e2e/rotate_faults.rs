@@ -135,9 +135,10 @@ fn a_second_operator_is_refused_and_may_go_on_without_the_journal() {
     hint: kubectl kubiya rotate-key --continue   # or --abort
     ");
     assert!(!world.world.path("second/other.agekey").exists());
-    // The first one's commit never came: the second finishes from what is on the cluster.
+    // The first one's commit never came: the second finishes from what is on the cluster, and pushes by itself only
+    // because it says so.
     let done =
-        world.said(world.rotate_in("second", &[&["--continue"][..], &AT_ONCE].concat()).output().unwrap());
+        world.said(world.rotate_in("second", &[&["--continue", "--push"][..], &AT_ONCE].concat()).output().unwrap());
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(world.entries(), ["age.agekey"]);
     // The first one finds that all is done, and has no commit left that would be pushed.
@@ -188,6 +189,26 @@ fn by_pull_requests_that_are_squashed_with_other_changes() {
                 "{}",
                 again.stderr
             );
+        }
+        if round == 1 {
+            // What a reviewer adds to the branch is not lost when the branch is to be made again.
+            world.clone_again("reviewer");
+            let folder = world.world.path("reviewer").display().to_string();
+            let git = |words: &[&str]| world.world.git_line(&[&["-C", &folder], words].concat());
+            let branch =
+                git(&["for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin/kubiya/"]);
+            git(&["commit", "--quiet", "--allow-empty", "-m", "main moves on"]);
+            git(&["push", "--quiet", "origin", "main"]);
+            git(&["switch", "--quiet", &branch]);
+            world.world.write("reviewer/review.txt", "r");
+            git(&["add", "review.txt"]);
+            git(&["commit", "--quiet", "-m", "reviewed"]);
+            git(&["push", "--quiet", "origin", &branch]);
+            let said = world.rotate(&["--continue"]);
+            assert!(said.code == 5 && said.stderr.contains("has commits of others"), "{}", said.stderr);
+            assert!(!git(&["ls-remote", "origin", &branch]).is_empty());
+            git(&["fetch", "--quiet"]);
+            assert_eq!(git(&["show", &format!("origin/{branch}:review.txt")]), "r");
         }
         world.squash_merge_proposed();
         said = world.rotate(&["--continue"]);
@@ -304,4 +325,49 @@ fn another_cluster_that_holds_the_key_gets_the_new_one_too() {
     assert_eq!(held.collect::<Vec<_>>(), [(Some("absent"), Some("active")); 2]);
     assert_eq!(there.entries(), ["age.agekey"]);
     world.check_over("new.agekey");
+}
+
+#[test]
+fn what_the_operator_did_is_not_lost() {
+    let world = Rotated::new();
+    let file = "repo/clusters/infra/db.yaml";
+    let text = std::fs::read_to_string(world.world.path(file)).unwrap();
+    // Names such as those of what we write beside files.
+    world.world.write("repo/.kubiya-config", "mine");
+    world.world.write("repo/clusters/.kubiya-staged-config", "mine");
+    // A new password that is only in the index.
+    world.world.write_encrypted(file, &secret("rotated-db", "staged"), &world.world.identity);
+    world.world.git(&["add", "clusters/infra/db.yaml"]);
+    world.world.write(file, &text);
+    let staged = world.world.git_line(&["rev-parse", ":clusters/infra/db.yaml"]);
+    let said = world.rotate(&NEW);
+    assert!(said.code == 2 && said.stderr.contains("changes that are not committed"), "{}", said.stderr);
+    assert_eq!(world.world.git_line(&["rev-parse", ":clusters/infra/db.yaml"]), staged);
+    assert!(!world.world.path("repo/new.agekey").exists());
+    world.world.git(&["reset", "--quiet"]);
+
+    let said = world.rotate(&[&NEW[..], &["--no-push"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // Something of the operator's comes into our commit, and the branch moves on.
+    world.world.write("repo/mine.txt", "mine");
+    world.world.git(&["add", "mine.txt"]);
+    world.world.git(&["commit", "--quiet", "--amend", "--no-edit"]);
+    world.clone_again("second");
+    let folder = world.world.path("second").display().to_string();
+    world.world.git(&["-C", &folder, "commit", "--quiet", "--allow-empty", "-m", "others"]);
+    world.world.git(&["-C", &folder, "push", "--quiet"]);
+    let said = world.rotate(&["--continue"]);
+    assert!(said.code == 2 && said.stderr.contains("they hold more than new keys"), "{}", said.stderr);
+    assert!(world.world.path("repo/mine.txt").exists());
+    for name in ["repo/.kubiya-config", "repo/clusters/.kubiya-staged-config"] {
+        assert_eq!(std::fs::read_to_string(world.world.path(name)).unwrap(), "mine");
+    }
+
+    // The way back is found also where the Secret no longer says what is under way.
+    world.world.git(&["reset", "--quiet", "--hard", "origin/main"]);
+    let words = ["-n", "flux-system", "annotate", "secret", "sops-age", "kubiya.dev/rotation-"];
+    world.world.rig.hub().run(words).unwrap();
+    let said = world.rotate(&["--abort"]);
+    assert!(said.code == 0 && said.stderr.contains("the rotation is given up"), "{}", said.stderr);
+    assert_eq!(world.entries(), ["age.agekey"]);
 }

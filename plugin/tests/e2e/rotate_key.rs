@@ -20,7 +20,7 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
        applied by 1 Kustomization of hub
         pushed [COMMIT] of origin/main: 3 files, [OLD short] out
        applied by 1 Kustomization of hub
-          kept [OLD short] in old.agekey.age, encrypted to the new key
+          kept [OLD short] in [DIR]/repo/old.agekey.age, encrypted to the new key
        retired [OLD short] in Secret flux-system/sops-age of hub
     reconciled 1 Kustomization of hub without the old key
        deleted [OLD short] from Secret flux-system/sops-age of hub
@@ -118,8 +118,8 @@ fn a_rotation_that_is_given_up_leaves_the_old_key() {
       secret Secret flux-system/sops-age of hub: old key active, new key active; read by 1 Kustomization
       branch origin/main: files and rules for the old key alone 3, for both 0, for the new one alone 0
      applied Kustomization flux-system/flux-system of hub: old key
-       next: kubectl kubiya rotate-key --continue   # goes on
-       next: kubectl kubiya rotate-key --abort      # goes back to the old key
+       next: kubectl kubiya rotate-key --context hub --continue   # goes on
+       next: kubectl kubiya rotate-key --context hub --abort      # goes back to the old key
     ");
     let said = world.rotate(&["--abort"]);
     assert_eq!(said.code, 0, "{}", said.stderr);

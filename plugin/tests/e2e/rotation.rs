@@ -177,7 +177,8 @@ impl Rotated {
             masked = masked.replace(&recipient[recipient.len() - 8..], &format!("[{name} end]"));
         }
         let mut words = Vec::new();
-        for line in masked.lines() {
+        // A line now and then while it is waited says only that the machine is slow.
+        for line in masked.lines().filter(|line| !line.trim_start().starts_with("waiting ")) {
             // What the controller says of its own temporary folder.
             let line = line.split("stat /").next().unwrap_or_default();
             let line = line.split(' ').map(|word| {

@@ -1,45 +1,27 @@
-//! What bootstrap says on the way: lines on stderr, and a progress line where a person is watching.
+//! What bootstrap says on the way.
 
 use crate::bootstrap::{Carried, Event, Inputs, Wait};
 use crate::cluster::{Action, Applied, Connection};
+use crate::commands::lines::Lines;
 use crate::flux::SyncSpec;
 use crate::invocation::Invocation;
 use crate::worker::Added;
-use indicatif::{ProgressBar, ProgressStyle};
 use kubiya_hook::edge::{Color, Failure, Stream};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-/// How long a log may go without a line.
-const SILENCE: Duration = Duration::from_secs(10);
 /// More objects than this of one stage are counted, not listed.
 const LISTED: usize = 6;
 
 /// The talk of one run.
-pub(super) struct Talk<'a> {
-    stream: &'a mut Stream,
-    progress: Option<ProgressBar>,
-    /// Since when it was waited without a line, and what the last one said.
-    waiting: Option<(Instant, String)>,
-}
+pub(super) struct Talk<'a>(Lines<'a>);
 
 impl<'a> Talk<'a> {
     pub(super) fn new(stream: &'a mut Stream) -> Self {
-        Self { stream, progress: None, waiting: None }
+        Self(Lines::new(stream))
     }
 
-    /// One line: a word, and what it is about. A closed stderr is no reason to stop.
     fn say(&mut self, word: &str, color: Color, text: &str) {
-        let word = self.stream.style().paint(&format!("{word:>12}"), color);
-        let line = format!("{word} {text}");
-        match &self.progress {
-            Some(bar) => bar.suspend(|| {
-                let _ = self.stream.line(&line);
-            }),
-            None => {
-                let _ = self.stream.line(&line);
-            }
-        }
+        self.0.say(word, color, text);
     }
 
     pub(super) fn cluster(&mut self, role: &str, connection: &Connection) {
@@ -113,41 +95,13 @@ impl<'a> Talk<'a> {
         self.say("applied", Color::Green, revision);
     }
 
-    /// Shows what is being waited for, on a terminal only.
+    /// Shows what is being waited for.
     pub(super) fn progress(&mut self, message: &str) {
-        if message.is_empty() {
-            return;
-        }
-        if !self.stream.is_terminal() {
-            self.progress_line(message);
-            return;
-        }
-        let bar = self.progress.get_or_insert_with(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner:>12} {wide_msg} {elapsed}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
-        // Conditions may hold line ends; a progress line has one line.
-        bar.set_message(message.split_whitespace().collect::<Vec<_>>().join(" "));
-    }
-
-    /// Where nobody is watching, a line now and then, when there is something new to say.
-    fn progress_line(&mut self, message: &str) {
-        let waiting = self.waiting.get_or_insert_with(|| (Instant::now(), String::new()));
-        if waiting.0.elapsed() >= SILENCE && waiting.1 != message {
-            *waiting = (Instant::now(), message.to_owned());
-            self.say("waiting", Color::Yellow, message);
-        }
+        self.0.progress(message);
     }
 
     pub(super) fn end_progress(&mut self) {
-        self.waiting = None;
-        if let Some(bar) = self.progress.take() {
-            bar.finish_and_clear();
-        }
+        self.0.end_progress();
     }
 
     /// A worker that Flux reaches now.

@@ -1,23 +1,22 @@
 //! What the commands on workers say: lines on stderr.
 
 use crate::cluster::{Action, Applied, Connection};
+use crate::commands::lines::Lines;
 use kubiya_hook::edge::{Color, Stream};
 
 /// The talk of one run.
 pub(super) struct Talk<'a> {
-    stream: &'a mut Stream,
+    lines: Lines<'a>,
     dry_run: bool,
 }
 
 impl<'a> Talk<'a> {
     pub(super) fn new(stream: &'a mut Stream, dry_run: bool) -> Self {
-        Self { stream, dry_run }
+        Self { lines: Lines::new(stream), dry_run }
     }
 
-    /// One line: a word, and what it is about. A closed stderr is no reason to stop.
     pub(super) fn say(&mut self, word: &str, color: Color, text: &str) {
-        let word = self.stream.style().paint(&format!("{word:>12}"), color);
-        let _ = self.stream.line(&format!("{word} {text}"));
+        self.lines.say(word, color, text);
     }
 
     pub(super) fn cluster(&mut self, role: &str, connection: &Connection) {
