@@ -137,8 +137,9 @@ fn a_second_operator_is_refused_and_may_go_on_without_the_journal() {
     assert!(!world.world.path("second/other.agekey").exists());
     // The first one's commit never came: the second finishes from what is on the cluster, and pushes by itself only
     // because it says so.
-    let done =
-        world.said(world.rotate_in("second", &[&["--continue", "--push"][..], &AT_ONCE].concat()).output().unwrap());
+    let done = world.said(
+        world.rotate_in("second", &[&["--continue", "--push"][..], &AT_ONCE].concat()).output().unwrap(),
+    );
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(world.entries(), ["age.agekey"]);
     // The first one finds that all is done, and has no commit left that would be pushed.
