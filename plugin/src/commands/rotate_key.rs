@@ -5,6 +5,7 @@ mod cluster;
 mod leak_args;
 mod new_key_args;
 mod old_key_args;
+mod under_way;
 
 use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
