@@ -26,6 +26,12 @@ pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
         return Err(Failure::usage("a cluster's key is that of all its files, so no PATH can be named")
             .hint("--no-cluster PATH   # renews some files, and no cluster"));
     }
+    if args.stage == super::Stage::Overlap {
+        return Err(Failure::usage(
+            "with a cluster the old key stays as long as it is needed, so there is no --stage",
+        )
+        .hint("--no-cluster --stage overlap   # files alone"));
+    }
     let top = top_around(&[]).ok_or_else(|| Failure::usage("not in a Git repository"))?;
     // Passphrases are asked for before signals are watched: what has not begun ends as any program does.
     let keys = gathered(&args.keys, connection)?;
