@@ -181,7 +181,7 @@ fn by_pull_requests_that_are_squashed_with_other_changes() {
                  added [NEW short] to Secret flux-system/sops-age of hub
             reconciled 1 Kustomization of hub with both keys
               proposed kubiya/rotate-[NEW end]-overlap-main: [NEW short] beside [OLD short]
-                 next: have kubiya/rotate-[NEW end]-overlap-main merged, then: kubectl kubiya rotate-key --continue
+                 next: have kubiya/rotate-[NEW end]-overlap-main merged, then: kubectl kubiya rotate-key --context hub --continue
             ");
             // Not merged yet: said again, and nothing more.
             let again = world.rotate(&["--continue"]);

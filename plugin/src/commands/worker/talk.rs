@@ -40,6 +40,9 @@ impl<'a> Talk<'a> {
             let color = if one.action == Action::Unchanged { Color::BrightBlack } else { Color::Green };
             let note = one.not_checkable.map(|why| format!("   (not checkable: {why})"));
             self.say(word, color, &format!("{place}: {} {}{}", one.kind, one.name, note.unwrap_or_default()));
+            for note in &one.notes {
+                self.say("note:", Color::Yellow, &format!("{} {}: {note}", one.kind, one.name));
+            }
         }
     }
 
