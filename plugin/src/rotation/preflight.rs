@@ -6,6 +6,7 @@ use super::client::is_of;
 use super::course::Course;
 use super::followed::Followed;
 use super::intent::{ROTATION, short};
+use super::owners::owners_of;
 use super::renew::{Renewal, check};
 use super::scope::Scope;
 use super::{DataKeys, Held, Site};
@@ -55,6 +56,7 @@ impl Course<'_> {
             problems.extend(self.look_at_work_tree().err());
             self.look_at_files(&standings, &mut found, &mut problems);
             self.look_at_pushes(&mut problems);
+            self.look_at_owners(&standings, &mut found);
         }
         self.look_at_the_end(&mut problems);
         let branches = self.checkouts.iter().map(|checkout| checkout.branch.to_string());
@@ -278,6 +280,24 @@ impl Course<'_> {
                 );
             }
         }
+    }
+
+    /// Whose review the commits need, if the server asks for it: that is known only when it refuses a push.
+    fn look_at_owners(&self, standings: &[Standing], found: &mut Found) {
+        if self.way.pull_request {
+            return;
+        }
+        let paths = standings.iter().flat_map(|standing| standing.files.keys()).map(PathBuf::as_path);
+        let paths = paths.collect::<std::collections::BTreeSet<_>>();
+        let Some((place, owned)) = owners_of(self.tree.top(), paths.into_iter()) else { return };
+        found.notes.extend(owned.iter().map(|(owners, paths)| {
+            let what = match paths[..] {
+                [one] => shown(one),
+                [first, ..] => format!("{} files, such as {}", paths.len(), shown(first)),
+                [] => String::new(),
+            };
+            format!("{place} gives {what} to {owners}: if their review is needed, --pull-request")
+        }));
     }
 
     /// What will be asked at the end is better asked now, if the end is in this run.

@@ -181,6 +181,8 @@ impl Rotated {
         for line in masked.lines().filter(|line| !line.trim_start().starts_with("waiting ")) {
             // What the controller says of its own temporary folder.
             let line = line.split("stat /").next().unwrap_or_default();
+            // Which object it came to first.
+            let line = line.split("ReconciliationFailed: ").next().unwrap_or_default();
             let line = line.split(' ').map(|word| {
                 let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
                 let is_commit = bare.len() == 10 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
