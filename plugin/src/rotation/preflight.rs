@@ -16,6 +16,7 @@ use kubiya_hook::edge::Failure;
 use kubiya_policies::rules::{FILE_NAME, RecipientChange};
 use kubiya_policies::sops::age::AgeKeys;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Found {
     pub secrets: Vec<(String, usize)>,
     /// Each branch and what is in it.
     pub branches: Vec<(String, Standing)>,
+    /// Other recipients of the files of the key that goes, which stay, with how many of them each reads.
+    pub others: BTreeMap<String, usize>,
     /// What should be known and stops nothing.
     pub notes: Vec<String>,
 }
@@ -217,6 +220,12 @@ impl Course<'_> {
             keys: self.keys,
             proof: None::<&AgeKeys>,
         };
+        let of_old = scope.files.iter().filter(|(_, recipients)| recipients.contains(&self.intent.old));
+        for recipient in of_old.flat_map(|(_, recipients)| recipients) {
+            if *recipient != self.intent.old && *recipient != self.intent.new {
+                *found.others.entry(recipient.clone()).or_default() += 1;
+            }
+        }
         let files = scope.readable_by(&self.intent.old).map(Path::to_owned).collect::<Vec<PathBuf>>();
         let failed =
             files.par_iter().filter_map(|path| check(path, &renewal, &configs).err()).collect::<Vec<_>>();

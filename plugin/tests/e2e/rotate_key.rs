@@ -69,6 +69,18 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
 #[test]
 fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
     let world = Rotated::new();
+    let person = world.somebody_else_reads_it("person.agekey");
+    // What would be done is told, and nothing is.
+    let planned = world.rotate(&[NEW, &["--dry-run"]].concat());
+    assert_eq!(planned.code, 0, "{}", planned.stderr);
+    insta::assert_snapshot!(world.masked(&planned.stderr).replace(&person, "[PERSON]"), @"
+    rotation a new key comes for [OLD]
+      secret Secret flux-system/sops-age of hub: read by 1 Kustomization
+      branch origin/main: files and rules for the old key alone 3, for both 0, for the new one alone 0
+       stays [PERSON], who also reads 2 files
+       next: nothing was changed: the same without --dry-run does it
+    ");
+    assert!(world.entries() == ["age.agekey"] && !world.world.path("repo/new.agekey").exists());
     let said = world.rotate(NEW);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(
@@ -101,6 +113,7 @@ fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
     assert_eq!(world.entries(), ["age.agekey"]);
     world.change_password("after");
     world.eventually_applied("after");
+    assert!(ENCRYPTED.iter().all(|file| world.sops_opens("person.agekey", file)), "who else reads it stays");
 }
 
 #[test]

@@ -95,6 +95,22 @@ impl Rotated {
         Self { world, keys: std::cell::Cell::new(0), at_hand }
     }
 
+    /// A person becomes a recipient of all files; gives the public key.
+    pub(crate) fn somebody_else_reads_it(&self, key: &str) -> String {
+        let person = Identity::generate();
+        let recipient = person.recipient().unwrap();
+        let line = secrecy::ExposeSecret::expose_secret(person.expose_line());
+        self.world.write(&format!("repo/{key}"), &format!("{line}\n"));
+        let old = self.world.path("age.agekey").display().to_string();
+        let said = self.rotate(&["--no-cluster", "--add-recipient", &recipient, "--age-key-file", &old]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        self.world.git(&["commit", "--quiet", "--all", "-m", "a person"]);
+        self.world.git(&["push", "--quiet"]);
+        self.reconcile();
+        self.eventually_ready();
+        recipient
+    }
+
     /// The name of a file for one more key.
     pub(crate) fn next_key(&self) -> String {
         self.keys.set(self.keys.get() + 1);

@@ -25,6 +25,9 @@ pub(super) struct Account {
     given_up: bool,
     secrets: Vec<SecretLine>,
     branches: Vec<BranchLine>,
+    /// Who else reads files of the key that goes, and stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_recipients: Vec<OtherLine>,
     /// The commits that this run pushed.
     commits: Vec<CommitLine>,
     kustomizations: Vec<ReaderLine>,
@@ -56,6 +59,13 @@ struct BranchLine {
     old_alone: usize,
     both: usize,
     new_alone: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtherLine {
+    recipient: String,
+    files: usize,
 }
 
 #[derive(Serialize)]
@@ -159,6 +169,7 @@ impl Account {
             given_up: false,
             secrets: Vec::new(),
             branches: Vec::new(),
+            other_recipients: Vec::new(),
             commits: Vec::new(),
             kustomizations: Vec::new(),
             branches_left: Vec::new(),
@@ -181,8 +192,8 @@ impl Account {
         }
     }
 
-    /// What would be done.
-    pub(super) fn planned(course: &Course<'_>, found: &Found) -> Self {
+    /// What would be done. A key that was only made to plan with is not the one that will come.
+    pub(super) fn planned(course: &Course<'_>, found: &Found, is_made: bool) -> Self {
         let secrets = found.secrets.iter().map(|(secret, readers)| SecretLine {
             secret: secret.clone(),
             old_key: None,
@@ -191,10 +202,16 @@ impl Account {
         });
         let branches =
             found.branches.iter().map(|(branch, standing)| branch_line(course, branch.clone(), standing));
+        let others = found
+            .others
+            .iter()
+            .map(|(recipient, files)| OtherLine { recipient: recipient.clone(), files: *files });
         Self {
+            other_recipients: others.collect(),
             secrets: secrets.collect(),
             branches: branches.collect(),
             next: vec!["nothing was changed: the same without --dry-run does it".to_owned()],
+            new_recipient: (!is_made).then(|| course.intent.asked().1.to_owned()),
             ..Self::of(course, "planned")
         }
     }
@@ -278,7 +295,7 @@ impl Account {
 
     fn say_details(&self, lines: &mut Lines<'_>) {
         let (old, new) = (self.old_recipient.as_deref(), self.new_recipient.as_deref());
-        let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+        let (old, new) = (old.unwrap_or_default(), new.unwrap_or("a new key"));
         let text = match self.given_up {
             true => format!("given up: {new} goes out again, {old} stays"),
             false => format!("{new} comes for {old}"),
@@ -304,6 +321,10 @@ impl Account {
                 branch.branch, branch.old_alone, branch.both, branch.new_alone
             );
             lines.say("branch", Color::Green, &text);
+        }
+        for other in &self.other_recipients {
+            let files = if other.files == 1 { "1 file".to_owned() } else { format!("{} files", other.files) };
+            lines.say("stays", Color::Green, &format!("{}, who also reads {files}", other.recipient));
         }
         for reader in &self.kustomizations {
             let text =

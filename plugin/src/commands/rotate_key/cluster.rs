@@ -309,7 +309,8 @@ fn travel(
             if matches!(start, Start::Retire) {
                 course.nothing_needs_it()?;
             }
-            Account::planned(&course, &found).leaked(leaked)
+            let is_made = matches!(start, Start::Fresh(_)) && args.new_key.store().is_some();
+            Account::planned(&course, &found, is_made).leaked(leaked)
         } else {
             write_checklist(args, &course, leaked.as_deref())?;
             if let Start::Fresh(identity) = start {
