@@ -172,7 +172,7 @@ impl ::age::Identity for Patient<'_> {
 pub fn public(recipient: &str) -> Result<Box<dyn ::age::Recipient>, KeyError> {
     let bad = || KeyError::BadRecipient(recipient.to_owned());
     Ok(match RecipientKind::of(recipient).ok_or_else(bad)? {
-        RecipientKind::X25519 => Box::new(recipient.parse::<::age::x25519::Recipient>().map_err(|_| bad())?),
+        RecipientKind::X25519 => Box::new(x25519::Recipient::parse(recipient).ok_or_else(bad)?),
         RecipientKind::PostQuantum => Box::new(post_quantum::Recipient::parse(recipient).ok_or_else(bad)?),
         RecipientKind::Ssh => Box::new(recipient.parse::<::age::ssh::Recipient>().map_err(|_| bad())?),
         RecipientKind::Plugin(plugin) => {
