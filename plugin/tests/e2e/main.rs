@@ -6,6 +6,7 @@
 mod bootstrap;
 mod demo;
 mod document;
+mod every_fault;
 mod faults;
 mod keys;
 mod killed;
