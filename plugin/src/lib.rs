@@ -21,6 +21,7 @@ pub mod policies;
 pub mod rotation;
 pub mod secrets;
 pub mod uninstall;
+mod whereabouts;
 pub mod worker;
 
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
@@ -87,10 +88,20 @@ fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = command => outcome,
-            () = interrupted() => Err(Failure::new(Kind::Interrupted, "interrupted")
-                .hint("run the same command again: it goes on where this one stopped")),
+            () = interrupted() => {
+                let failure = Failure::new(Kind::Interrupted, "interrupted");
+                let failure = match whereabouts::last() {
+                    Some(place) => failure.because_of(format!("it stopped {place}")),
+                    None => failure,
+                };
+                Err(failure.hint("run the same command again: it goes on where this one stopped"))
+            }
+            other = cluster::lost() => Err(Failure::new(Kind::Partial, "this run was too slow, and another one took over")
+                .because_of(other)
+                .hint("run the same command again when that one is done: it goes on where this one stopped")),
         }
     });
+    runtime.block_on(cluster::let_go());
     // A lookup or a child that hangs must not keep a finished command from ending.
     runtime.shutdown_background();
     outcome

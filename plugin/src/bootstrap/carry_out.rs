@@ -1,10 +1,12 @@
 //! Carrying a plan out: thin, because all decisions are in the plan.
 
+use super::plan::NAMESPACE;
 use super::preflight::settled;
 use super::{Plan, Stage, Wait};
 use crate::cluster::{
     Action, Applied, Applier, ClusterError, Deadline, crd_established, kind_served, rolled_out,
 };
+use crate::failpoint;
 use futures::StreamExt as _;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ pub struct CarryOut {
     pub wait: bool,
     /// What a dry run found a moment ago.
     pub dry_run: Carried,
+    /// The version of the Lease when the cluster was looked at.
+    pub lease: Option<String>,
 }
 
 /// What was done.
@@ -39,7 +43,8 @@ impl Carried {
     }
 }
 
-/// Carries a plan out; `say` gets each stage with what happened in it, and each wait that begins.
+/// Carries a plan out; `say` gets each stage with what happened in it, and each wait that begins. Gives nothing where
+/// somebody else has changed the cluster since it was looked at: it must be looked at once more.
 ///
 /// # Errors
 /// The first error, with what had been done until then.
@@ -47,9 +52,21 @@ pub async fn carry_out(
     plan: &Plan,
     how: &CarryOut,
     mut say: impl FnMut(Event<'_>),
-) -> Result<Carried, (ClusterError, Carried)> {
+) -> Result<Option<Carried>, (ClusterError, Carried)> {
     let mut carried = Carried::default();
+    let mut is_claimed = how.dry_run.changed() == 0;
     for stage in &plan.stages {
+        // The Lease is in that namespace, so only the namespace itself can come before it.
+        if !is_claimed && stage.title != NAMESPACE {
+            is_claimed = true;
+            let before = claim(how, |message| say(Event::Progress { message })).await;
+            match before {
+                Ok(before) if before == how.lease => {}
+                Ok(_) => return Ok(None),
+                Err(error) => return Err((error, carried)),
+            }
+        }
+        say(Event::Begins { stage });
         let applied = match apply_stage(stage, how).await {
             Ok(applied) => applied,
             Err((error, done)) => {
@@ -75,7 +92,12 @@ pub async fn carry_out(
         }
         say(Event::Waited { waits: &waits });
     }
-    Ok(carried)
+    Ok(Some(carried))
+}
+
+/// Makes this run the only one that changes the cluster.
+async fn claim(how: &CarryOut, say: impl FnMut(&str)) -> Result<Option<String>, ClusterError> {
+    how.applier.connection.take_lease(Deadline::after(how.timeout), say).await
 }
 
 /// Finds out what the plan would change, without a change; the applier's mode says who is asked. For each object what
@@ -91,6 +113,11 @@ pub(super) async fn dry_run(plan: &Plan, applier: &Applier) -> Vec<Result<Applie
 /// What happens on the way.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A stage begins.
+    Begins {
+        /// The stage.
+        stage: &'a Stage,
+    },
     /// A stage was applied.
     Applied {
         /// The stage.
@@ -121,7 +148,12 @@ async fn apply_stage(stage: &Stage, how: &CarryOut) -> Result<Vec<Applied>, (Clu
     let results: Vec<Result<Applied, ClusterError>> = futures::stream::iter(&stage.objects)
         .map(async |manifest| match settled(&how.dry_run).find(|applied| applied.is_of(manifest)) {
             Some(applied) => Ok(applied.clone()),
-            None => how.applier.apply(manifest).await,
+            None => {
+                failpoint::at(&format!("before {}", manifest.id()));
+                let applied = how.applier.apply(manifest).await;
+                failpoint::at(&format!("after {}", manifest.id()));
+                applied
+            }
         })
         .buffered(CONCURRENCY)
         .collect()

@@ -5,6 +5,7 @@ mod document;
 mod inputs;
 mod plan;
 mod preflight;
+mod record;
 mod show;
 mod workers;
 
@@ -16,5 +17,6 @@ pub use document::{
 pub use inputs::{Inputs, Options, Request, Worker, WorkerRequest};
 pub use plan::{Live, Plan, PlanError, Stage, Wait, plan};
 pub use preflight::{How, Preflight, preflight};
+pub use record::record;
 pub use show::{differences, export, result_document};
 pub use workers::Candidates;

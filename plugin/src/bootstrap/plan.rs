@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// Entry of the Secret that Flux reads: it looks at names that end in `.agekey` and at no other.
 pub(crate) const AGE_ENTRY: &str = "age.agekey";
 
+/// The title of the stage that is about the namespace alone.
+pub(super) const NAMESPACE: &str = "namespace";
+
 /// What the plan needs to know of the cluster as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
@@ -29,6 +32,8 @@ pub struct Live {
     pub in_repository: bool,
     /// The public keys that a rotation took out of the Secret.
     pub retired: Vec<String>,
+    /// The version of the Lease that whoever changes the cluster takes.
+    pub lease: Option<String>,
 }
 
 /// Why no plan can be made.
@@ -150,7 +155,7 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     controllers.push(Manifest::new(kustomization(&sync)));
     Ok(Plan {
         stages: vec![
-            stage("namespace", namespace, Vec::new()),
+            stage(NAMESPACE, namespace, Vec::new()),
             stage("secrets", secrets, Vec::new()),
             stage("definitions and access", definitions, waits),
             stage("controllers and sync", controllers, rollouts),

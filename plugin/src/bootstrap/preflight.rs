@@ -70,6 +70,7 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
         let hub = Connection::open(selection, how.request_timeout).await?;
+        let hub = hub.guarded(&inputs.sync.namespace, "bootstrap");
         let live = live::look_at(&hub, inputs).await;
         Ok::<_, ClusterError>(Some((hub, live)))
     };
@@ -182,7 +183,7 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     }
     inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
     match plan(inputs, live) {
-        Ok(plan) => ask_about(hub, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
+        Ok(plan) => ask_about(hub, inputs, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
         Err(error) => {
             asked.problems.push(error.into());
             None
@@ -196,17 +197,21 @@ async fn ask_permissions(hub: &Connection, inputs: &Inputs) -> Asked {
     let mut asked = Asked::default();
     if let (Ok(mut kinds), Ok(plan)) = (Kinds::discover(&hub.client).await, plan(inputs, &Live::default())) {
         inputs.flux.objects.iter().for_each(|object| kinds.define(object));
-        asked.problems.extend(permissions::missing(hub, &plan, &kinds).await.ok().flatten());
+        asked
+            .problems
+            .extend(permissions::missing(hub, &inputs.sync.namespace, &plan, &kinds).await.ok().flatten());
     }
     asked
 }
 
 /// Whether we may, and whether the API server would take every object.
-async fn ask_about(hub: &Connection, plan: &Plan, how: How, asked: &mut Asked) -> bool {
+async fn ask_about(hub: &Connection, inputs: &Inputs, plan: &Plan, how: How, asked: &mut Asked) -> bool {
     let applier =
         Applier { connection: hub.clone(), kinds: asked.kinds.clone(), force: how.force, mode: how.mode() };
-    let (missing, results) =
-        futures::join!(permissions::missing(hub, plan, &asked.kinds), carry_out::dry_run(plan, &applier));
+    let (missing, results) = futures::join!(
+        permissions::missing(hub, &inputs.sync.namespace, plan, &asked.kinds),
+        carry_out::dry_run(plan, &applier)
+    );
     let mut refused = false;
     match missing {
         Ok(missing) => {

@@ -247,6 +247,9 @@ impl Applier {
             return Ok(created);
         }
         let params = PatchParams { dry_run: self.mode == Mode::AskServer, ..self.params() };
+        if self.mode == Mode::Write {
+            self.connection.before_writing().await?;
+        }
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
         match api.patch(name, &params, &Patch::Apply(&manifest.expose())).await {
             Ok(_) => Ok(created),
@@ -294,6 +297,7 @@ impl Applier {
         let mut changes = diff::changes(live, &wanted);
         changes.extend(stale.iter().map(|entry| diff::removed(format!("data.{entry}"))));
         if self.mode == Mode::Write {
+            self.connection.before_writing().await?;
             params.dry_run = false;
             api.patch(name, &params, &patch).await.map_err(|error| failed(&error))?;
             take_away(api, name, &stale, copy).await.map_err(|error| failed(&error))?;

@@ -2,6 +2,7 @@
 
 use super::error::innermost;
 use super::kubeconfig::select;
+use super::lease::Claim;
 use super::{ClusterError, KubeconfigSource, Selection};
 use base64::Engine as _;
 use clap::Args;
@@ -113,6 +114,8 @@ pub struct Connection {
     pub version: String,
     /// Who the API server says we are: the proof that it accepts the credentials.
     pub username: String,
+    /// The claim to be the only one that changes this cluster, where there is to be one.
+    pub(super) claim: Option<Claim>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -241,6 +244,7 @@ impl Connection {
             server,
             version: version.git_version,
             username,
+            claim: None,
         })
     }
 }

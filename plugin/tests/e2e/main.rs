@@ -20,5 +20,6 @@ mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;
+mod two_at_once;
 mod worker;
 mod world;

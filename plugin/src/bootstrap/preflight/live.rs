@@ -20,12 +20,13 @@ pub(super) type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, Option<Data>), ClusterError> {
     let sync = &inputs.sync;
     let (source, applied) = (git_repository(sync), kustomization(sync));
-    let (age, source, applied) = futures::join!(
+    let (lease, age, source, applied) = futures::join!(
+        hub.lease_version(),
         hub.secret(&sync.namespace, &sync.decryption_secret),
         sync_object(hub, &source, "gitrepositories"),
         sync_object(hub, &applied, "kustomizations")
     );
-    let (mut age, source, applied) = (age?, source?, applied?);
+    let (lease, mut age, source, applied) = (lease?, age?, source?, applied?);
     let entry = age.as_mut().and_then(|secret| secret.data.remove(AGE_ENTRY));
     let retired = age.as_ref().and_then(|secret| secret.annotations.get(RETIRED_RECIPIENTS));
     let retired = retired.map(|text| text.split(',').map(str::to_owned).collect()).unwrap_or_default();
@@ -44,7 +45,7 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     });
     let suspended = suspended.collect();
     let in_repository = applied.as_ref().is_some_and(holds_controllers);
-    Ok((Live { age_entry, retired, git_secret, suspended, in_repository }, git_data))
+    Ok((Live { age_entry, retired, git_secret, suspended, in_repository, lease }, git_data))
 }
 
 /// Whether Flux itself is in what a Kustomization has applied.
