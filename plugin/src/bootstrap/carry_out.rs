@@ -4,7 +4,8 @@ use super::plan::NAMESPACE;
 use super::preflight::settled;
 use super::{Plan, Stage, Wait};
 use crate::cluster::{
-    Action, Applied, Applier, ClusterError, Deadline, crd_established, kind_served, rolled_out,
+    Action, Applied, Applier, ClusterError, Deadline, Manifest, Taken, crd_established, kind_served,
+    rolled_out,
 };
 use crate::failpoint;
 use futures::StreamExt as _;
@@ -61,8 +62,8 @@ pub async fn carry_out(
             is_claimed = true;
             let before = claim(how, |message| say(Event::Progress { message })).await;
             match before {
-                Ok(before) if before == how.lease => {}
-                Ok(_) => return Ok(None),
+                Ok(Taken::Now(before)) if before != how.lease => return Ok(None),
+                Ok(_) => {}
                 Err(error) => return Err((error, carried)),
             }
         }
@@ -96,15 +97,19 @@ pub async fn carry_out(
 }
 
 /// Makes this run the only one that changes the cluster.
-async fn claim(how: &CarryOut, say: impl FnMut(&str)) -> Result<Option<String>, ClusterError> {
+async fn claim(how: &CarryOut, say: impl FnMut(&str)) -> Result<Taken, ClusterError> {
     how.applier.connection.take_lease(Deadline::after(how.timeout), say).await
 }
 
 /// Finds out what the plan would change, without a change; the applier's mode says who is asked. For each object what
 /// would happen, or what keeps it from happening.
 pub(super) async fn dry_run(plan: &Plan, applier: &Applier) -> Vec<Result<Applied, ClusterError>> {
+    let there = applier.read_many(plan.objects()).await;
     futures::stream::iter(plan.objects())
-        .map(async |manifest| applier.apply(manifest).await)
+        .map(async |manifest| match there.get(&manifest.id()) {
+            Some(live) => applier.apply_to(manifest, Some(live)).await,
+            None => applier.apply(manifest).await,
+        })
         .buffered(CONCURRENCY)
         .collect()
         .await
@@ -150,7 +155,7 @@ async fn apply_stage(stage: &Stage, how: &CarryOut) -> Result<Vec<Applied>, (Clu
             Some(applied) => Ok(applied.clone()),
             None => {
                 failpoint::at(&format!("before {}", manifest.id()));
-                let applied = how.applier.apply(manifest).await;
+                let applied = apply(manifest, how).await;
                 failpoint::at(&format!("after {}", manifest.id()));
                 applied
             }
@@ -170,6 +175,19 @@ async fn apply_stage(stage: &Stage, how: &CarryOut) -> Result<Vec<Applied>, (Clu
         None => Ok(applied),
         Some(error) => Err((error, applied)),
     }
+}
+
+/// Applies one object. What was not there a moment ago is not asked for again; if it came meanwhile, the API server says
+/// whether that is in the way.
+async fn apply(manifest: &Manifest, how: &CarryOut) -> Result<Applied, ClusterError> {
+    let seen = how.dry_run.applied.iter().find(|applied| applied.is_of(manifest));
+    if seen.is_some_and(|seen| seen.action == Action::Created) {
+        match how.applier.apply_to(manifest, None).await {
+            Err(ClusterError::Refused { code: 409, .. }) => {}
+            applied => return applied,
+        }
+    }
+    how.applier.apply(manifest).await
 }
 
 async fn wait_for(waits: &[&Wait], how: &CarryOut, say: impl Fn(&str)) -> Result<(), ClusterError> {

@@ -26,13 +26,21 @@ const PARTING: Duration = Duration::from_secs(3);
 pub(super) struct Claim {
     api: Api<Lease>,
     id: String,
+    /// Which cluster it is on, by the address of its API server.
+    server: String,
     holder: String,
-    /// What was there before it was taken; `None` while it is not.
-    taken: Arc<tokio::sync::Mutex<Option<Before>>>,
+    /// Several that write at once take it once.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The version of the Lease before it was taken; `None` where there was none.
-type Before = Option<String>;
+/// How a Lease came to this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It had it already.
+    Before,
+    /// It was taken now; with the version that was there, `None` where there was none.
+    Now(Option<String>),
+}
 
 /// What this process holds.
 static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
@@ -53,8 +61,9 @@ impl Connection {
         let claim = Claim {
             api: Api::namespaced(self.client.clone(), namespace),
             id: format!("Lease {namespace}/{LEASE}"),
+            server: self.server.clone(),
             holder: holder(&self.username, purpose),
-            taken: Arc::default(),
+            turn: Arc::default(),
         };
         Self { claim: Some(claim), ..self }
     }
@@ -71,19 +80,14 @@ impl Connection {
         Ok(found.and_then(|lease| lease.metadata.resource_version))
     }
 
-    /// Takes the Lease, or waits until whoever has it is done; `say` gets who that is. Gives the version of the Lease
-    /// that was there before.
+    /// Takes the Lease, or waits until whoever has it is done; `say` gets who that is.
     ///
     /// # Errors
     /// Those of the requests; somebody else still has it when the deadline comes.
-    pub async fn take_lease(
-        &self,
-        deadline: Deadline,
-        say: impl FnMut(&str),
-    ) -> Result<Option<String>, ClusterError> {
+    pub async fn take_lease(&self, deadline: Deadline, say: impl FnMut(&str)) -> Result<Taken, ClusterError> {
         match &self.claim {
             Some(claim) => claim.take(deadline, say).await,
-            None => Ok(None),
+            None => Ok(Taken::Before),
         }
     }
 
@@ -101,10 +105,10 @@ impl Connection {
 }
 
 impl Claim {
-    async fn take(&self, deadline: Deadline, mut say: impl FnMut(&str)) -> Result<Before, ClusterError> {
-        let mut taken = self.taken.lock().await;
-        if let Some(before) = &*taken {
-            return Ok(before.clone());
+    async fn take(&self, deadline: Deadline, mut say: impl FnMut(&str)) -> Result<Taken, ClusterError> {
+        let _turn = self.turn.lock().await;
+        if locked(&HELD).iter().any(|held| (&held.claim.server, &held.claim.id) == (&self.server, &self.id)) {
+            return Ok(Taken::Before);
         }
         let mut watched: Option<(String, Instant)> = None;
         loop {
@@ -121,8 +125,7 @@ impl Claim {
                 None => match self.write(found).await {
                     Ok(lease) => {
                         self.keep(lease);
-                        *taken = Some(version.clone());
-                        return Ok(version);
+                        return Ok(Taken::Now(version));
                     }
                     // Somebody was faster.
                     Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -236,7 +239,6 @@ pub(crate) async fn let_go() {
             spec.renew_time = None;
         });
         let _ = tokio::time::timeout(PARTING, given).await;
-        *claim.taken.lock().await = None;
     });
     futures::future::join_all(all).await;
 }
