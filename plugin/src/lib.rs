@@ -3,6 +3,7 @@
 //! [`main`] is the program; the rooms below it are plain library code. Commands know the domain
 //! (`bootstrap`, `flux`, `keys`), the domain knows the boundary (`cluster`), never back.
 
+pub mod alerts;
 pub mod bootstrap;
 mod cli;
 pub mod cluster;
@@ -71,7 +72,7 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
         cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),
         cli::Command::Uninstall(args) => on_runtime(commands::uninstall::run(args, &cli.connection, console)),
-        cli::Command::Policies(args) => commands::policies::run(&args, console),
+        cli::Command::Policies(args) => commands::policies::run(&args, &cli.connection.namespace, console),
         cli::Command::Schema(args) => commands::schema::run(&args, console),
         cli::Command::Man(args) => commands::man::run(&args, invocation, console),
     }

@@ -8,12 +8,14 @@ mod live;
 mod permissions;
 mod repository;
 mod server;
+mod tenants;
 
 use super::carry_out::{self, Carried};
 use super::{Candidates, Inputs, Live, Plan, plan, workers};
-use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
+use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
 use crate::git_access::Look;
 use futures::StreamExt as _;
+use kube::api::DynamicObject;
 use kubiya_hook::edge::Failure;
 use std::time::Duration;
 
@@ -181,7 +183,8 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
             return asked;
         }
     }
-    inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
+    objects(inputs).for_each(|object| asked.kinds.define(object));
+    asked.problems.extend(live.no_pull_secret.as_ref().map(no_pull_secret));
     match plan(inputs, live) {
         Ok(plan) => ask_about(hub, inputs, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
         Err(error) => {
@@ -192,11 +195,22 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     asked
 }
 
+/// Pods would wait for an image that nobody lets them have.
+fn no_pull_secret(name: &String) -> Failure {
+    Failure::unverified(format!("the Secret {name}, by which images are to be pulled, is not there"))
+        .hint("let it be written: --image-pull-secret-file FILE")
+}
+
+/// All objects that may define kinds.
+fn objects(inputs: &Inputs) -> impl Iterator<Item = &DynamicObject> {
+    inputs.flux.objects.iter().chain(inputs.install.own.iter().map(Manifest::object))
+}
+
 /// Only what is not allowed.
 async fn ask_permissions(hub: &Connection, inputs: &Inputs) -> Asked {
     let mut asked = Asked::default();
     if let (Ok(mut kinds), Ok(plan)) = (Kinds::discover(&hub.client).await, plan(inputs, &Live::default())) {
-        inputs.flux.objects.iter().for_each(|object| kinds.define(object));
+        objects(inputs).for_each(|object| kinds.define(object));
         asked
             .problems
             .extend(permissions::missing(hub, &inputs.sync.namespace, &plan, &kinds).await.ok().flatten());

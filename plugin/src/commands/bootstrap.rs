@@ -3,6 +3,7 @@
 mod args;
 mod course;
 mod generate;
+mod install_args;
 mod merge;
 mod talk;
 

@@ -11,6 +11,7 @@ mod faults;
 mod keys;
 mod killed;
 mod lifetime;
+mod places;
 mod policies;
 mod preflight;
 mod private_git;
