@@ -4,11 +4,12 @@ use super::plan::NAMESPACE;
 use super::preflight::settled;
 use super::{Plan, Stage, Wait};
 use crate::cluster::{
-    Action, Applied, Applier, ClusterError, Deadline, Manifest, Taken, crd_established, kind_served,
-    rolled_out,
+    Action, Applied, Applier, ClusterError, Deadline, Manifest, Taken, crd_established, established_now,
+    kind_served, rolled_out, rolled_out_now,
 };
 use crate::failpoint;
 use futures::StreamExt as _;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many requests are under way at once.
@@ -190,10 +191,34 @@ async fn apply(manifest: &Manifest, how: &CarryOut) -> Result<Applied, ClusterEr
     how.applier.apply(manifest).await
 }
 
+/// Flux's own definitions have this label.
+const FLUX: &str = "app.kubernetes.io/part-of=flux";
+
 async fn wait_for(waits: &[&Wait], how: &CarryOut, say: impl Fn(&str)) -> Result<(), ClusterError> {
     let deadline = Deadline::after(how.timeout);
     let connection = &how.applier.connection;
-    let all = waits.iter().map(async |wait| match wait {
+    // What is there already is seen by one request for each kind; the rest is waited for one by one.
+    let established = async {
+        let wanted = waits.iter().any(|wait| matches!(wait, Wait::Established(_)));
+        if wanted { established_now(connection, FLUX).await } else { BTreeSet::new() }
+    };
+    let place = waits.iter().find_map(|wait| match wait {
+        Wait::RolledOut { namespace, .. } => Some(namespace),
+        _ => None,
+    });
+    let rolled = async {
+        match place {
+            Some(namespace) => rolled_out_now(connection, namespace).await,
+            None => BTreeSet::new(),
+        }
+    };
+    let (established, rolled) = futures::join!(established, rolled);
+    let open = waits.iter().filter(|wait| match wait {
+        Wait::Established(name) => !established.contains(name),
+        Wait::RolledOut { namespace, name } => place != Some(namespace) || !rolled.contains(name),
+        Wait::Served(_) => true,
+    });
+    let all = open.map(async |wait| match wait {
         Wait::Established(name) => crd_established(connection, name, deadline).await,
         Wait::Served(gvk) => kind_served(connection, gvk, deadline).await,
         Wait::RolledOut { namespace, name } => rolled_out(connection, namespace, name, deadline, &say).await,

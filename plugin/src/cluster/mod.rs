@@ -28,4 +28,4 @@ pub use lease::{LEASE, Taken};
 pub(crate) use lease::{let_go, lost, remove as remove_lease};
 pub use remote::{RemoteKubeconfig, RemoteProblem, remote_kubeconfig};
 pub use secret::{LiveSecret, SecretChange};
-pub use wait::{Deadline, crd_established, kind_served, rolled_out};
+pub use wait::{Deadline, crd_established, established_now, kind_served, rolled_out, rolled_out_now};
