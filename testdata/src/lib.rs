@@ -2,6 +2,7 @@
 
 mod controllers;
 pub mod env;
+pub mod fault_proxy;
 pub mod git;
 pub mod git_server;
 pub mod harness;

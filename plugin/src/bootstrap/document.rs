@@ -71,6 +71,12 @@ pub struct BootstrapSpec {
     /// Worker clusters.
     #[serde(default)]
     pub workers: Vec<WorkerSection>,
+    /// Folder of a kustomization to be applied when Flux is there (--apply-kustomize).
+    #[serde(default)]
+    pub apply_kustomize: Option<PathBuf>,
+    /// Admission policies (--policies).
+    #[serde(default)]
+    pub policies: Option<PoliciesSection>,
     /// Accept addresses that only this machine reaches (--allow-loopback).
     #[serde(default)]
     pub allow_loopback: bool,
@@ -154,6 +160,51 @@ pub struct FluxSection {
     /// SHA-256 that downloaded manifests must have (--flux-manifests-sha256).
     #[serde(default)]
     pub sha256: Option<String>,
+    /// Keep tenants apart (--multitenant).
+    #[serde(default)]
+    pub multitenant: bool,
+    /// Registry and folder with the controllers' images (--registry).
+    #[serde(default)]
+    pub registry: Option<String>,
+    /// Secret by which they are pulled (--image-pull-secret).
+    #[serde(default)]
+    pub image_pull_secret: Option<String>,
+    /// Docker's config.json for that Secret (--image-pull-secret-file).
+    #[serde(default)]
+    pub image_pull_secret_file: Option<PathBuf>,
+    /// Proxy that the controllers use (--controller-proxy).
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// What they reach without it (--controller-no-proxy).
+    #[serde(default)]
+    pub no_proxy: Option<String>,
+    /// File with certificates that they trust (--controller-ca-file).
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Leave the pods' user and group to OpenShift (--openshift).
+    #[serde(default)]
+    pub openshift: bool,
+}
+
+/// Admission policies against secrets in clear.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoliciesSection {
+    /// What they do (--policies).
+    pub action: PolicyAction,
+    /// Users who may write Secrets by hand (--policy-allow-user).
+    #[serde(default)]
+    pub allow_users: Vec<String>,
+}
+
+/// What the policies do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum PolicyAction {
+    /// Warn, and note it in the audit log.
+    Warn,
+    /// Refuse.
+    Deny,
 }
 
 /// A worker cluster.
@@ -216,6 +267,9 @@ impl BootstrapSpec {
             &mut git.private_key_file,
             &mut git.known_hosts_file,
             &mut self.age.key_file,
+            &mut self.flux.image_pull_secret_file,
+            &mut self.flux.ca_file,
+            &mut self.apply_kustomize,
         ];
         let kubeconfigs = self.workers.iter_mut().map(|worker| &mut worker.kubeconfig);
         for path in fixed.into_iter().chain(kubeconfigs).flatten() {

@@ -1,5 +1,6 @@
 //! All that was asked for, read and checked before anything is touched.
 
+use super::{InstallRequest, Installation};
 use crate::cluster::{ConnectionArgs, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection};
 use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec};
 use crate::git_access::{GitAccess, GitAccessRequest};
@@ -39,6 +40,8 @@ pub struct Request {
     pub allow_insecure_http: bool,
     /// The credentials for Git.
     pub git: GitAccessRequest,
+    /// How Flux is to be installed.
+    pub install: InstallRequest,
     /// What else was said about the way.
     pub options: Options,
     /// Whether files of this machine may be written: a key that is to be made.
@@ -93,8 +96,10 @@ pub struct Inputs {
     pub identities: IdentityFile,
     /// The workers, in the order they were named.
     pub workers: Vec<Worker>,
-    /// Flux itself.
+    /// Flux itself, as it is to be.
     pub flux: InstallManifests,
+    /// How it is installed, and what comes with it.
+    pub install: Installation,
 }
 
 impl Inputs {
@@ -118,24 +123,32 @@ impl Inputs {
         let workers = workers(request, &mut problems);
         let flux = request.manifests.load(&request.namespace);
         let flux = flux.map_err(|error| problems.push(manifest_failure(&error))).ok();
+        let install = request.install.gather().map_err(|failures| problems.extend(failures)).ok();
         let git = git_access(request, hub.is_some(), &mut problems);
-        match (url, path, identities, flux) {
-            (Some(url), Some(path), Some(identities), Some(flux)) if problems.is_empty() => Ok(Self {
-                hub,
-                sync: SyncSpec {
-                    namespace: request.namespace.clone(),
-                    url,
-                    branch: request.branch.clone(),
-                    path,
-                    decryption_secret: "sops-age".to_owned(),
-                    git_secret: git.secret_name.clone(),
-                },
-                git,
-                options: request.options.clone(),
-                identities,
-                workers,
-                flux,
-            }),
+        match (url, path, identities, flux.zip(install)) {
+            (Some(url), Some(path), Some(identities), Some((flux, install))) if problems.is_empty() => {
+                Ok(Self {
+                    hub,
+                    sync: SyncSpec {
+                        namespace: request.namespace.clone(),
+                        url,
+                        branch: request.branch.clone(),
+                        path,
+                        decryption_secret: "sops-age".to_owned(),
+                        git_secret: git.secret_name.clone(),
+                        service_account: install.options.sync_account(),
+                    },
+                    git,
+                    options: request.options.clone(),
+                    identities,
+                    workers,
+                    flux: InstallManifests {
+                        objects: install.options.apply(flux.objects, &request.namespace),
+                        ..flux
+                    },
+                    install,
+                })
+            }
             _ => {
                 let count = problems.len();
                 Err(Failure::all(format!("{count} problems with the input; nothing was changed"), problems))
@@ -342,6 +355,7 @@ mod tests {
             allow_loopback: more.contains(&"--allow-loopback"),
             allow_insecure_http: more.contains(&"--allow-insecure-http"),
             git: GitAccessRequest::default(),
+            install: InstallRequest::default(),
             options: Options::default(),
             may_write: false,
         };

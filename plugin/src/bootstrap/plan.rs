@@ -15,6 +15,12 @@ use std::collections::BTreeMap;
 /// Entry of the Secret that Flux reads: it looks at names that end in `.agekey` and at no other.
 pub(crate) const AGE_ENTRY: &str = "age.agekey";
 
+/// The type of a Secret that images are pulled with.
+const PULL_SECRET: &str = "kubernetes.io/dockerconfigjson";
+
+/// The title of the stage that is about the namespace alone.
+pub(super) const NAMESPACE: &str = "namespace";
+
 /// What the plan needs to know of the cluster as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
@@ -29,6 +35,10 @@ pub struct Live {
     pub in_repository: bool,
     /// The public keys that a rotation took out of the Secret.
     pub retired: Vec<String>,
+    /// The Secret that images are to be pulled with, where it is neither there nor written.
+    pub no_pull_secret: Option<String>,
+    /// The version of the Lease that whoever changes the cluster takes.
+    pub lease: Option<String>,
 }
 
 /// Why no plan can be made.
@@ -113,6 +123,7 @@ pub struct Plan {
 pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let mut secrets = vec![age_secret(inputs, live)?];
     secrets.extend(git_secret(inputs));
+    secrets.extend(pull_secret(inputs));
     let stage = |title, objects, waits| Stage { title, objects, waits };
     if live.in_repository {
         return Ok(Plan { stages: vec![stage("secrets", secrets, Vec::new())] });
@@ -148,14 +159,33 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let sync = sync(inputs, live);
     controllers.push(Manifest::new(git_repository(&sync)));
     controllers.push(Manifest::new(kustomization(&sync)));
-    Ok(Plan {
+    let mut plan = Plan {
         stages: vec![
-            stage("namespace", namespace, Vec::new()),
+            stage(NAMESPACE, namespace, Vec::new()),
             stage("secrets", secrets, Vec::new()),
             stage("definitions and access", definitions, waits),
             stage("controllers and sync", controllers, rollouts),
         ],
-    })
+    };
+    plan.stages.extend(own(inputs));
+    Ok(plan)
+}
+
+/// What the operator brings, after Flux, because most of it is for Flux: definitions and namespaces first. Policies come
+/// last, so that they judge nothing of this run.
+fn own(inputs: &Inputs) -> Vec<Stage> {
+    let is_first =
+        |manifest: &&Manifest| ["CustomResourceDefinition", "Namespace"].contains(&manifest.kind());
+    let (first, rest): (Vec<_>, Vec<_>) = inputs.install.own.iter().partition(is_first);
+    let definitions = first.iter().filter(|m| m.kind() == "CustomResourceDefinition");
+    let waits = definitions.map(|m| Wait::Established(m.name())).collect();
+    let owned = |manifests: Vec<&Manifest>| manifests.into_iter().cloned().collect();
+    let stages = [
+        Stage { title: "your own definitions", objects: owned(first), waits },
+        Stage { title: "your own objects", objects: owned(rest), waits: Vec::new() },
+        Stage { title: "admission policies", objects: inputs.install.policies.clone(), waits: Vec::new() },
+    ];
+    stages.into_iter().filter(|stage| !stage.objects.is_empty()).collect()
 }
 
 impl Plan {
@@ -188,6 +218,15 @@ fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
 fn git_secret(inputs: &Inputs) -> Option<Manifest> {
     let name = inputs.git.secret_name.as_ref().filter(|_| !inputs.git.data.is_empty())?;
     Some(Manifest::whole_secret(secret_object(&inputs.sync.namespace, name), inputs.git.data.clone()))
+}
+
+/// What the controllers' images are pulled with.
+fn pull_secret(inputs: &Inputs) -> Option<Manifest> {
+    let name = inputs.install.options.image_pull_secret.as_ref()?;
+    let config = inputs.install.pull_secret.clone()?;
+    let mut object = secret_object(&inputs.sync.namespace, name);
+    object.data["type"] = PULL_SECRET.into();
+    Some(Manifest::whole_secret(object, BTreeMap::from([(".dockerconfigjson".to_owned(), config)])))
 }
 
 /// What Flux is to follow. Credentials that an earlier run gave it, it keeps when this one names none.
@@ -226,7 +265,7 @@ fn secret_object(namespace: &str, name: &str) -> DynamicObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::Options;
+    use crate::bootstrap::{Installation, Options};
     use crate::flux::InstallManifests;
     use crate::git_access::GitAccess;
 
@@ -247,6 +286,7 @@ mod tests {
                 path: "clusters/infra".to_owned(),
                 decryption_secret: "sops-age".to_owned(),
                 git_secret: None,
+                service_account: None,
             },
             git: GitAccess::default(),
             options: Options::default(),
@@ -260,7 +300,31 @@ mod tests {
                 ],
                 version: None,
             },
+            install: Installation::default(),
         }
+    }
+
+    #[test]
+    fn images_can_be_pulled_before_there_are_controllers_and_what_is_yours_comes_after_them() {
+        let mut inputs = inputs(&Identity::generate());
+        inputs.install.options.image_pull_secret = Some("mirror".to_owned());
+        inputs.install.pull_secret = Some("CANARY".to_owned().into());
+        let own = |kind: &str, name: &str| {
+            Manifest::new(dynamic(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}})))
+        };
+        inputs.install.own = vec![own("Widget", "w"), own("CustomResourceDefinition", "widgets")];
+        inputs.install.policies = vec![own("ValidatingAdmissionPolicy", "p")];
+        let plan = plan(&inputs, &Live::default()).unwrap();
+        let titles: Vec<&str> = plan.stages.iter().map(|stage| stage.title).collect();
+        assert_eq!(
+            titles[3..],
+            ["controllers and sync", "your own definitions", "your own objects", "admission policies"]
+        );
+        let secret =
+            plan.stages[1].objects.iter().find(|object| object.name() == "flux-system/mirror").unwrap();
+        assert_eq!(secret.shown()["type"], PULL_SECRET);
+        assert_eq!(plan.stages[4].waits, [Wait::Established("widgets".to_owned())]);
+        assert!(!format!("{plan:?}").contains("CANARY"));
     }
 
     #[test]

@@ -8,12 +8,14 @@ mod live;
 mod permissions;
 mod repository;
 mod server;
+mod tenants;
 
 use super::carry_out::{self, Carried};
 use super::{Candidates, Inputs, Live, Plan, plan, workers};
-use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
+use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
 use crate::git_access::Look;
 use futures::StreamExt as _;
+use kube::api::DynamicObject;
 use kubiya_hook::edge::Failure;
 use std::time::Duration;
 
@@ -70,6 +72,7 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
         let hub = Connection::open(selection, how.request_timeout).await?;
+        let hub = hub.guarded(&inputs.sync.namespace, "bootstrap");
         let live = live::look_at(&hub, inputs).await;
         Ok::<_, ClusterError>(Some((hub, live)))
     };
@@ -180,9 +183,10 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
             return asked;
         }
     }
-    inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
+    objects(inputs).for_each(|object| asked.kinds.define(object));
+    asked.problems.extend(live.no_pull_secret.as_ref().map(no_pull_secret));
     match plan(inputs, live) {
-        Ok(plan) => ask_about(hub, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
+        Ok(plan) => ask_about(hub, inputs, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
         Err(error) => {
             asked.problems.push(error.into());
             None
@@ -191,22 +195,37 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     asked
 }
 
+/// Pods would wait for an image that nobody lets them have.
+fn no_pull_secret(name: &String) -> Failure {
+    Failure::unverified(format!("the Secret {name}, by which images are to be pulled, is not there"))
+        .hint("let it be written: --image-pull-secret-file FILE")
+}
+
+/// All objects that may define kinds.
+fn objects(inputs: &Inputs) -> impl Iterator<Item = &DynamicObject> {
+    inputs.flux.objects.iter().chain(inputs.install.own.iter().map(Manifest::object))
+}
+
 /// Only what is not allowed.
 async fn ask_permissions(hub: &Connection, inputs: &Inputs) -> Asked {
     let mut asked = Asked::default();
     if let (Ok(mut kinds), Ok(plan)) = (Kinds::discover(&hub.client).await, plan(inputs, &Live::default())) {
-        inputs.flux.objects.iter().for_each(|object| kinds.define(object));
-        asked.problems.extend(permissions::missing(hub, &plan, &kinds).await.ok().flatten());
+        objects(inputs).for_each(|object| kinds.define(object));
+        asked
+            .problems
+            .extend(permissions::missing(hub, &inputs.sync.namespace, &plan, &kinds).await.ok().flatten());
     }
     asked
 }
 
 /// Whether we may, and whether the API server would take every object.
-async fn ask_about(hub: &Connection, plan: &Plan, how: How, asked: &mut Asked) -> bool {
+async fn ask_about(hub: &Connection, inputs: &Inputs, plan: &Plan, how: How, asked: &mut Asked) -> bool {
     let applier =
         Applier { connection: hub.clone(), kinds: asked.kinds.clone(), force: how.force, mode: how.mode() };
-    let (missing, results) =
-        futures::join!(permissions::missing(hub, plan, &asked.kinds), carry_out::dry_run(plan, &applier));
+    let (missing, results) = futures::join!(
+        permissions::missing(hub, &inputs.sync.namespace, plan, &asked.kinds),
+        carry_out::dry_run(plan, &applier)
+    );
     let mut refused = false;
     match missing {
         Ok(missing) => {

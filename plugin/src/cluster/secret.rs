@@ -94,6 +94,7 @@ impl Connection {
         secret: &LiveSecret,
         change: &SecretChange,
     ) -> Result<LiveSecret, ClusterError> {
+        self.before_writing().await?;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
         let data = change.data.iter().map(|(name, value)| {
             let value = value.as_ref().map(|value| base64(value.expose_secret().as_bytes()));

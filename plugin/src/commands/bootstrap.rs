@@ -1,20 +1,20 @@
 //! `bootstrap`: Flux, its age key and its workers' kubeconfigs on an infra cluster.
 
 mod args;
+mod course;
 mod generate;
+mod install_args;
 mod merge;
 mod talk;
 
-use crate::bootstrap::{
-    self, BootstrapDocument, Carried, CarryOut, How, Inputs, Live, Plan, Preflight, Stage,
-};
-use crate::cluster::{Applier, Connection, ConnectionArgs, Deadline, Mode};
-use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
+use crate::bootstrap::{self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage};
+use crate::cluster::{Applier, Connection, ConnectionArgs, Mode};
 use crate::invocation::Invocation;
+use crate::whereabouts;
 use crate::worker::{CredentialKind, Kept, Record, Scope};
 use args::Format;
+use course::Course;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
-use kubiya_hook::git::remote::BranchTip;
 use talk::Talk;
 
 pub(crate) use args::{BootstrapArgs, DryRun};
@@ -89,9 +89,21 @@ pub(crate) async fn run(
         talk.dry_run(&found.dry_run);
         return finish(console, args.output, &found.dry_run, true, None);
     }
-    let kinds = std::mem::take(&mut found.kinds);
-    let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: Mode::Write };
-    let (carried, revision) = carry_out(&args, &inputs, &plan, applier, &found, &mut talk).await?;
+    let course = Course { args: &args, inputs: &inputs };
+    let (mut hub, mut plan) = (hub, plan);
+    let done = loop {
+        let kinds = std::mem::take(&mut found.kinds);
+        let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: Mode::Write };
+        match course.carry_out(&plan, applier, &found, &mut talk).await? {
+            Some(done) => break done,
+            None => {
+                talk.note("again", "another run has changed the cluster meanwhile: looking once more");
+                (hub, plan, found) = preflight(&args, &inputs, connection, &mut talk).await?;
+            }
+        }
+    };
+    let revision = course.wait(&done, &found, &mut talk).await?;
+    let carried = done.carried;
     talk.done(&carried, &inputs, invocation);
     finish(console, args.output, &carried, false, revision.as_deref())
 }
@@ -116,6 +128,7 @@ async fn preflight(
     connection: &ConnectionArgs,
     talk: &mut Talk<'_>,
 ) -> Result<(Connection, Plan, Preflight), Failure> {
+    whereabouts::at("while it looked at the clusters; nothing was changed");
     let how = How {
         request_timeout: connection.request_timeout,
         force: args.force_conflicts,
@@ -164,56 +177,6 @@ fn copied_workers(inputs: &Inputs) -> Option<Stage> {
         })
         .collect();
     (!objects.is_empty()).then_some(Stage { title: "workers", objects, waits: Vec::new() })
-}
-
-async fn carry_out(
-    args: &BootstrapArgs,
-    inputs: &Inputs,
-    plan: &Plan,
-    applier: Applier,
-    found: &Preflight,
-    talk: &mut Talk<'_>,
-) -> Result<(Carried, Option<String>), Failure> {
-    let how =
-        CarryOut { applier, timeout: args.timeout(), wait: args.wait(), dry_run: found.dry_run.clone() };
-    let result = bootstrap::carry_out(plan, &how, |event| talk.event(&event)).await;
-    talk.end_progress();
-    let mut carried = result.map_err(|(error, carried)| part_done(error.into(), &carried))?;
-    if let Some(candidates) = &found.candidates {
-        let (taken, failure) = candidates.take_in(|name, added| talk.worker(name, added)).await;
-        carried.applied.extend(taken);
-        if let Some(failure) = failure {
-            return Err(part_done(failure, &carried));
-        }
-    }
-    if !args.wait() {
-        return Ok((carried, None));
-    }
-    let sync = Sync { source: git_repository(&inputs.sync), kustomization: kustomization(&inputs.sync) };
-    let expected = Expected { branch: inputs.sync.branch.clone(), tip: found.tip.clone() };
-    let look_again = async || match found.look.as_ref()?.tip().await {
-        Ok(BranchTip::Found(oid)) => Some(oid),
-        _ => None,
-    };
-    let Applier { connection, kinds, .. } = &how.applier;
-    let deadline = Deadline::after(args.timeout());
-    let waited =
-        wait_for_sync(connection, kinds, &sync, expected, deadline, look_again, |m| talk.progress(m)).await;
-    talk.end_progress();
-    let revision = waited.map_err(|error| part_done(error.into(), &carried))?;
-    talk.applied(&revision);
-    Ok((carried, Some(revision)))
-}
-
-/// A failure after the first write is "done in part", unless it is a deadline.
-fn part_done(failure: Failure, carried: &Carried) -> Failure {
-    if carried.changed() == 0 || failure.kind() == Kind::Timeout {
-        return failure;
-    }
-    failure
-        .of_kind(Kind::Partial)
-        .because_of(format!("written before that: {}", talk::objects(carried.changed())))
-        .hint("run the same command again when this is mended: it goes on where this one stopped")
 }
 
 fn print(console: &mut Console, text: &str) -> Outcome {

@@ -1,11 +1,13 @@
 //! Flux's objects as we build and read them.
 
+mod install;
 mod manifests;
 mod readers;
 mod ready;
 mod served;
 mod sync;
 
+pub use install::InstallOptions;
 pub use manifests::{InstallManifests, ManifestError, ManifestSource};
 pub use readers::{
     GitSource, Reader, SourceName, commit_of, git_sources, global_secret, readers, request_at,

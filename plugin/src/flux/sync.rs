@@ -23,6 +23,8 @@ pub struct SyncSpec {
     pub decryption_secret: String,
     /// Name of the Secret with the credentials for Git; `None` where the repository is for everybody.
     pub git_secret: Option<String>,
+    /// The ServiceAccount that the Kustomization acts as; `None` for the controller's own rights.
+    pub service_account: Option<String>,
 }
 
 /// The GitRepository.
@@ -45,7 +47,7 @@ pub fn git_repository(spec: &SyncSpec) -> DynamicObject {
 #[must_use]
 pub fn kustomization(spec: &SyncSpec) -> DynamicObject {
     let (api_version, kind) = SYNC_API_VERSIONS[1];
-    dynamic(json!({
+    let mut object = dynamic(json!({
         "apiVersion": api_version,
         "kind": kind,
         "metadata": {"name": spec.namespace, "namespace": spec.namespace},
@@ -56,5 +58,9 @@ pub fn kustomization(spec: &SyncSpec) -> DynamicObject {
             "prune": true,
             "sourceRef": {"kind": "GitRepository", "name": spec.namespace},
         },
-    }))
+    }));
+    if let Some(account) = &spec.service_account {
+        object.data["spec"]["serviceAccountName"] = account.clone().into();
+    }
+    object
 }

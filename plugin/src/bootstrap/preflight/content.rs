@@ -2,6 +2,7 @@
 
 use super::built::{Built, Files, joined, resolved};
 use super::fight::{fight, own_flux};
+use super::tenants::{broken, remote_base};
 use crate::flux::{Served, SyncSpec};
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::GitError;
@@ -23,6 +24,8 @@ pub(super) struct Wanted<'w> {
     pub(super) recipients: &'w [String],
     /// What Flux's definitions serve.
     pub(super) served: &'w Served,
+    /// Whether tenants are to be kept apart.
+    pub(super) multitenant: bool,
     /// The Flux that is there comes out of this repository, as it should.
     pub(super) in_repository: bool,
 }
@@ -70,6 +73,9 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
             judged.add(is_root, no_folder(&work, &wanted.sync.branch));
             continue;
         };
+        if wanted.multitenant {
+            judged.warnings.extend(files.remote().iter().map(|(path, url)| remote_base(path, url)));
+        }
         for file in &built {
             if work.decrypts
                 && let Some(failure) = locked(file, wanted.keys)
@@ -83,6 +89,9 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
                     }
                     if let Some((is_fight, failure)) = fight(file, &document, wanted.sync) {
                         judged.add(is_fight, failure);
+                    }
+                    if wanted.multitenant {
+                        judged.warnings.extend(broken(file, &document, &wanted.sync.namespace));
                     }
                     if !wanted.in_repository {
                         judged.warnings.extend(own_flux(file, &document, wanted.sync));

@@ -20,11 +20,14 @@ pub(super) type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, Option<Data>), ClusterError> {
     let sync = &inputs.sync;
     let (source, applied) = (git_repository(sync), kustomization(sync));
-    let (age, source, applied) = futures::join!(
+    let (no_pull_secret, lease, age, source, applied) = futures::join!(
+        no_pull_secret(hub, inputs),
+        hub.lease_version(),
         hub.secret(&sync.namespace, &sync.decryption_secret),
         sync_object(hub, &source, "gitrepositories"),
         sync_object(hub, &applied, "kustomizations")
     );
+    let (no_pull_secret, lease) = (no_pull_secret?, lease?);
     let (mut age, source, applied) = (age?, source?, applied?);
     let entry = age.as_mut().and_then(|secret| secret.data.remove(AGE_ENTRY));
     let retired = age.as_ref().and_then(|secret| secret.annotations.get(RETIRED_RECIPIENTS));
@@ -44,7 +47,19 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     });
     let suspended = suspended.collect();
     let in_repository = applied.as_ref().is_some_and(holds_controllers);
-    Ok((Live { age_entry, retired, git_secret, suspended, in_repository }, git_data))
+    let live = Live { age_entry, retired, git_secret, suspended, in_repository, no_pull_secret, lease };
+    Ok((live, git_data))
+}
+
+/// The Secret that images are to be pulled with, where nobody wrote it.
+async fn no_pull_secret(hub: &Connection, inputs: &Inputs) -> Result<Option<String>, ClusterError> {
+    let install = &inputs.install;
+    let Some(name) = install.options.image_pull_secret.as_ref().filter(|_| install.pull_secret.is_none())
+    else {
+        return Ok(None);
+    };
+    let namespace = &inputs.sync.namespace;
+    Ok(hub.secret(namespace, name).await?.is_none().then(|| format!("{namespace}/{name}")))
 }
 
 /// Whether Flux itself is in what a Kustomization has applied.

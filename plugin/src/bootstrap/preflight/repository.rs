@@ -122,6 +122,7 @@ fn judge_content(inputs: &Inputs, content: &Fetched, found: &mut Preflight) {
         keys: &AgeKeys::new(identities),
         recipients: &recipients,
         served: &Served::by(&inputs.flux.objects),
+        multitenant: inputs.install.options.multitenant,
         in_repository: found.live.in_repository,
     };
     let tree = content.repository.commit(content.tip).map(|commit| commit.map(|commit| commit.tree));

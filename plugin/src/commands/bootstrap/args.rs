@@ -1,5 +1,6 @@
 //! What `bootstrap` can be told, and the request that it makes of it.
 
+use super::install_args::InstallArgs;
 use crate::bootstrap::{Options, Request, WorkerRequest};
 use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
 use crate::flux::ManifestSource;
@@ -68,6 +69,8 @@ pub(crate) struct BootstrapArgs {
     /// Accept addresses that only this machine reaches: all clusters run here
     #[arg(long)]
     pub allow_loopback: bool,
+    #[command(flatten)]
+    pub install: InstallArgs,
     /// User name for --password-file
     #[arg(long, value_name = "NAME", help_heading = GIT)]
     pub username: Option<String>,
@@ -204,6 +207,7 @@ impl BootstrapArgs {
             allow_loopback: self.allow_loopback,
             allow_insecure_http: self.allow_insecure_http,
             git: self.git_access(),
+            install: self.install.request()?,
             options: Options {
                 take_over: self.take_over,
                 allow_downgrade: self.allow_downgrade,

@@ -15,7 +15,19 @@ pub(super) fn merge(
     connection: &mut ConnectionArgs,
     spec: BootstrapSpec,
 ) -> Result<(), Failure> {
-    let BootstrapSpec { context, namespace, git, age, flux, workers, allow_loopback, timeout, wait } = spec;
+    let BootstrapSpec {
+        context,
+        namespace,
+        git,
+        age,
+        mut flux,
+        workers,
+        apply_kustomize,
+        policies,
+        allow_loopback,
+        timeout,
+        wait,
+    } = spec;
     fill(&mut connection.context, context);
     if let Some(namespace) = namespace.filter(|_| !connection.namespace_given) {
         connection.namespace = namespace;
@@ -49,9 +61,10 @@ pub(super) fn merge(
         args.age_key_cmd = age.key_command;
     }
     if args.flux_manifests.is_none() {
-        args.flux_manifests = flux.manifests;
-        fill(&mut args.flux_manifests_sha256, flux.sha256);
+        args.flux_manifests = flux.manifests.take();
+        fill(&mut args.flux_manifests_sha256, flux.sha256.take());
     }
+    args.install.fill(flux, apply_kustomize, policies);
     for worker in workers {
         let named = |pairs: &[Pair]| pairs.iter().any(|pair| pair.name == worker.name);
         if named(&args.worker) || named(&args.worker_kubeconfig) {
@@ -72,7 +85,7 @@ pub(super) fn merge(
     Ok(())
 }
 
-fn fill<T>(flag: &mut Option<T>, field: Option<T>) {
+pub(super) fn fill<T>(flag: &mut Option<T>, field: Option<T>) {
     if flag.is_none() {
         *flag = field;
     }
@@ -104,6 +117,9 @@ age: {keyFile: k}
 workers: [{name: a, context: ctx-a}, {name: b, kubeconfig: b.yaml}]
 wait: false
 timeout: 90s
+flux: {multitenant: true, registry: mirror, imagePullSecret: pull, proxy: 'http://p:1', noProxy: n, caFile: ca, openshift: true}
+applyKustomize: own
+policies: {action: deny, allowUsers: [jane]}
 ";
 
     #[test]
@@ -114,11 +130,23 @@ timeout: 90s
         assert_eq!(args.password_file.as_deref(), Some("p"));
         assert_eq!(connection.context.as_deref(), Some("infra"));
         assert_eq!((args.worker.len(), args.worker_kubeconfig.len()), (1, 1));
+        let install = args.install.request().unwrap();
+        assert!(install.multitenant && install.openshift);
+        assert_eq!(
+            (install.registry.as_deref(), install.image_pull_secret.as_deref()),
+            (Some("mirror"), Some("pull"))
+        );
+        assert_eq!((install.proxy.as_deref(), install.no_proxy.as_deref()), (Some("http://p:1"), Some("n")));
+        assert_eq!((install.ca_file, install.kustomize), (Some("ca".into()), Some("own".into())));
+        let policies = install.policies.unwrap();
+        assert!(policies.deny && policies.allowed_users == ["jane"]);
     }
 
     #[test]
     fn flags_win() {
         let words = [
+            "--registry=mine",
+            "--policies=warn",
             "--branch",
             "main",
             "--wait",
@@ -132,6 +160,8 @@ timeout: 90s
         let (args, connection) = merged(&words, SPEC).unwrap();
         assert_eq!((args.branch.as_deref(), args.wait), (Some("main"), Some(true)));
         assert_eq!(connection.context.as_deref(), Some("other"));
+        assert_eq!(args.install.registry.as_deref(), Some("mine"));
+        assert!(args.install.policies.is_some() && args.install.policy_allow_user.is_empty());
         // Another kind of credentials, not both.
         assert_eq!((args.bearer_token_file.as_deref(), args.password_file), (Some("t"), None));
         assert_eq!(args.worker, [Pair { name: "a".to_owned(), value: "mine".to_owned() }]);

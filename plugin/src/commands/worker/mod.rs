@@ -53,6 +53,7 @@ pub(crate) async fn run(
 async fn hub(connection: &ConnectionArgs) -> Result<Hub, Failure> {
     let selection = connection.selection()?;
     let open = Connection::open(&selection, connection.request_timeout).await?;
+    let open = open.guarded(&connection.namespace, "worker");
     let hub = Hub::read(open, &connection.namespace).await?;
     Ok(Hub { selection: Some(selection), ..hub })
 }
