@@ -48,6 +48,15 @@ pub struct GitAccess {
     pub notes: Vec<(&'static str, String)>,
 }
 
+impl GitAccess {
+    /// The Secrets that are to be written, by name.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeMap<&str, &BTreeMap<String, SecretString>> {
+        let main = self.secret_name.as_deref().map(|name| (name, &self.data));
+        main.into_iter().filter(|(_, data)| !data.is_empty()).collect()
+    }
+}
+
 impl GitAccessRequest {
     /// Whether standard input is read for a secret.
     #[must_use]

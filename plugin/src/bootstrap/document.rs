@@ -1,5 +1,9 @@
 //! A bootstrap as a document: what the flags can say, to be kept in Git. It holds no secret, only where to get one.
 
+mod keys;
+
+pub use keys::{AgeSection, NamespaceSection, SettingsSection};
+
 use kubiya_hook::edge::Failure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -62,7 +66,7 @@ pub struct BootstrapSpec {
     /// The repository that Flux is to follow.
     #[serde(default)]
     pub git: GitSection,
-    /// The age key that Flux decrypts with.
+    /// The keys that Flux decrypts with.
     #[serde(default)]
     pub age: AgeSection,
     /// Flux itself.
@@ -125,25 +129,6 @@ pub struct GitSection {
     pub allow_insecure_http: bool,
 }
 
-/// Where the age key comes from: one of the two.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AgeSection {
-    /// File with the identity (--age-key-file).
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-    /// Command that prints the identity (--age-key-cmd); it runs only with --allow-commands.
-    #[serde(default)]
-    pub key_command: Option<String>,
-}
-
-/// Never shows the command: a password may be in it.
-impl std::fmt::Debug for AgeSection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AgeSection").field("key_file", &self.key_file).finish_non_exhaustive()
-    }
-}
-
 /// Where Flux's manifests come from.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -154,6 +139,15 @@ pub struct FluxSection {
     /// SHA-256 that downloaded manifests must have (--flux-manifests-sha256).
     #[serde(default)]
     pub sha256: Option<String>,
+    /// Annotations of the controllers' ServiceAccounts, by controller (--service-account-annotation).
+    #[serde(default)]
+    pub service_account_annotations: SettingsSection,
+    /// Annotations of the controllers' pods, by controller (--pod-annotation).
+    #[serde(default)]
+    pub pod_annotations: SettingsSection,
+    /// Labels of the controllers' pods, by controller (--pod-label).
+    #[serde(default)]
+    pub pod_labels: SettingsSection,
 }
 
 /// A worker cluster.
@@ -215,11 +209,14 @@ impl BootstrapSpec {
             &mut git.ca_file,
             &mut git.private_key_file,
             &mut git.known_hosts_file,
-            &mut self.age.key_file,
         ];
         let kubeconfigs = self.workers.iter_mut().map(|worker| &mut worker.kubeconfig);
-        for path in fixed.into_iter().chain(kubeconfigs).flatten() {
+        for path in fixed.into_iter().chain(kubeconfigs).flatten().chain(self.age.paths()) {
             *path = folder.join(&*path);
+        }
+        // Its default name is a file of the folder, too.
+        for namespace in &mut self.age.namespaces {
+            namespace.key_file.get_or_insert_with(|| folder.join(super::own_file(&namespace.name)));
         }
         if let Some(manifests) = &mut self.flux.manifests
             && !manifests.contains("://")

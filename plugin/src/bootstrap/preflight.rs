@@ -10,7 +10,7 @@ mod repository;
 mod server;
 
 use super::carry_out::{self, Carried};
-use super::{Candidates, Inputs, Live, Plan, plan, workers};
+use super::{Candidates, Inputs, Live, Plan, plan, sops_age, workers};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
 use crate::git_access::Look;
 use futures::StreamExt as _;
@@ -181,6 +181,9 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
         }
     }
     inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
+    for secret in live.age_secrets.values() {
+        sops_age::judge(secret, &mut asked.problems, &mut asked.warnings);
+    }
     match plan(inputs, live) {
         Ok(plan) => ask_about(hub, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
         Err(error) => {

@@ -1,6 +1,7 @@
 //! `bootstrap`: Flux, its age key and its workers' kubeconfigs on an infra cluster.
 
 mod args;
+mod decryption_args;
 mod generate;
 mod merge;
 mod talk;
@@ -50,14 +51,13 @@ pub(crate) async fn run(
     }
     let connection = &connection;
     let made = generate::generate(&args)?;
-    let request = args.request(connection)?;
-    let key = &request.age_key;
-    if key.is_open_to_others() {
+    let request = args.request(connection).await?;
+    for key in request.decryption.keys.iter().filter(|key| key.is_open_to_others()) {
         console.warn(&format!("{}: others on this machine may read this key", key.name()));
         console.hint(&format!("chmod 600 {}", key.name()));
     }
-    if let Some(made) = &made {
-        tell_made(console, made);
+    for made in &made {
+        made.tell(console);
     }
     let inputs = Inputs::gather(&request)?;
     if args.export {
@@ -94,19 +94,6 @@ pub(crate) async fn run(
     let (carried, revision) = carry_out(&args, &inputs, &plan, applier, &found, &mut talk).await?;
     talk.done(&carried, &inputs, invocation);
     finish(console, args.output, &carried, false, revision.as_deref())
-}
-
-/// Says what was made, and what is still to be done with it.
-fn tell_made(console: &mut Console, made: &generate::Made) {
-    // A closed stderr is no reason to stop.
-    let _ = console
-        .err
-        .line(&format!("a new age key is in {}; keep a copy of it elsewhere", made.file.display()));
-    let _ = console.err.line(&format!("its public half: {}", made.recipient));
-    match &made.rules {
-        Some(path) => console.hint(&format!("{} was written for it: commit and push it", path.display())),
-        None => console.hint("it belongs into the .sops.yaml of the repository, as a recipient"),
-    }
 }
 
 /// Looks before anything is written, and says what is there.

@@ -5,13 +5,14 @@ use super::content::{Judged, Wanted, judge};
 use super::live::Data;
 use crate::bootstrap::inputs::no_ssh_key;
 use crate::bootstrap::plan::sync;
-use crate::bootstrap::{Inputs, Live, Preflight};
+use crate::bootstrap::sops_age;
+use crate::bootstrap::{Inputs, Preflight};
 use crate::flux::Served;
 use crate::git_access::{Look, LookError, read_back};
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::remote::{Access, BranchTip, Fetched};
-use kubiya_policies::sops::age::{AgeKeys, Identity, IdentityFile};
-use secrecy::ExposeSecret as _;
+use kubiya_policies::sops::age::{AgeKeys, Identity};
+use std::collections::BTreeMap;
 
 /// What a look at the branch came to.
 pub(super) type Seen = Result<Option<Fetched>, LookError>;
@@ -91,7 +92,8 @@ pub(super) async fn judge_seen(inputs: &Inputs, seen: Option<Seen>, found: &mut 
         Some(clone) => clone_of(clone, &sync.branch, found).await,
     };
     if let Some(content) = content {
-        judge_content(inputs, &content, found);
+        let elsewhere = judge_content(inputs, &content, found);
+        judge_elsewhere(inputs, elsewhere, found).await;
     }
 }
 
@@ -113,14 +115,24 @@ async fn clone_of(clone: &std::path::Path, branch: &str, found: &mut Preflight) 
     None
 }
 
-fn judge_content(inputs: &Inputs, content: &Fetched, found: &mut Preflight) {
-    let mut identities = inputs.identities.identities().to_vec();
-    let recipients: Vec<String> = identities.iter().filter_map(Identity::recipient).collect();
-    identities.extend(identities_of(&found.live));
+fn judge_content(inputs: &Inputs, content: &Fetched, found: &mut Preflight) -> BTreeMap<String, String> {
+    let recipients = |identities: &[Identity]| -> Vec<String> {
+        identities.iter().filter_map(Identity::recipient).collect()
+    };
+    let decryption = &inputs.decryption;
+    let own = std::iter::once((&inputs.sync.namespace, &decryption.identities));
+    let keys = own.chain(&decryption.namespaces).map(|(namespace, given)| {
+        // A malformed entry is said where the plan is made.
+        let there = found.live.age_secrets.get(namespace).map(sops_age::active);
+        let there = there.and_then(Result::ok).unwrap_or_default();
+        (namespace.clone(), AgeKeys::new(given.iter().cloned().chain(there).collect()))
+    });
+    let of_namespaces = decryption.namespaces.iter();
     let wanted = Wanted {
         sync: &sync(inputs, &found.live),
-        keys: &AgeKeys::new(identities),
-        recipients: &recipients,
+        keys: &keys.collect(),
+        recipients: &recipients(&decryption.identities),
+        of_namespaces: &of_namespaces.map(|(name, own)| (name.clone(), recipients(own))).collect(),
         served: &Served::by(&inputs.flux.objects),
         in_repository: found.live.in_repository,
     };
@@ -134,17 +146,30 @@ fn judge_content(inputs: &Inputs, content: &Fetched, found: &mut Preflight) {
         Ok(judged) => {
             found.problems.extend(judged.problems);
             found.warnings.extend(judged.warnings);
+            judged.elsewhere
         }
         Err(error) => {
             found.warnings.push(Failure::unverified("cannot read what the branch holds").because(&error));
+            BTreeMap::new()
         }
     }
 }
 
-/// The identities that stay on the cluster. A malformed entry is said where the plan is made.
-fn identities_of(live: &Live) -> Vec<Identity> {
-    let entry = live.age_entry.as_ref().map(|entry| IdentityFile::parse(entry.expose_secret().as_bytes()));
-    entry.and_then(Result::ok).map(IdentityFile::into_identities).unwrap_or_default()
+/// Other namespaces in which something is decrypted need a Secret there: Flux reads none of another namespace.
+async fn judge_elsewhere(inputs: &Inputs, elsewhere: BTreeMap<String, String>, found: &mut Preflight) {
+    let Some(hub) = found.hub.clone() else { return };
+    let name = &inputs.sync.decryption_secret;
+    for (namespace, place) in elsewhere {
+        if let Ok(None) = hub.secret(&namespace, name).await {
+            let what = format!("it decrypts with the Secret {namespace}/{name}, which is not there");
+            found.warnings.push(
+                Failure::unverified(what)
+                    .at(place)
+                    .because_of("Flux reads the Secret of the Kustomization's own namespace alone")
+                    .hint(format!("--decryption-namespace {namespace}   # a key of its own; with --share-key the main one")),
+            );
+        }
+    }
 }
 
 /// The repository does not let Flux in.

@@ -1,10 +1,10 @@
 //! What `bootstrap` can be told, and the request that it makes of it.
 
+use super::decryption_args::DecryptionArgs;
 use crate::bootstrap::{Options, Request, WorkerRequest};
 use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
 use crate::flux::ManifestSource;
 use crate::git_access::GitAccessRequest;
-use crate::keys::KeySource;
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::Failure;
 use std::path::PathBuf;
@@ -29,21 +29,6 @@ pub(crate) struct BootstrapArgs {
     /// Folder of the repository that Flux is to apply [default: ./]
     #[arg(long, value_name = "FOLDER")]
     pub path: Option<String>,
-    /// File with the age identity that Flux decrypts with, or `-` for standard input
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["file", "age_key_cmd"])]
-    pub age_key_file: Option<String>,
-    /// Command that prints the age identity, such as `gopass show flux/age`; no shell runs it
-    #[arg(long, value_name = "COMMAND", conflicts_with = "age_key_file")]
-    pub age_key_cmd: Option<String>,
-    /// Make the age identity where the file is not there yet; its public half is shown
-    #[arg(long, requires = "age_key_file")]
-    pub generate_age_key: bool,
-    /// Public key of somebody who can decrypt when a made identity is lost; may be repeated
-    #[arg(long, value_name = "RECIPIENT", requires = "generate_age_key")]
-    pub recovery: Vec<String>,
-    /// Nobody is to be able to decrypt when a made identity is lost
-    #[arg(long, requires = "generate_age_key", conflicts_with = "recovery")]
-    pub no_recovery: bool,
     /// Document with what is said here by flags, which win over it; the command `schema` prints its form
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -95,6 +80,9 @@ pub(crate) struct BootstrapArgs {
     /// Accept a Git URL with plain http
     #[arg(long)]
     pub allow_insecure_http: bool,
+    /// Keys.
+    #[command(flatten)]
+    pub decryption: DecryptionArgs,
     /// Take over fields that another manager has set to other values
     #[arg(long)]
     pub force_conflicts: bool,
@@ -172,7 +160,7 @@ pub(crate) struct Pair {
     pub value: String,
 }
 
-fn pair(text: &str) -> Result<Pair, String> {
+pub(super) fn pair(text: &str) -> Result<Pair, String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => {
             Ok(Pair { name: name.to_owned(), value: value.to_owned() })
@@ -188,7 +176,7 @@ fn missing(flag: &str, field: &str) -> Failure {
 
 impl BootstrapArgs {
     /// The request, unchecked.
-    pub(super) fn request(&self, connection: &ConnectionArgs) -> Result<Request, Failure> {
+    pub(super) async fn request(&self, connection: &ConnectionArgs) -> Result<Request, Failure> {
         self.complete()?;
         Ok(Request {
             hub: (!self.export).then(|| connection.clone()),
@@ -196,7 +184,8 @@ impl BootstrapArgs {
             url: self.url.clone().unwrap_or_default(),
             branch: self.branch.clone().unwrap_or_else(|| "main".to_owned()),
             path: self.path.clone().unwrap_or_else(|| "./".to_owned()),
-            age_key: self.age_key()?,
+            decryption: self.decryption.request(connection).await?,
+            settings: self.decryption.settings(),
             workers: self.worker_requests(&connection.source()),
             force_conflicts: self.force_conflicts,
             copy_credentials: self.copy_credentials,
@@ -215,20 +204,9 @@ impl BootstrapArgs {
 
     /// Whether all is said that has no default, by a flag or by the document.
     fn complete(&self) -> Result<(), Failure> {
-        let url = self.url.is_none().then(|| missing("--url URL", "spec.git.url"));
-        let problems: Vec<Failure> = url.into_iter().chain(self.age_key().err()).collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::all("the document is not complete", problems)),
-        }
-    }
-
-    /// Where the age key comes from.
-    pub(super) fn age_key(&self) -> Result<KeySource, Failure> {
-        match (&self.age_key_file, &self.age_key_cmd) {
-            (Some(file), _) => Ok(KeySource::from_flag(file)),
-            (None, Some(command)) => Ok(KeySource::Command(command.clone().into())),
-            (None, None) => Err(missing("--age-key-file FILE", "spec.age.keyFile")),
+        match &self.url {
+            Some(_) => Ok(()),
+            None => Err(missing("--url URL", "spec.git.url")),
         }
     }
 

@@ -1,7 +1,8 @@
 //! A document and flags together: what a flag says, wins.
 
 use super::args::{BootstrapArgs, Pair};
-use crate::bootstrap::BootstrapSpec;
+use super::decryption_args::{DecryptionArgs, Setting};
+use crate::bootstrap::{AgeSection, BootstrapSpec, SettingsSection};
 use crate::cluster::ConnectionArgs;
 use kubiya_hook::edge::Failure;
 use std::path::PathBuf;
@@ -39,15 +40,11 @@ pub(super) fn merge(
     }
     args.allow_insecure_http |= git.allow_insecure_http;
     args.allow_loopback |= allow_loopback;
-    if args.age_key_file.is_none() && args.age_key_cmd.is_none() {
-        args.age_key_file = shown(age.key_file);
-        if age.key_command.is_some() && !args.allow_commands {
-            return Err(Failure::usage("the document has a command, which is not run unless you say so")
-                .because_of("spec.age.keyCommand")
-                .hint("read it, then: --allow-commands"));
-        }
-        args.age_key_cmd = age.key_command;
-    }
+    merge_keys(&mut args.decryption, age, args.allow_commands)?;
+    let settings = &mut args.decryption;
+    merge_settings(&mut settings.service_account_annotation, &flux.service_account_annotations);
+    merge_settings(&mut settings.pod_annotation, &flux.pod_annotations);
+    merge_settings(&mut settings.pod_label, &flux.pod_labels);
     if args.flux_manifests.is_none() {
         args.flux_manifests = flux.manifests;
         fill(&mut args.flux_manifests_sha256, flux.sha256);
@@ -70,6 +67,55 @@ pub(super) fn merge(
     fill(&mut args.timeout, timeout);
     fill(&mut args.wait, wait);
     Ok(())
+}
+
+/// What Flux decrypts with. A flag that says where identities come from puts all of the document's sources out of force.
+fn merge_keys(args: &mut DecryptionArgs, age: AgeSection, allow_commands: bool) -> Result<(), Failure> {
+    let sources = !args.names_keys();
+    if sources {
+        if let (Some(field), false) = (age.commands().first(), allow_commands) {
+            return Err(Failure::usage("the document has a command, which is not run unless you say so")
+                .because_of(*field)
+                .hint("read it, then: --allow-commands"));
+        }
+        let files = age.key_file.iter().chain(&age.key_files);
+        args.age_key_file = files.map(|path| path.display().to_string()).collect();
+        args.age_key_env.extend(age.key_environment);
+        args.age_key_cmd.extend(age.key_command);
+        args.age_key_from_context = age.key_from_context;
+        args.store_command = age.store_command;
+        args.read_back_command = age.read_back_command;
+        args.generate_age_key |= age.generate;
+    }
+    if args.recovery.is_empty() && !args.no_recovery {
+        args.recovery = age.recovery;
+        args.no_recovery = age.no_recovery;
+    }
+    for (name, path) in age.entries {
+        if !args.sops_entry.iter().any(|pair| pair.name == name) {
+            args.sops_entry.push(Pair { name, value: path.display().to_string() });
+        }
+    }
+    for namespace in age.namespaces {
+        if !args.decryption_namespace.iter().any(|(name, _)| *name == namespace.name) {
+            args.decryption_namespace.push((namespace.name, namespace.key_file));
+        }
+    }
+    args.share_key |= age.share_key;
+    args.global_age_key |= age.global_key;
+    Ok(())
+}
+
+/// Labels or annotations: those that no flag says.
+fn merge_settings(flags: &mut Vec<Setting>, section: &SettingsSection) {
+    for (controller, values) in section {
+        for (key, value) in values {
+            if !flags.iter().any(|flag| flag.controller == *controller && flag.key == *key) {
+                let (controller, key) = (controller.clone(), key.clone());
+                flags.push(Setting { controller, key, value: Some(value.clone()) });
+            }
+        }
+    }
 }
 
 fn fill<T>(flag: &mut Option<T>, field: Option<T>) {
@@ -138,15 +184,40 @@ timeout: 90s
     }
 
     #[test]
+    fn keys_and_settings_of_controllers_are_said_by_fields_as_well() {
+        let spec = "{age: {keyFiles: [a, b], keyEnvironment: E, keyFromContext: old, entries: {sops.vault-token: t}, \
+            namespaces: [{name: apps}, {name: other, keyFile: o}], shareKey: true, globalKey: true, noRecovery: true}, \
+            flux: {serviceAccountAnnotations: {kustomize-controller: {a: x, b: y}}}}";
+        let flags = [
+            "--service-account-annotation",
+            "kustomize-controller=a=flag",
+            "--decryption-namespace",
+            "other=f",
+        ];
+        let found = merged(&flags, spec).unwrap().0.decryption;
+        assert_eq!((found.age_key_file.len(), found.age_key_env.len()), (2, 1));
+        assert_eq!(found.age_key_from_context.as_deref(), Some("old"));
+        assert!(found.share_key && found.global_age_key && found.no_recovery);
+        assert_eq!(found.sops_entry, [Pair { name: "sops.vault-token".to_owned(), value: "t".to_owned() }]);
+        assert_eq!(
+            found.decryption_namespace,
+            [("other".to_owned(), Some("f".into())), ("apps".to_owned(), None)]
+        );
+        let values = found.service_account_annotation.iter().map(|one| one.value.as_deref().unwrap());
+        assert_eq!(values.collect::<Vec<_>>(), ["flag", "y"]);
+    }
+
+    #[test]
     fn a_command_runs_only_when_it_is_allowed() {
         let spec = "{git: {url: https://h/r}, age: {keyCommand: show CANARY}}";
         let refused = merged(&[], spec).unwrap_err();
         assert!(!format!("{refused:?}").contains("CANARY"));
-        assert_eq!(
-            merged(&["--allow-commands"], spec).unwrap().0.age_key_cmd.as_deref(),
-            Some("show CANARY")
-        );
+        let allowed = merged(&["--allow-commands"], spec).unwrap().0.decryption;
+        assert_eq!(allowed.age_key_cmd, ["show CANARY"]);
         // A flag makes the field void.
-        assert!(merged(&["--age-key-file", "k"], spec).unwrap().0.age_key_cmd.is_none());
+        assert!(merged(&["--age-key-file", "k"], spec).unwrap().0.decryption.age_key_cmd.is_empty());
+        for field in ["storeCommand", "readBackCommand"] {
+            assert!(merged(&[], &format!("{{age: {{{field}: show CANARY}}}}")).is_err());
+        }
     }
 }
