@@ -1,7 +1,9 @@
 //! A bootstrap as a document: what the flags can say, to be kept in Git. It holds no secret, only where to get one.
 
+mod git;
 mod keys;
 
+pub use git::{GitSection, GithubAppSection, ProxySection};
 pub use keys::{AgeSection, NamespaceSection, SettingsSection};
 
 use kubiya_hook::edge::Failure;
@@ -87,48 +89,6 @@ pub struct BootstrapSpec {
     pub wait: Option<bool>,
 }
 
-/// The repository, and files with what Flux reads it by.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GitSection {
-    /// URL, https or ssh (--url).
-    #[serde(default)]
-    pub url: Option<String>,
-    /// Branch (--branch).
-    #[serde(default)]
-    pub branch: Option<String>,
-    /// Folder of the repository that Flux is to apply (--path).
-    #[serde(default)]
-    pub path: Option<String>,
-    /// User name for the password (--username).
-    #[serde(default)]
-    pub username: Option<String>,
-    /// File with the password or token (--password-file).
-    #[serde(default)]
-    pub password_file: Option<PathBuf>,
-    /// File with a bearer token (--bearer-token-file).
-    #[serde(default)]
-    pub bearer_token_file: Option<PathBuf>,
-    /// File with certificates (--ca-file).
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// File with the private key for ssh (--private-key-file).
-    #[serde(default)]
-    pub private_key_file: Option<PathBuf>,
-    /// Make that key where it is not there (--generate-private-key).
-    #[serde(default)]
-    pub generate_private_key: bool,
-    /// File with the server's keys for ssh (--known-hosts-file).
-    #[serde(default)]
-    pub known_hosts_file: Option<PathBuf>,
-    /// Name of the Secret (--secret-name).
-    #[serde(default)]
-    pub secret_name: Option<String>,
-    /// Accept a URL with plain http (--allow-insecure-http).
-    #[serde(default)]
-    pub allow_insecure_http: bool,
-}
-
 /// Where Flux's manifests come from.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -202,16 +162,8 @@ impl BootstrapDocument {
 impl BootstrapSpec {
     /// Makes paths relative to the current folder instead of that of the document.
     fn relocate(&mut self, folder: &Path) {
-        let git = &mut self.git;
-        let fixed = [
-            &mut git.password_file,
-            &mut git.bearer_token_file,
-            &mut git.ca_file,
-            &mut git.private_key_file,
-            &mut git.known_hosts_file,
-        ];
         let kubeconfigs = self.workers.iter_mut().map(|worker| &mut worker.kubeconfig);
-        for path in fixed.into_iter().chain(kubeconfigs).flatten().chain(self.age.paths()) {
+        for path in kubeconfigs.flatten().chain(self.git.paths()).chain(self.age.paths()) {
             *path = folder.join(&*path);
         }
         // Its default name is a file of the folder, too.
@@ -256,8 +208,8 @@ mod tests {
         assert_eq!(
             wrong(&format!("{HEAD}spec:\n  git:\n    pasword: CANARY\n")),
             "kubiya.yaml:5:5: spec.git: unknown field `pasword`, expected one of `url`, `branch`, `path`, `username`, \
-             `passwordFile`, `bearerTokenFile`, `caFile`, `privateKeyFile`, `generatePrivateKey`, `knownHostsFile`, \
-             `secretName`, `allowInsecureHttp`"
+             `passwordFile`, `bearerTokenFile`, `caFile`, `tlsCrtFile`, `tlsKeyFile`, `githubApp`, `proxy`, `privateKeyFile`, \
+             `generatePrivateKey`, `knownHostsFile`, `verifyKeys`, `secretName`, `allowInsecureHttp`"
         );
         for text in [
             "spec: {}\n",

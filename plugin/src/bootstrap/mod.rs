@@ -3,6 +3,7 @@
 mod carry_out;
 mod decryption;
 mod document;
+mod export_dir;
 mod inputs;
 mod plan;
 mod preflight;
@@ -16,12 +17,13 @@ pub(crate) use decryption::own_file;
 pub use decryption::{Decryption, DecryptionRequest};
 pub use document::{
     AgeSection, ApiVersion, BootstrapDocument, BootstrapSpec, DocumentKind, DocumentMetadata, FluxSection,
-    GitSection, NamespaceSection, SettingsSection, WorkerSection,
+    GitSection, GithubAppSection, NamespaceSection, ProxySection, SettingsSection, WorkerSection,
 };
+pub use export_dir::export_dir;
 pub(crate) use inputs::AGE_SECRET;
 pub use inputs::{Inputs, Options, Request, Worker, WorkerRequest};
 pub use plan::{Live, Plan, PlanError, Stage, Wait, plan};
 pub use preflight::{How, Preflight, preflight};
 pub use settings::{Place, Remembered, Setting, Settings};
-pub use show::{differences, export, result_document};
+pub use show::{differences, export, plan_document, result_document};
 pub use workers::Candidates;

@@ -34,6 +34,8 @@ pub struct Preflight {
     pub look: Option<Look>,
     /// The tip of the branch, where it could be seen.
     pub tip: Option<String>,
+    /// Who signed that commit, where commits must be signed.
+    pub signed_by: Option<String>,
     /// What will be done.
     pub plan: Option<Plan>,
     /// The kinds of the infra cluster, and those that the plan brings.
@@ -91,10 +93,12 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
             Err(failure) => found.problems.push(failure),
         }
     }
+    let mut signers = None;
     let hub = match hub {
-        Ok(Some((hub, Ok((live, git_data))))) => {
+        Ok(Some((hub, Ok((live, for_git))))) => {
             found.live = live;
-            found.look = given.or_else(|| repository::later_look(inputs, git_data, &mut found));
+            found.look = given.or_else(|| repository::later_look(inputs, &for_git, &mut found));
+            signers = repository::signers(inputs, &for_git, &mut found);
             found.hub = Some(hub.clone());
             Some(hub)
         }
@@ -127,7 +131,7 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
     if let Some(asked) = asked {
         asked.told(&mut found);
     }
-    repository::judge_seen(inputs, seen, &mut found).await;
+    repository::judge_seen(inputs, seen, signers, &mut found).await;
     if let Some(hub) = found.hub.clone().filter(|_| !candidates.is_empty()) {
         let (asked, would, problems) = Candidates::ask(inputs, &hub, candidates, how.mode()).await;
         found.candidates = asked;

@@ -3,6 +3,7 @@
 mod args;
 mod decryption_args;
 mod generate;
+mod git_args;
 mod merge;
 mod talk;
 
@@ -16,6 +17,8 @@ use crate::worker::{CredentialKind, Kept, Record, Scope};
 use args::Format;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_hook::git::remote::BranchTip;
+use kubiya_policies::sops::age::Identity;
+use std::path::Path;
 use talk::Talk;
 
 pub(crate) use args::{BootstrapArgs, DryRun};
@@ -60,17 +63,19 @@ pub(crate) async fn run(
         made.tell(console);
     }
     let inputs = Inputs::gather(&request)?;
-    if args.export {
+    if args.exports() {
         let mut plan = bootstrap::plan(&inputs, &Live::default())?;
         // Before the controllers, as everything that they need.
         let at = plan.stages.iter().position(|stage| stage.title == "secrets").map_or(0, |at| at + 1);
         plan.stages.splice(at..at, copied_workers(&inputs));
-        let text = bootstrap::export(&plan, args.export_private_keys);
         for worker in inputs.workers.iter().filter(|worker| worker.copied.is_none()) {
             let add = format!("{} worker add {}", invocation.command(), worker.name);
             console.warn(&format!("worker {}: its token is made on the worker: {add}", worker.name));
         }
-        return print(console, &text);
+        if let Some(folder) = &args.export_dir {
+            return export_dir(&args, &plan, folder, &inputs, console);
+        }
+        return print(console, &bootstrap::export(&plan, args.export_private_keys));
     }
     let mut talk = Talk::new(&mut console.err);
     let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
@@ -81,19 +86,40 @@ pub(crate) async fn run(
         let changed = found.dry_run.changed() > 0;
         return match args.output {
             None => print(console, &bootstrap::differences(&found.dry_run)),
-            format => finish(console, format, &found.dry_run, true, None),
+            format => finish(console, format, &found.dry_run, Some(&plan), None),
         }
         .map(|code| if changed { Kind::Findings.exit_code() } else { code });
     }
     if !args.writes() {
         talk.dry_run(&found.dry_run);
-        return finish(console, args.output, &found.dry_run, true, None);
+        return finish(console, args.output, &found.dry_run, Some(&plan), None);
     }
     let kinds = std::mem::take(&mut found.kinds);
     let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: Mode::Write };
     let (carried, revision) = carry_out(&args, &inputs, &plan, applier, &found, &mut talk).await?;
     talk.done(&carried, &inputs, invocation);
-    finish(console, args.output, &carried, false, revision.as_deref())
+    finish(console, args.output, &carried, None, revision.as_deref())
+}
+
+/// Writes the manifests into a folder.
+fn export_dir(
+    args: &BootstrapArgs,
+    plan: &Plan,
+    folder: &Path,
+    inputs: &Inputs,
+    console: &mut Console,
+) -> Outcome {
+    let namespaces = inputs.decryption.namespaces.values().flatten();
+    let identities: Vec<Identity> = inputs.decryption.identities.iter().chain(namespaces).cloned().collect();
+    let written = bootstrap::export_dir(plan, folder, args.overwrite, &identities)?;
+    for path in &written {
+        // A closed stderr is no reason to stop.
+        let _ = console.err.line(&format!("wrote {}", path.display()));
+    }
+    if written.is_empty() {
+        let _ = console.err.line(&format!("nothing to write: {} is as it should be", folder.display()));
+    }
+    Ok(0)
 }
 
 /// Looks before anything is written, and says what is there.
@@ -116,6 +142,9 @@ async fn preflight(
         talk.cluster(name, worker);
     }
     talk.sync(&inputs.sync, found.tip.as_deref());
+    if let Some(who) = &found.signed_by {
+        talk.note("signed", &format!("the tip is signed by {who}"));
+    }
     for (word, text) in &inputs.git.notes {
         talk.note(word, text);
     }
@@ -213,10 +242,10 @@ fn finish(
     console: &mut Console,
     format: Option<Format>,
     carried: &Carried,
-    dry_run: bool,
+    plan: Option<&Plan>,
     revision: Option<&str>,
 ) -> Outcome {
-    let document = bootstrap::result_document(carried, dry_run, revision);
+    let document = bootstrap::result_document(carried, plan, revision);
     match format {
         None => Ok(0),
         Some(Format::Json) => print(console, &format!("{document:#}\n")),

@@ -71,15 +71,14 @@ pub fn git_repository(spec: &SyncSpec) -> DynamicObject {
 #[must_use]
 pub fn kustomization(spec: &SyncSpec) -> DynamicObject {
     let (api_version, kind) = SYNC_API_VERSIONS[1];
-    let mut wanted = json!({
-        "interval": "10m0s",
-        "path": format!("./{}", spec.path),
-        "prune": true,
-        "sourceRef": {"kind": "GitRepository", "name": spec.namespace},
-    });
+    let mut wanted = json!({});
     if !spec.decryption.is_null() {
         wanted["decryption"] = spec.decryption.clone();
     }
+    wanted["interval"] = json!("10m0s");
+    wanted["path"] = json!(format!("./{}", spec.path));
+    wanted["prune"] = json!(true);
+    wanted["sourceRef"] = json!({"kind": "GitRepository", "name": spec.namespace});
     dynamic(json!({
         "apiVersion": api_version,
         "kind": kind,

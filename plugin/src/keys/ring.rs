@@ -103,7 +103,7 @@ impl KeyRing {
     }
 
     /// An empty ring, for the places that somebody named.
-    pub(super) fn explicit(ask: Arc<dyn Ask>) -> Self {
+    pub(crate) fn explicit(ask: Arc<dyn Ask>) -> Self {
         Self::with(Rest::default(), ask)
     }
 

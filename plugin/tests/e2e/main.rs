@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 mod bootstrap;
+mod decryption;
 mod demo;
 mod document;
 mod faults;
@@ -19,5 +20,6 @@ mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;
+mod signed;
 mod worker;
 mod world;

@@ -1,5 +1,6 @@
 //! What is on the infra cluster already and must not be lost.
 
+use crate::bootstrap::plan::sync;
 use crate::bootstrap::{Inputs, Live};
 use crate::cluster::{ClusterError, Connection};
 use crate::flux::{git_repository, kustomization};
@@ -12,11 +13,19 @@ use zeroize::Zeroizing;
 /// The data of a Secret.
 pub(super) type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
-/// Looks at the Secrets and at the sync; also gives the credentials for Git that Flux has, where none were given.
+/// What Flux has for Git already, where this run was given nothing in its place.
+#[derive(Debug, Default)]
+pub(super) struct ForGit {
+    pub(super) credentials: Option<Data>,
+    pub(super) proxy: Option<Data>,
+    pub(super) signers: Option<Data>,
+}
+
+/// Looks at the Secrets and at the sync; also gives what Flux has for Git.
 ///
 /// # Errors
 /// Those of the requests.
-pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, Option<Data>), ClusterError> {
+pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, ForGit), ClusterError> {
     let sync = &inputs.sync;
     let (source, applied) = (git_repository(sync), kustomization(sync));
     let namespaces = std::iter::once(&sync.namespace).chain(inputs.decryption.namespaces.keys());
@@ -33,12 +42,6 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     let age_secrets =
         secrets.into_iter().flatten().map(|secret| (secret.namespace.clone(), secret)).collect();
     let spec = |object: &Option<DynamicObject>| object.as_ref().map(|object| object.data["spec"].clone());
-    let git_secret = source.as_ref().and_then(|source| source.data["spec"]["secretRef"]["name"].as_str());
-    let name = sync.git_secret.clone().or_else(|| git_secret.map(str::to_owned));
-    let git_data = match name.filter(|_| inputs.git.data.is_empty()) {
-        Some(name) => hub.secret(&sync.namespace, &name).await?.map(|secret| secret.data),
-        None => None,
-    };
     let both = [("GitRepository", &source), ("Kustomization", &applied)];
     let suspended = both.into_iter().filter_map(|(kind, object)| {
         let is_suspended = object.as_ref()?.data["spec"]["suspend"].as_bool() == Some(true);
@@ -55,7 +58,23 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
         in_repository,
         remembered,
     };
-    Ok((live, git_data))
+    let for_git = for_git(hub, inputs, &live).await?;
+    Ok((live, for_git))
+}
+
+/// The Secrets for Git that stay.
+async fn for_git(hub: &Connection, inputs: &Inputs, live: &Live) -> Result<ForGit, ClusterError> {
+    let (sync, given) = (sync(inputs, live), &inputs.git);
+    let read = async |name: &Option<String>, given: bool| match name.as_ref().filter(|_| !given) {
+        Some(name) => Ok(hub.secret(&sync.namespace, name).await?.map(|secret| secret.data)),
+        None => Ok::<_, ClusterError>(None),
+    };
+    let (credentials, proxy, signers) = futures::try_join!(
+        read(&sync.git_secret, !given.data.is_empty()),
+        read(&sync.proxy_secret, given.proxy.is_some()),
+        read(&sync.verify_secret, given.signers.is_some())
+    )?;
+    Ok(ForGit { credentials, proxy, signers })
 }
 
 /// The objects of a kind that Flux's manifests made, by kind and name.

@@ -1,17 +1,14 @@
 //! What `bootstrap` can be told, and the request that it makes of it.
 
 use super::decryption_args::DecryptionArgs;
+use super::git_args::GitArgs;
 use crate::bootstrap::{Options, Request, WorkerRequest};
 use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
 use crate::flux::ManifestSource;
-use crate::git_access::GitAccessRequest;
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::Failure;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Heading of the credentials in the help.
-const GIT: &str = "Credentials for Git";
 
 /// Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its workers
 ///
@@ -53,30 +50,9 @@ pub(crate) struct BootstrapArgs {
     /// Accept addresses that only this machine reaches: all clusters run here
     #[arg(long)]
     pub allow_loopback: bool,
-    /// User name for --password-file
-    #[arg(long, value_name = "NAME", help_heading = GIT)]
-    pub username: Option<String>,
-    /// File with the password or token for Git over https, or `-`; Flux gets it in a Secret
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub password_file: Option<String>,
-    /// File with a bearer token for Git over https, or `-`
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub bearer_token_file: Option<String>,
-    /// File with the certificates (PEM) that the Git server's may be signed by
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub ca_file: Option<PathBuf>,
-    /// File with the private key for Git over ssh, without a passphrase
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub private_key_file: Option<PathBuf>,
-    /// Make the private key where the file is not there yet; its public half is shown
-    #[arg(long, help_heading = GIT)]
-    pub generate_private_key: bool,
-    /// File with the Git server's keys for ssh (known_hosts); the fingerprints are shown
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub known_hosts_file: Option<PathBuf>,
-    /// Name of the Secret for Git: where it is written, or one that is there [default: that of Flux's namespace]
-    #[arg(long, value_name = "NAME", help_heading = GIT)]
-    pub secret_name: Option<String>,
+    /// Credentials.
+    #[command(flatten)]
+    pub git: GitArgs,
     /// Accept a Git URL with plain http
     #[arg(long)]
     pub allow_insecure_http: bool,
@@ -108,6 +84,12 @@ pub(crate) struct BootstrapArgs {
     /// Put the private keys into the export
     #[arg(long, requires = "export")]
     pub export_private_keys: bool,
+    /// Write the manifests as files of a folder in the repository, Secrets encrypted by its .sops.yaml; asks no cluster
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["dry_run", "diff", "export"])]
+    pub export_dir: Option<PathBuf>,
+    /// Replace files in that folder that have another content
+    #[arg(long, requires = "export_dir")]
+    pub overwrite: bool,
     /// How long each wait may take, such as 90s or 5m [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
     pub timeout: Option<Duration>,
@@ -179,7 +161,7 @@ impl BootstrapArgs {
     pub(super) async fn request(&self, connection: &ConnectionArgs) -> Result<Request, Failure> {
         self.complete()?;
         Ok(Request {
-            hub: (!self.export).then(|| connection.clone()),
+            hub: (!self.exports()).then(|| connection.clone()),
             namespace: connection.namespace.clone(),
             url: self.url.clone().unwrap_or_default(),
             branch: self.branch.clone().unwrap_or_else(|| "main".to_owned()),
@@ -192,13 +174,13 @@ impl BootstrapArgs {
             manifests: self.manifest_source(),
             allow_loopback: self.allow_loopback,
             allow_insecure_http: self.allow_insecure_http,
-            git: self.git_access(),
+            git: self.git.request(),
             options: Options {
                 take_over: self.take_over,
                 allow_downgrade: self.allow_downgrade,
                 repo: self.repo.clone(),
             },
-            may_write: !self.export && self.writes(),
+            may_write: !self.exports() && self.writes(),
         })
     }
 
@@ -220,22 +202,14 @@ impl BootstrapArgs {
         self.wait.unwrap_or(true)
     }
 
+    /// Whether manifests are written down instead of applied.
+    pub(super) fn exports(&self) -> bool {
+        self.export || self.export_dir.is_some()
+    }
+
     /// Whether the cluster is to be changed.
     pub(super) fn writes(&self) -> bool {
         self.dry_run == DryRun::None && !self.diff
-    }
-
-    fn git_access(&self) -> GitAccessRequest {
-        GitAccessRequest {
-            username: self.username.clone(),
-            password_file: self.password_file.clone(),
-            bearer_token_file: self.bearer_token_file.clone(),
-            ca_file: self.ca_file.clone(),
-            private_key_file: self.private_key_file.clone(),
-            generate_private_key: self.generate_private_key,
-            known_hosts_file: self.known_hosts_file.clone(),
-            secret_name: self.secret_name.clone(),
-        }
     }
 
     /// Workers by `--worker`, each in the file that `--worker-kubeconfig` gives its name; then those that

@@ -55,10 +55,10 @@ fn generate_asking(args: &BootstrapArgs, ask: &dyn Ask) -> Result<Vec<Made>, Fai
     if missing.is_empty() {
         return rules_of_namespaces(args, &[], &wanted.recovery).map(|()| Vec::new());
     }
-    if args.export || !args.writes() {
+    if args.exports() || !args.writes() {
         return Err(Failure::usage("a key that is not there yet is made only when it is put to use")
             .because_of(missing.iter().map(|one| one.store.name()).collect::<Vec<_>>().join(", "))
-            .hint("without --dry-run, --diff and --export; or: age-keygen -o FILE"));
+            .hint("without --dry-run, --diff, --export and --export-dir; or: age-keygen -o FILE"));
     }
     let recovery = recovery(wanted, ask)?;
     let mut made = Vec::new();
@@ -164,7 +164,7 @@ fn rules_text(recipient: &str, recovery: &[String]) -> String {
 /// In the clone, the files that a Kustomization of another namespace builds get a rule for the key of that namespace.
 fn rules_of_namespaces(args: &BootstrapArgs, made: &[Made], recovery: &[String]) -> Result<(), Failure> {
     let wanted = &args.decryption;
-    let Some(repo) = args.repo.as_deref().filter(|_| args.writes() && !args.export && !wanted.share_key)
+    let Some(repo) = args.repo.as_deref().filter(|_| args.writes() && !args.exports() && !wanted.share_key)
     else {
         return Ok(());
     };

@@ -2,7 +2,8 @@
 
 use super::args::{BootstrapArgs, Pair};
 use super::decryption_args::{DecryptionArgs, Setting};
-use crate::bootstrap::{AgeSection, BootstrapSpec, SettingsSection};
+use super::git_args::GitArgs;
+use crate::bootstrap::{AgeSection, BootstrapSpec, GitSection, SettingsSection};
 use crate::cluster::ConnectionArgs;
 use kubiya_hook::edge::Failure;
 use std::path::PathBuf;
@@ -22,23 +23,11 @@ pub(super) fn merge(
         connection.namespace = namespace;
     }
     let shown = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
-    // Credentials are one thing: a flag for them puts all of the document's out of force.
-    let flags =
-        args.password_file.is_some() || args.bearer_token_file.is_some() || args.private_key_file.is_some();
-    fill(&mut args.url, git.url);
-    fill(&mut args.branch, git.branch);
-    fill(&mut args.path, git.path);
-    fill(&mut args.ca_file, git.ca_file);
-    fill(&mut args.secret_name, git.secret_name);
-    fill(&mut args.known_hosts_file, git.known_hosts_file);
-    if !flags {
-        fill(&mut args.username, git.username);
-        args.password_file = shown(git.password_file);
-        args.bearer_token_file = shown(git.bearer_token_file);
-        args.private_key_file = git.private_key_file;
-        args.generate_private_key |= git.generate_private_key;
-    }
+    fill(&mut args.url, git.url.clone());
+    fill(&mut args.branch, git.branch.clone());
+    fill(&mut args.path, git.path.clone());
     args.allow_insecure_http |= git.allow_insecure_http;
+    merge_git(&mut args.git, git);
     args.allow_loopback |= allow_loopback;
     merge_keys(&mut args.decryption, age, args.allow_commands)?;
     let settings = &mut args.decryption;
@@ -67,6 +56,38 @@ pub(super) fn merge(
     fill(&mut args.timeout, timeout);
     fill(&mut args.wait, wait);
     Ok(())
+}
+
+/// Credentials for Git are one thing: a flag for them puts all of the document's out of force.
+fn merge_git(args: &mut GitArgs, git: GitSection) {
+    let shown = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+    if !args.names_credentials() {
+        fill(&mut args.username, git.username);
+        args.password_file = shown(git.password_file);
+        args.bearer_token_file = shown(git.bearer_token_file);
+        args.tls_crt_file = git.tls_crt_file;
+        args.tls_key_file = git.tls_key_file;
+        args.private_key_file = git.private_key_file;
+        args.generate_private_key |= git.generate_private_key;
+        if let Some(app) = git.github_app {
+            args.github_app_id = Some(app.id);
+            args.github_app_installation_id = app.installation_id;
+            args.github_app_installation_owner = app.installation_owner;
+            args.github_app_private_key_file = Some(app.private_key_file);
+            args.github_app_base_url = app.base_url;
+        }
+    }
+    if let (None, Some(proxy)) = (&args.proxy, git.proxy) {
+        args.proxy = Some(proxy.url);
+        args.proxy_username = proxy.username;
+        args.proxy_password_file = shown(proxy.password_file);
+    }
+    if args.verify_keys.is_empty() {
+        args.verify_keys = git.verify_keys;
+    }
+    fill(&mut args.ca_file, git.ca_file);
+    fill(&mut args.secret_name, git.secret_name);
+    fill(&mut args.known_hosts_file, git.known_hosts_file);
 }
 
 /// What Flux decrypts with. A flag that says where identities come from puts all of the document's sources out of force.
@@ -157,7 +178,7 @@ timeout: 90s
         let (args, connection) = merged(&[], SPEC).unwrap();
         assert_eq!(args.url.as_deref(), Some("https://h/r"));
         assert_eq!((args.branch.as_deref(), args.wait), (Some("next"), Some(false)));
-        assert_eq!(args.password_file.as_deref(), Some("p"));
+        assert_eq!(args.git.password_file.as_deref(), Some("p"));
         assert_eq!(connection.context.as_deref(), Some("infra"));
         assert_eq!((args.worker.len(), args.worker_kubeconfig.len()), (1, 1));
     }
@@ -179,8 +200,31 @@ timeout: 90s
         assert_eq!((args.branch.as_deref(), args.wait), (Some("main"), Some(true)));
         assert_eq!(connection.context.as_deref(), Some("other"));
         // Another kind of credentials, not both.
-        assert_eq!((args.bearer_token_file.as_deref(), args.password_file), (Some("t"), None));
+        assert_eq!((args.git.bearer_token_file.as_deref(), args.git.password_file), (Some("t"), None));
         assert_eq!(args.worker, [Pair { name: "a".to_owned(), value: "mine".to_owned() }]);
+    }
+
+    #[test]
+    fn every_way_to_the_repository_is_said_by_fields_as_well() {
+        let spec = "{git: {url: https://h/r, tlsCrtFile: c, tlsKeyFile: k, verifyKeys: [a, b], \
+            githubApp: {id: '1', installationOwner: o, privateKeyFile: p, baseUrl: https://g/api/v3}, \
+            proxy: {url: 'http://p:1', username: u, passwordFile: f}}}";
+        let found = merged(&[], spec).unwrap().0.git.request();
+        assert_eq!((found.tls_crt_file, found.tls_key_file), (Some("c".into()), Some("k".into())));
+        assert_eq!(
+            (found.github_app.id.as_deref(), found.github_app.installation_owner.as_deref()),
+            (Some("1"), Some("o"))
+        );
+        assert_eq!(
+            (found.proxy.as_deref(), found.proxy_password_file.as_deref()),
+            (Some("http://p:1"), Some("f"))
+        );
+        assert_eq!(found.verify_keys.len(), 2);
+        let flags = ["--bearer-token-file", "t", "--proxy", "http://q:1"];
+        let found = merged(&flags, spec).unwrap().0.git.request();
+        assert!(
+            found.tls_crt_file.is_none() && found.github_app.id.is_none() && found.proxy_username.is_none()
+        );
     }
 
     #[test]
