@@ -15,8 +15,21 @@ pub struct Access {
     pub authorization: Option<SecretString>,
     /// File with the certificates that the server's may be signed by, in place of this machine's.
     pub certificate_authority: Option<PathBuf>,
+    /// The certificate by which we are known to the server.
+    pub client: Option<ClientCertificate>,
+    /// The proxy for HTTP: a URL, which may hold a user and a password.
+    pub proxy: Option<SecretString>,
     /// The key for ssh.
     pub ssh: Option<SshAccess>,
+}
+
+/// Files in PEM, by absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key, without a passphrase.
+    pub key: PathBuf,
 }
 
 /// Files for ssh, by absolute paths.
@@ -52,7 +65,7 @@ impl RemoteError {
     /// else may be different from another machine: names, routes, proxies.
     pub fn is_refusal(&self) -> bool {
         // The words of git, curl and ssh, which run in English.
-        const REFUSALS: [&str; 9] = [
+        const REFUSALS: [&str; 15] = [
             "Authentication failed",
             "could not read Username",
             "could not read Password",
@@ -62,6 +75,14 @@ impl RemoteError {
             "Host key verification failed",
             "epository not found",
             "' not found",
+            // TLS, where the server wants another certificate of ours or none at all (GnuTLS, OpenSSL).
+            "TLS fatal alert",
+            "alert bad certificate",
+            "alert certificate required",
+            "alert unknown ca",
+            // A proxy that does not know us.
+            "response 407",
+            "HTTP code 407 from proxy",
         ];
         matches!(&self.0, ProcessError::Failed(text) if REFUSALS.iter().any(|refusal| text.contains(refusal)))
     }
@@ -171,6 +192,15 @@ fn git_with(url: &str, access: &Access) -> Command {
     }
     if let Some(path) = &access.certificate_authority {
         settings.push(("http.sslCAInfo".to_owned(), path.display().to_string()));
+    }
+    if let Some(client) = &access.client {
+        settings.push(("http.sslCert".to_owned(), client.certificate.display().to_string()));
+        settings.push(("http.sslKey".to_owned(), client.key.display().to_string()));
+    }
+    if let Some(proxy) = &access.proxy {
+        settings.push(("http.proxy".to_owned(), proxy.expose_secret().to_owned()));
+        // It is for every host; what this machine leaves out is no business of Flux.
+        command.env_remove("NO_PROXY").env_remove("no_proxy");
     }
     command.env("GIT_CONFIG_COUNT", settings.len().to_string());
     for (index, (key, value)) in settings.into_iter().enumerate() {

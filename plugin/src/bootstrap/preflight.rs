@@ -11,7 +11,7 @@ mod server;
 mod tenants;
 
 use super::carry_out::{self, Carried};
-use super::{Candidates, Inputs, Live, Plan, plan, workers};
+use super::{Candidates, Inputs, Live, Plan, plan, sops_age, workers};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
 use crate::git_access::Look;
 use futures::StreamExt as _;
@@ -36,6 +36,8 @@ pub struct Preflight {
     pub look: Option<Look>,
     /// The tip of the branch, where it could be seen.
     pub tip: Option<String>,
+    /// Who signed that commit, where commits must be signed.
+    pub signed_by: Option<String>,
     /// What will be done.
     pub plan: Option<Plan>,
     /// The kinds of the infra cluster, and those that the plan brings.
@@ -94,10 +96,12 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
             Err(failure) => found.problems.push(failure),
         }
     }
+    let mut signers = None;
     let hub = match hub {
-        Ok(Some((hub, Ok((live, git_data))))) => {
+        Ok(Some((hub, Ok((live, for_git))))) => {
             found.live = live;
-            found.look = given.or_else(|| repository::later_look(inputs, git_data, &mut found));
+            found.look = given.or_else(|| repository::later_look(inputs, &for_git, &mut found));
+            signers = repository::signers(inputs, &for_git, &mut found);
             found.hub = Some(hub.clone());
             Some(hub)
         }
@@ -130,7 +134,7 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
     if let Some(asked) = asked {
         asked.told(&mut found);
     }
-    repository::judge_seen(inputs, seen, &mut found).await;
+    repository::judge_seen(inputs, seen, signers, &mut found).await;
     if let Some(hub) = found.hub.clone().filter(|_| !candidates.is_empty()) {
         let (asked, would, problems) = Candidates::ask(inputs, &hub, candidates, how.mode()).await;
         found.candidates = asked;
@@ -185,6 +189,9 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     }
     objects(inputs).for_each(|object| asked.kinds.define(object));
     asked.problems.extend(live.no_pull_secret.as_ref().map(no_pull_secret));
+    for secret in live.age_secrets.values() {
+        sops_age::judge(secret, &mut asked.problems, &mut asked.warnings);
+    }
     match plan(inputs, live) {
         Ok(plan) => ask_about(hub, inputs, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
         Err(error) => {

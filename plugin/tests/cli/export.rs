@@ -98,3 +98,42 @@ fn private_keys_are_put_in_when_told() {
         values.flat_map(|v| base64::engine::general_purpose::STANDARD.decode(v).unwrap()).collect();
     assert!(String::from_utf8(decoded).unwrap().contains(CANARY), "{text}");
 }
+
+#[test]
+fn a_folder_gets_manifests_and_encrypted_secrets_and_keeps_what_is_in_it() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.path("repo/clusters/infra")).unwrap();
+    let run = |more: &[&str]| {
+        sandbox.bootstrap(&[&["--export-dir", "repo/clusters/infra/flux-system"], more].concat())
+    };
+    // Without a rule nothing is written: a private key is written in no other way.
+    let refused = run(&[]);
+    assert!(
+        refused.contains("secret-flux-system-sops-age.yaml") && refused.ends_with("exit code 2\n"),
+        "{refused}"
+    );
+    assert!(std::fs::read_dir(sandbox.path("repo/clusters/infra/flux-system")).unwrap().next().is_none());
+    sandbox.write_rules("repo/.sops.yaml");
+    let written = run(&[]);
+    assert!(written.ends_with("exit code 0\n"), "{written}");
+    let read = |name: &str| {
+        std::fs::read_to_string(sandbox.path("repo/clusters/infra/flux-system").join(name)).unwrap()
+    };
+    let secret = read("secret-flux-system-sops-age.yaml");
+    assert!(secret.contains("age.agekey: ENC[AES256_GCM") && secret.contains("name: sops-age"), "{secret}");
+    let kustomization = read("kustomization.yaml");
+    assert!(
+        kustomization.contains("- gotk-components.yaml\n- gotk-sync.yaml\n")
+            && !kustomization.contains("secret"),
+        "{kustomization}"
+    );
+    assert!(read("gotk-sync.yaml").contains("decryption:"));
+    // The same again is nothing; another content is somebody's, until told otherwise.
+    assert!(run(&[]).contains("nothing to write"));
+    assert_eq!(read("secret-flux-system-sops-age.yaml"), secret);
+    let other = run(&["--branch", "next"]);
+    assert!(other.contains("gotk-sync.yaml: it is there, with another content"), "{other}");
+    assert!(!read("gotk-sync.yaml").contains("next"));
+    assert!(run(&["--branch", "next", "--overwrite"]).ends_with("exit code 0\n"));
+    assert!(read("gotk-sync.yaml").contains("branch: next"));
+}

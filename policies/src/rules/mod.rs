@@ -1,6 +1,7 @@
 //! The creation rules of a `.sops.yaml`, as sops reads them (`config/config.go`).
 
 mod account;
+mod addition;
 pub mod change;
 pub mod goregex;
 mod problem;
@@ -10,6 +11,7 @@ mod schema;
 use std::sync::Arc;
 
 pub use account::{Account, Considered};
+pub use addition::{RuleAdditionError, put_first};
 pub use problem::{Problem, Problems, Weight};
 pub use recipients::{RecipientChange, RecipientChangeError, change_recipients};
 
