@@ -6,15 +6,17 @@ mod inputs;
 mod plan;
 mod preflight;
 mod show;
+mod worker_section;
 mod workers;
 
 pub use carry_out::{Carried, CarryOut, Event, carry_out};
 pub use document::{
     AgeSection, ApiVersion, BootstrapDocument, BootstrapSpec, DocumentKind, DocumentMetadata, FluxSection,
-    GitSection, WorkerSection,
+    GitSection,
 };
 pub use inputs::{Inputs, Options, Request, Worker, WorkerRequest};
 pub use plan::{Live, Plan, PlanError, Stage, Wait, plan};
 pub use preflight::{How, Preflight, preflight};
 pub use show::{differences, export, result_document};
-pub use workers::Candidates;
+pub use worker_section::{Credential, WorkerSection};
+pub use workers::{TakenIn, Workers};

@@ -19,7 +19,7 @@ pub use diff::FieldChange;
 pub use error::ClusterError;
 pub use event::About;
 pub use kinds::Kinds;
-pub use kubeconfig::{KubeconfigSource, Selection};
+pub use kubeconfig::{KubeconfigSource, Kubeconfigs, Selection};
 pub use remote::{RemoteKubeconfig, RemoteProblem, remote_kubeconfig};
 pub use secret::{LiveSecret, SecretChange};
 pub use wait::{Deadline, crd_established, kind_served, rolled_out};

@@ -6,7 +6,7 @@ mod merge;
 mod talk;
 
 use crate::bootstrap::{
-    self, BootstrapDocument, Carried, CarryOut, How, Inputs, Live, Plan, Preflight, Stage,
+    self, BootstrapDocument, Carried, CarryOut, How, Inputs, Live, Plan, Preflight, Stage, Workers,
 };
 use crate::cluster::{Applier, Connection, ConnectionArgs, Deadline, Mode};
 use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
@@ -75,7 +75,7 @@ pub(crate) async fn run(
     let mut talk = Talk::new(&mut console.err);
     let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
     if !args.writes() {
-        found.dry_run.applied.append(&mut found.for_workers);
+        found.dry_run.applied.extend(found.workers.iter().flat_map(Workers::would));
     }
     if args.diff {
         let changed = found.dry_run.changed() > 0;
@@ -121,12 +121,18 @@ async fn preflight(
         force: args.force_conflicts,
         ask_server: args.dry_run != DryRun::Client,
     };
-    let mut found = bootstrap::preflight(inputs, how).await;
+    let mut found = bootstrap::preflight(inputs, how, |count| talk.count("looking at workers", count)).await;
+    talk.end_progress();
     if let Some(hub) = &found.hub {
         talk.cluster("infra", hub);
     }
-    for (name, worker) in &found.workers {
-        talk.cluster(name, worker);
+    if let Some(workers) = &found.workers {
+        talk.answered(&workers.answered().collect::<Vec<_>>());
+        let problems = workers.problems();
+        match args.all_or_nothing {
+            true => found.problems.extend(problems.cloned()),
+            false => problems.for_each(|problem| talk.left_out(problem)),
+        }
     }
     talk.sync(&inputs.sync, found.tip.as_deref());
     for (word, text) in &inputs.git.notes {
@@ -179,16 +185,31 @@ async fn carry_out(
     let result = bootstrap::carry_out(plan, &how, |event| talk.event(&event)).await;
     talk.end_progress();
     let mut carried = result.map_err(|(error, carried)| part_done(error.into(), &carried))?;
-    if let Some(candidates) = &found.candidates {
-        let (taken, failure) = candidates.take_in(|name, added| talk.worker(name, added)).await;
-        carried.applied.extend(taken);
-        if let Some(failure) = failure {
-            return Err(part_done(failure, &carried));
-        }
+    let mut failed = None;
+    if let Some(workers) = &found.workers {
+        let taken = workers.take_in(|count| talk.count("taking workers in", count)).await;
+        talk.end_progress();
+        talk.taken_in(&taken);
+        carried.applied.extend(taken.applied());
+        failed = taken.failure();
     }
-    if !args.wait() {
-        return Ok((carried, None));
+    let revision =
+        if args.wait() { Some(wait(args, inputs, how, found, &carried, talk).await?) } else { None };
+    match failed {
+        Some(failure) => Err(part_done(failure, &carried)),
+        None => Ok((carried, revision)),
     }
+}
+
+/// Waits until Flux has applied the branch.
+async fn wait(
+    args: &BootstrapArgs,
+    inputs: &Inputs,
+    how: CarryOut,
+    found: &Preflight,
+    carried: &Carried,
+    talk: &mut Talk<'_>,
+) -> Result<String, Failure> {
     let sync = Sync { source: git_repository(&inputs.sync), kustomization: kustomization(&inputs.sync) };
     let expected = Expected { branch: inputs.sync.branch.clone(), tip: found.tip.clone() };
     let look_again = async || match found.look.as_ref()?.tip().await {
@@ -200,9 +221,9 @@ async fn carry_out(
     let waited =
         wait_for_sync(connection, kinds, &sync, expected, deadline, look_again, |m| talk.progress(m)).await;
     talk.end_progress();
-    let revision = waited.map_err(|error| part_done(error.into(), &carried))?;
+    let revision = waited.map_err(|error| part_done(error.into(), carried))?;
     talk.applied(&revision);
-    Ok((carried, Some(revision)))
+    Ok(revision)
 }
 
 /// A failure after the first write is "done in part", unless it is a deadline.

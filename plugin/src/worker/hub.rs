@@ -1,11 +1,14 @@
 //! The infra cluster, and what it knows of its workers.
 
+use super::delivered::{Applier as Goer, appliers};
 use super::error::WorkerError;
 use super::names::{MANAGED_BY, secret_name};
 use super::record::{Kept, Stored, is_ours};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode, Selection};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams};
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// The infra cluster with its workers.
 #[derive(Clone, Debug)]
@@ -20,6 +23,15 @@ pub struct Hub {
     pub namespace: String,
     /// The Secrets of all workers, by name and namespace.
     pub stored: Vec<Stored>,
+    /// What is asked once in a run, however many workers want to know it.
+    pub(super) once: Arc<Once>,
+}
+
+/// What is asked once in a run.
+#[derive(Debug, Default)]
+pub(super) struct Once {
+    appliers: OnceCell<Vec<Goer>>,
+    pub(super) gate: OnceCell<Option<String>>,
 }
 
 /// Which cluster it is, whatever its address: the UID of `kube-system`. Nothing where we may not read that.
@@ -40,7 +52,11 @@ impl Hub {
     ///
     /// # Errors
     /// Those of the requests.
-    pub async fn read(connection: Connection, namespace: &str) -> Result<Self, ClusterError> {
+    pub async fn read(
+        connection: Connection,
+        selection: Option<Selection>,
+        namespace: &str,
+    ) -> Result<Self, ClusterError> {
         let (uid, secrets, maps) = futures::try_join!(
             cluster_uid(&connection),
             ours::<Secret>(&connection, namespace, "Secrets"),
@@ -56,7 +72,16 @@ impl Hub {
             reason: format!("{} may not read it on the infra cluster", connection.username),
             code: 403,
         })?;
-        Ok(Self { connection, uid, selection: None, namespace: namespace.to_owned(), stored })
+        Ok(Self { connection, uid, selection, namespace: namespace.to_owned(), stored, once: Arc::default() })
+    }
+
+    /// All Kustomizations and HelmReleases, as they were when they were first wanted.
+    ///
+    /// # Errors
+    /// Those of the requests.
+    pub async fn appliers(&self) -> Result<&[Goer], ClusterError> {
+        let found = self.once.appliers.get_or_try_init(|| appliers(&self.connection, &self.namespace));
+        found.await.map(Vec::as_slice)
     }
 
     /// The Secrets of one worker.

@@ -8,7 +8,7 @@ use super::issuer::{Issuer, PREFIX, Readable, authentication_configuration, disc
 use super::obtain::{Obtained, give};
 use super::record::{CredentialKind, Issued, Kept, Record};
 use super::rights::missing;
-use crate::cluster::{Applied, ClusterError, Connection, Deadline, Mode, Selection};
+use crate::cluster::{Action, Applied, ClusterError, Connection, Deadline, Mode, Selection};
 use kubiya_hook::edge::Kind;
 use std::time::Duration;
 
@@ -85,13 +85,20 @@ impl Candidate {
         let record =
             Record { audience: Some(self.audience()), ..self.record(CredentialKind::Oidc, None, None) };
         let who = Who::Users(self.users(namespaces));
+        let kept = Kept::Issued(issued.clone());
+        if self.is_stored(hub, namespaces, &record, &issued)
+            && let Ok(applied) = give(&self.connection, &tenant, &who, &self.terms, Mode::Compare).await
+            && applied.iter().all(|one| one.action == Action::Unchanged)
+        {
+            let username = self.prove_everywhere(hub, namespaces, &issued).await?;
+            let warnings = gate_is_shut(hub).await?.into_iter().collect();
+            return Ok(Obtained { record, kept: Some(kept), username, applied, granted: None, warnings });
+        }
         let (_, mut warnings) = (self.refuse_powerless(&tenant).await?, Vec::new());
         if mode == Mode::Write {
             // The account comes first: a token of it shows whether it is let in, before anything is given to it.
-            let accounts: Vec<_> = namespaces
-                .iter()
-                .flat_map(|one| record.manifests(one, &Kept::Issued(issued.clone())).into_iter().take(1))
-                .collect();
+            let accounts: Vec<_> =
+                namespaces.iter().flat_map(|one| record.manifests(one, &kept).into_iter().take(1)).collect();
             hub.apply(&accounts, self.terms.force, mode).await?;
             for namespace in namespaces {
                 self.refuse_replay(hub, namespace, &issued).await?;
@@ -101,12 +108,33 @@ impl Candidate {
         let mut username = None;
         if mode == Mode::Write {
             super::obtain::narrow(&self.connection, hub, self, &tenant).await?;
-            for namespace in namespaces {
-                username = Some(self.prove_trust(hub, namespace, &issued).await?);
-            }
+            username = self.prove_everywhere(hub, namespaces, &issued).await?;
             warnings.extend(gate_is_shut(hub).await?);
         }
-        Ok(Obtained { record, kept: Some(Kept::Issued(issued)), username, applied, granted: None, warnings })
+        Ok(Obtained { record, kept: Some(kept), username, applied, granted: None, warnings })
+    }
+
+    /// Whether all that is to be stored is: then the audience was seen to be the worker's alone when it was.
+    fn is_stored(&self, hub: &Hub, namespaces: &[String], record: &Record, issued: &Issued) -> bool {
+        let stored = hub.of(&self.name);
+        let same = |one: &&super::Stored| {
+            one.record == *record && matches!(&one.kept, Kept::Issued(kept) if kept == issued)
+        };
+        let has = |namespace: &String| stored.iter().filter(|one| one.namespace == *namespace).any(same);
+        namespaces.iter().all(has)
+    }
+
+    async fn prove_everywhere(
+        &self,
+        hub: &Hub,
+        namespaces: &[String],
+        issued: &Issued,
+    ) -> Result<Option<String>, WorkerError> {
+        let mut username = None;
+        for namespace in namespaces {
+            username = Some(self.prove_trust(hub, namespace, issued).await?);
+        }
+        Ok(username)
     }
 
     fn issued(&self) -> Issued {
@@ -236,8 +264,13 @@ fn other_name(proven: &Connection, expected: &[String]) -> WorkerError {
     )
 }
 
-/// kustomize-controller makes tokens for accounts that a ConfigMap names only where it was allowed to.
+/// What is to be said where the gate is shut; asked once in a run.
 async fn gate_is_shut(hub: &Hub) -> Result<Option<String>, ClusterError> {
+    hub.once.gate.get_or_try_init(|| ask_gate(hub)).await.cloned()
+}
+
+/// kustomize-controller makes tokens for accounts that a ConfigMap names only where it was allowed to.
+async fn ask_gate(hub: &Hub) -> Result<Option<String>, ClusterError> {
     use k8s_openapi::api::apps::v1::Deployment;
     const GATE: &str = "ObjectLevelWorkloadIdentity=true";
     let api: kube::Api<Deployment> = kube::Api::namespaced(hub.connection.client.clone(), &hub.namespace);

@@ -61,6 +61,17 @@ pub enum Scope {
     Namespaces(Vec<String>),
 }
 
+impl Scope {
+    /// Of names in any order; everywhere where none is named.
+    #[must_use]
+    pub fn of(names: &[String]) -> Self {
+        let mut names = names.to_vec();
+        names.sort();
+        names.dedup();
+        if names.is_empty() { Self::Cluster } else { Self::Namespaces(names) }
+    }
+}
+
 /// What is known of a worker without asking it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -29,7 +29,7 @@ impl Added {
 }
 
 impl Candidate {
-    /// Gets credentials, stores them in the given namespaces and wherever the worker has been stored before,
+    /// Gets credentials, stores them in the namespaces of the terms and wherever the worker has been stored before,
     /// and takes back what they replace.
     ///
     /// The order makes every interruption harmless: new credentials are proven before they are stored, and old
@@ -37,8 +37,11 @@ impl Candidate {
     ///
     /// # Errors
     /// Those of [`Candidate::obtain`] and of the requests.
-    pub async fn add(&self, hub: &Hub, namespaces: &[String], mode: Mode) -> Result<Added, WorkerError> {
-        let mut namespaces = namespaces.to_vec();
+    pub async fn add(&self, hub: &Hub, mode: Mode) -> Result<Added, WorkerError> {
+        let mut namespaces = self.terms.namespaces.clone();
+        if namespaces.is_empty() {
+            namespaces.push(hub.namespace.clone());
+        }
         namespaces.extend(hub.of(&self.name).iter().map(|stored| stored.namespace.clone()));
         namespaces.sort();
         namespaces.dedup();

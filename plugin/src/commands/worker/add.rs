@@ -1,15 +1,15 @@
 //! `worker add`: a cluster becomes a worker.
 
-use super::hub;
 use super::talk::Talk;
-use crate::cluster::{Applied, ConnectionArgs, KubeconfigSource};
+use super::{add_all, hub};
+use crate::cluster::{Applied, ConnectionArgs, KubeconfigSource, Kubeconfigs};
 use crate::commands::bootstrap::DryRun;
 use crate::commands::formats::OutputArgs;
 use crate::duration;
 use crate::invocation::Invocation;
 use crate::worker::{
-    AddRequest, Added, Candidate, CredentialKind, Granted, LIFETIME, OidcTerms, Scope, Terms, document,
-    for_gardener, is_label, resolve,
+    AT_ONCE, AddRequest, Added, Candidate, CredentialKind, Granted, LIFETIME, OidcTerms, Scope, Terms,
+    document, for_gardener, is_label, resolve,
 };
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::{Color, Console, Failure, Outcome};
@@ -26,8 +26,15 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 pub(crate) struct AddArgs {
     /// Name of the worker; Flux finds it in the Secret NAME-kubeconfig
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[arg(value_name = "NAME", required_unless_present = "file")]
+    name: Option<String>,
+    /// Take in all workers of a document, as `bootstrap -f` reads it; flags say what it leaves open
+    #[arg(short, long, value_name = "FILE",
+          conflicts_with_all = ["name", "worker_context", "worker_kubeconfig", "print", "audience"])]
+    pub(super) file: Option<PathBuf>,
+    /// With --file: how many workers are dealt with at once
+    #[arg(long, value_name = "COUNT", default_value_t = AT_ONCE)]
+    pub(super) concurrency: usize,
     /// Your context for the worker [default: the worker's name; with --worker-kubeconfig, its current one]
     #[arg(long, value_name = "NAME")]
     worker_context: Option<String>,
@@ -66,7 +73,7 @@ pub(crate) struct AddArgs {
     secret_namespace: Vec<String>,
     /// Accept a server address that only this machine reaches: all clusters run here
     #[arg(long)]
-    allow_loopback: bool,
+    pub(super) allow_loopback: bool,
     /// Accept another cluster under this name: the worker was built anew
     #[arg(long)]
     replace: bool,
@@ -76,28 +83,30 @@ pub(crate) struct AddArgs {
     /// Show what would change: `client` compares only, `server` also lets the API servers check it
     #[arg(long, value_name = "WHO", default_value = "none", num_args = 0..=1, require_equals = true,
           default_missing_value = "client", value_enum)]
-    dry_run: DryRun,
+    pub(super) dry_run: DryRun,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 impl AddArgs {
-    fn request(&self, connection: &ConnectionArgs) -> AddRequest {
+    fn request(&self, name: &str, connection: &ConnectionArgs) -> AddRequest {
         let (source, context) = match &self.worker_kubeconfig {
             Some(path) => (KubeconfigSource::File(path.clone()), self.worker_context.clone()),
-            None => (connection.source(), self.worker_context.clone().or_else(|| Some(self.name.clone()))),
+            None => (connection.source(), self.worker_context.clone().or_else(|| Some(name.to_owned()))),
         };
+        AddRequest { name: name.to_owned(), source, context, terms: self.terms(connection) }
+    }
+
+    /// What the flags say of credentials.
+    pub(super) fn terms(&self, connection: &ConnectionArgs) -> Terms {
         let credential = match (self.copy_credentials, self.oidc) {
             (true, _) => CredentialKind::Copied,
             (_, true) => CredentialKind::Oidc,
             _ => CredentialKind::Minted,
         };
-        let mut scope = self.scope_namespaces.clone();
-        scope.sort();
-        scope.dedup();
-        let terms = Terms {
+        Terms {
             credential,
-            scope: if scope.is_empty() { Scope::Cluster } else { Scope::Namespaces(scope) },
+            scope: Scope::of(&self.scope_namespaces),
             lifetime: self.duration.unwrap_or(LIFETIME),
             allow_loopback: self.allow_loopback,
             oidc: self.oidc.then(|| OidcTerms {
@@ -105,11 +114,11 @@ impl AddArgs {
                 allow_shared_audience: self.allow_shared_audience,
                 fallback_bindings: self.fallback_bindings,
             }),
+            namespaces: self.secret_namespace.clone(),
             replace: self.replace,
             force: self.force_conflicts,
             request_timeout: connection.request_timeout,
-        };
-        AddRequest { name: self.name.clone(), source, context, terms }
+        }
     }
 
     /// What is wrong with the flags themselves.
@@ -139,32 +148,28 @@ pub(super) async fn run(
     console: &mut Console,
 ) -> Outcome {
     args.refuse_bad_names()?;
-    let request = args.request(connection);
+    let Some(name) = &args.name else { return add_all::run(&args, connection, console).await };
+    let request = args.request(name, connection);
     let at = |error: crate::worker::WorkerError| Failure::from(error).at(format!("worker {}", request.name));
     // What can be seen without a cluster is said before one is asked.
-    resolve(&request).map_err(at)?;
+    let resolved = resolve(&request, &mut Kubeconfigs::default()).map_err(at)?;
     let hub = hub(connection).await?;
     let dry_run = args.dry_run != DryRun::None;
     let mut talk = Talk::new(&mut console.err, dry_run);
     talk.cluster("infra", &hub.connection);
-    let candidate = Candidate::open(&request).await.map_err(at)?;
+    let candidate = Candidate::open(&resolved).await.map_err(at)?;
     candidate.refuse_mistaken(&hub).map_err(at)?;
     talk.cluster(&request.name, &candidate.connection);
     if let (Some(print), Some(selection)) = (args.print, &hub.selection) {
         let configuration = candidate.authentication_configuration(&hub, selection).await.map_err(at)?;
-        return print_configuration(&args, print, &configuration, console);
+        return print_configuration(&args, name, print, &configuration, console);
     }
     if candidate.uid.is_none() {
         talk.warning(
             "you may not read the namespace kube-system of the worker: which cluster it is stays unknown",
         );
     }
-    let namespaces = if args.secret_namespace.is_empty() {
-        vec![hub.namespace.clone()]
-    } else {
-        args.secret_namespace.clone()
-    };
-    let added = candidate.add(&hub, &namespaces, args.dry_run.mode()).await.map_err(at)?;
+    let added = candidate.add(&hub, args.dry_run.mode()).await.map_err(at)?;
     tell(&mut talk, &request, &added, dry_run);
     if !dry_run {
         let context = &hub.connection.context;
@@ -176,12 +181,13 @@ pub(super) async fn run(
 
 fn print_configuration(
     args: &AddArgs,
+    name: &str,
     print: Print,
     configuration: &Value,
     console: &mut Console,
 ) -> Outcome {
     let text = match print {
-        Print::Gardener => for_gardener(configuration, &args.name, &args.gardener_namespace),
+        Print::Gardener => for_gardener(configuration, name, &args.gardener_namespace),
         // A tree of maps with string keys always renders.
         Print::File => serde_yaml::to_string(configuration).unwrap_or_default(),
     };
@@ -229,7 +235,7 @@ fn tell(talk: &mut Talk<'_>, request: &AddRequest, added: &Added, dry_run: bool)
 }
 
 /// The result for programs.
-fn result(added: &Added, dry_run: bool) -> Value {
+pub(super) fn result(added: &Added, dry_run: bool) -> Value {
     let objects = |place: &str, applied: &[Applied]| -> Vec<Value> {
         let one = |one: &Applied| json!({"cluster": place, "kind": one.kind, "name": one.name, "action": one.action});
         applied.iter().map(one).collect()

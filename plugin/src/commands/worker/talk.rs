@@ -2,6 +2,7 @@
 
 use crate::cluster::{Action, Applied, Connection};
 use crate::commands::lines::Lines;
+use crate::worker::Count;
 use kubiya_hook::edge::{Color, Stream};
 
 /// The talk of one run.
@@ -17,6 +18,15 @@ impl<'a> Talk<'a> {
 
     pub(super) fn say(&mut self, word: &str, color: Color, text: &str) {
         self.lines.say(word, color, text);
+    }
+
+    /// How far it is.
+    pub(super) fn count(&mut self, what: &str, count: Count) {
+        self.lines.count(what, count.done, count.of, count.failed);
+    }
+
+    pub(super) fn end_progress(&mut self) {
+        self.lines.end_progress();
     }
 
     pub(super) fn cluster(&mut self, role: &str, connection: &Connection) {

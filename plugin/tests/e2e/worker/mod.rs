@@ -3,6 +3,7 @@
 mod add;
 mod check;
 mod life;
+mod many;
 mod oidc;
 
 use crate::world::{Said, World};
