@@ -314,6 +314,7 @@ fn worker(
         credential,
         scope: Scope::Cluster,
         lifetime: LIFETIME,
+        new_token: false,
         allow_loopback: request.allow_loopback,
         oidc: None,
         namespaces: Vec::new(),

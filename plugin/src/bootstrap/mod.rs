@@ -15,6 +15,7 @@ pub use document::{
     GitSection,
 };
 pub use inputs::{Inputs, Options, Request, Worker, WorkerRequest};
+pub(crate) use plan::AGE_ENTRY;
 pub use plan::{Live, Plan, PlanError, Stage, Wait, plan};
 pub use preflight::{How, Preflight, preflight};
 pub use show::{differences, export, result_document};

@@ -3,7 +3,9 @@
 
 use super::Inputs;
 use crate::cluster::{Applied, Connection, Mode};
-use crate::worker::{Added, Candidate, Count, Hub, Resolved, Seen, WorkerError, look_at_all, take_in_all};
+use crate::worker::{
+    Added, Candidate, Count, Hub, Place, Resolved, Seen, WorkerError, look_at_all, take_in_all,
+};
 use futures::StreamExt as _;
 use kubiya_hook::edge::Failure;
 
@@ -51,7 +53,7 @@ impl Workers {
         let hub = Hub::read(hub.clone(), inputs.hub.clone(), &inputs.sync.namespace).await?;
         let all: Vec<Resolved> = inputs.workers.iter().map(|worker| worker.resolved.clone()).collect();
         let at_once = inputs.options.at_once;
-        let answers = look_at_all(&hub, &all, mode, at_once, told).await;
+        let answers = look_at_all(&hub, Place::CLUSTER, &all, mode, at_once, told).await;
         let looked = all.into_iter().zip(answers).map(|(one, answer)| {
             let answer = answer.map_err(|error| at(&one.request.name, error));
             (one, answer)
@@ -86,7 +88,7 @@ impl Workers {
             self.looked.iter().filter(|(_, answer)| is_open(answer)).map(|(one, _)| one).collect();
         let mut came = std::collections::HashMap::new();
         let mut count = Count::of(open.len());
-        take_in_all(&self.hub, &open, self.at_once, |one, outcome| {
+        take_in_all(&self.hub, Place::CLUSTER, &open, self.at_once, |one, outcome| {
             let name = one.request.name.clone();
             told(count.add(outcome.is_ok()));
             let outcome = outcome.map_err(|error| at(&name, error));

@@ -34,6 +34,8 @@ pub struct Terms {
     pub scope: Scope,
     /// How long minted ones are to live.
     pub lifetime: Duration,
+    /// Make a new token although the one that is stored is good.
+    pub new_token: bool,
     /// Accept addresses that only this machine reaches.
     pub allow_loopback: bool,
     /// How a worker that is to trust the infra cluster's issuer does so.
@@ -88,6 +90,16 @@ pub struct Resolved {
     pub remote: RemoteKubeconfig,
 }
 
+impl Resolved {
+    /// Says credentials that have ended before anybody is asked.
+    ///
+    /// # Errors
+    /// They have.
+    pub fn refuse_ended(&self) -> Result<(), WorkerError> {
+        ended(&self.selection.context, &self.selection.user)
+    }
+}
+
 /// Checks a request without asking a cluster: the name, the context, and what Flux would keep of it.
 ///
 /// # Errors
@@ -124,7 +136,7 @@ impl Candidate {
     /// Bad input, an unreachable cluster, credentials that have ended.
     pub async fn open(resolved: &Resolved) -> Result<Self, WorkerError> {
         let Resolved { request, selection, remote } = resolved;
-        ended(&selection.context, &selection.user)?;
+        resolved.refuse_ended()?;
         let connection = Connection::open(selection, request.terms.request_timeout).await?;
         Ok(Self {
             name: request.name.clone(),

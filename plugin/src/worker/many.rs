@@ -4,7 +4,7 @@
 use super::candidate::{Candidate, Resolved};
 use super::error::WorkerError;
 use super::hub::Hub;
-use super::store::Added;
+use super::store::{Added, Place};
 use crate::cluster::Mode;
 use futures::StreamExt as _;
 use std::collections::HashMap;
@@ -63,6 +63,7 @@ impl Count {
 /// A worker that is as it should be costs 12 requests at most, on both sides together.
 pub async fn look_at_all(
     hub: &Hub,
+    place: Place<'_>,
     all: &[Resolved],
     mode: Mode,
     at_once: usize,
@@ -71,7 +72,7 @@ pub async fn look_at_all(
     let mut count = Count::of(all.len());
     let mut answers: Vec<Option<Result<Seen, WorkerError>>> = all.iter().map(|_| None).collect();
     let mut coming = futures::stream::iter(all.iter().enumerate())
-        .map(async |(index, one)| (index, look_at(hub, one, mode).await))
+        .map(async |(index, one)| (index, look_at(hub, place, one, mode).await))
         .buffer_unordered(at_once.max(1));
     while let Some((index, answer)) = coming.next().await {
         told(count.add(answer.is_ok()));
@@ -82,10 +83,10 @@ pub async fn look_at_all(
 }
 
 /// The connection ends with the look: a thousand of them would be more files than a process may open.
-async fn look_at(hub: &Hub, one: &Resolved, mode: Mode) -> Result<Seen, WorkerError> {
+async fn look_at(hub: &Hub, place: Place<'_>, one: &Resolved, mode: Mode) -> Result<Seen, WorkerError> {
     let candidate = Candidate::open(one).await?;
     candidate.refuse_mistaken(hub)?;
-    let mut added = candidate.add(hub, mode).await?;
+    let mut added = candidate.add(hub, place, mode).await?;
     added.obtained.kept = None;
     let there = &candidate.connection;
     let answered = format!("{} ({}) as {}", there.server, there.version, there.username);
@@ -111,20 +112,21 @@ fn refuse_twins(all: &[Resolved], answers: Vec<Result<Seen, WorkerError>>) -> Ve
 /// Takes them in; `done` gets each as it is done. The next run goes on with those that failed.
 pub async fn take_in_all(
     hub: &Hub,
+    place: Place<'_>,
     those: &[&Resolved],
     at_once: usize,
     mut done: impl FnMut(&Resolved, Result<Added, WorkerError>),
 ) {
     let mut coming = futures::stream::iter(those)
-        .map(async |one| (*one, take_in(hub, one).await))
+        .map(async |one| (*one, take_in(hub, place, one).await))
         .buffer_unordered(at_once.max(1));
     while let Some((one, outcome)) = coming.next().await {
         done(one, outcome);
     }
 }
 
-async fn take_in(hub: &Hub, one: &Resolved) -> Result<Added, WorkerError> {
+async fn take_in(hub: &Hub, place: Place<'_>, one: &Resolved) -> Result<Added, WorkerError> {
     let candidate = Candidate::open(one).await?;
     candidate.refuse_mistaken(hub)?;
-    candidate.add(hub, Mode::Write).await
+    candidate.add(hub, place, Mode::Write).await
 }

@@ -158,7 +158,7 @@ impl Candidate {
     /// lives for long enough.
     async fn still_good(&self, hub: &Hub) -> Result<Option<Obtained>, WorkerError> {
         let stored = hub.of(&self.name);
-        let Some(first) = stored.first() else { return Ok(None) };
+        let Some(first) = stored.first().filter(|_| !self.terms.new_token) else { return Ok(None) };
         let record = &first.record;
         let same_terms = record.kind == CredentialKind::Minted
             && record.scope == self.terms.scope

@@ -5,11 +5,13 @@ use super::candidate::{Candidate, OidcTerms, is_refusal};
 use super::error::{Stop, WorkerError};
 use super::hub::Hub;
 use super::issuer::{Issuer, PREFIX, Readable, authentication_configuration, discovery_binding, read};
+use super::lifetime::token_issuer;
 use super::obtain::{Obtained, give};
 use super::record::{CredentialKind, Issued, Kept, Record};
 use super::rights::missing;
 use crate::cluster::{Action, Applied, ClusterError, Connection, Deadline, Mode, Selection};
 use kubiya_hook::edge::Kind;
+use secrecy::ExposeSecret as _;
 use std::time::Duration;
 
 /// How long access may take until the API server knows of it.
@@ -195,7 +197,11 @@ impl Candidate {
         let way = issued.way(hub, &self.name, namespace, &issued.audiences).await?;
         let proven = match way.prove(self.terms.request_timeout).await {
             Ok(proven) => proven,
-            Err(error) if is_refusal(&error) => return Err(untrusted(&self.name, &self.audience(), &error)),
+            Err(error) if is_refusal(&error) => {
+                let token = way.selection.user.token.as_ref();
+                let issuer = token.and_then(|token| token_issuer(token.expose_secret())).unwrap_or_default();
+                return Err(untrusted(&self.name, &self.audience(), &issuer, &error));
+            }
             Err(error) => return Err(error.into()),
         };
         let expected = self.users(&[namespace.to_owned()]);
@@ -242,13 +248,18 @@ fn shared(audience: &str, other: &str) -> WorkerError {
     )
 }
 
-fn untrusted(worker: &str, audience: &str, error: &ClusterError) -> WorkerError {
+fn untrusted(worker: &str, audience: &str, issuer: &str, error: &ClusterError) -> WorkerError {
     stop(
         format!("worker `{worker}` does not accept the infra cluster's tokens for the audience `{audience}`"),
-        vec![error.to_string()],
+        vec![
+            error.to_string(),
+            format!(
+                "their issuer is {issuer}; a worker of an infra cluster that was built anew still trusts the old one's"
+            ),
+        ],
         &[
             "what its API server is to be started with (--authentication-config): the same command with --print file",
-            "on Gardener: --print gardener; then run the same command again",
+            "on Gardener: --print gardener, then the same command with --garden-context NAME",
         ],
     )
 }

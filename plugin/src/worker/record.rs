@@ -125,6 +125,15 @@ pub struct Stored {
     pub record: Record,
     /// What is in it.
     pub kept: Kept,
+    /// The Kustomization of the infra cluster that put it there out of Git, if one did.
+    pub applied_by: Option<String>,
+}
+
+/// The Kustomization that an object says it came by.
+fn applied_by(metadata: &ObjectMeta) -> Option<String> {
+    let labels = metadata.labels.as_ref()?;
+    let label = |key: &str| labels.get(&format!("kustomize.toolkit.fluxcd.io/{key}"));
+    Some(format!("{}/{}", label("namespace")?, label("name")?))
 }
 
 impl Record {
@@ -229,7 +238,12 @@ impl Stored {
         let bytes = secret.data.as_ref()?.get(KUBECONFIG_ENTRY)?;
         let text = SecretString::from(String::from_utf8_lossy(&bytes.0).into_owned());
         let namespace = secret.metadata.namespace.clone().unwrap_or_default();
-        Some(Self { namespace, record, kept: Kept::Kubeconfig(text) })
+        Some(Self {
+            namespace,
+            record,
+            kept: Kept::Kubeconfig(text),
+            applied_by: applied_by(&secret.metadata),
+        })
     }
 
     /// Reads a ConfigMap. Nothing for one that is not ours, or is for no worker.
@@ -245,7 +259,7 @@ impl Stored {
             account: data.get("serviceAccountName")?.clone(),
         };
         let namespace = map.metadata.namespace.clone().unwrap_or_default();
-        Some(Self { namespace, record, kept: Kept::Issued(issued) })
+        Some(Self { namespace, record, kept: Kept::Issued(issued), applied_by: applied_by(&map.metadata) })
     }
 }
 

@@ -37,7 +37,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// Who is behind the front.
 #[derive(Clone, Debug)]
 pub struct Behind {
-    /// Kubeconfig of the infra cluster's administrator. It keeps its identity.
+    /// Kubeconfig of the infra cluster's administrator. It keeps its identity under the name `hub`, and has another
+    /// one under the name `rebuilt`.
     pub hub: PathBuf,
     /// Kubeconfigs of the workers' administrators.
     pub workers: Vec<PathBuf>,
@@ -64,6 +65,8 @@ struct Shared {
 
 /// The name of the infra cluster.
 const HUB: &str = crate::rig::HUB;
+/// The infra cluster again, as if it had been built anew: with another identity.
+const REBUILT: &str = "rebuilt";
 
 impl Crowd {
     /// Starts it: makes an account for the operator on each cluster, because no client certificate passes a front.
@@ -146,6 +149,7 @@ async fn prepare(behind: &Behind) -> Result<(TcpListener, TlsAcceptor, Arc<Share
     let mut names: BTreeMap<String, usize> =
         behind.names.iter().enumerate().map(|(at, name)| (name.clone(), 1 + at % workers)).collect();
     names.insert(HUB.to_owned(), 0);
+    names.insert(REBUILT.to_owned(), 0);
     let kubeconfig = kubeconfig(listener.local_addr()?, authority.certificate(), &names, &tokens)?;
     let shared = Shared { clusters, names, counts: Mutex::default(), left: Mutex::default() };
     Ok((listener, TlsAcceptor::from(Arc::new(config)), Arc::new(shared), kubeconfig))

@@ -1,6 +1,7 @@
 //! `worker add -f`: all workers of a document.
 
 use super::add::{AddArgs, result};
+use super::repository::Repository;
 use super::talk::Talk;
 use super::{ended, hub, table};
 use crate::bootstrap::{BootstrapDocument, WorkerSection};
@@ -32,14 +33,18 @@ pub(super) async fn run(args: &AddArgs, connection: &ConnectionArgs, console: &m
     let requests = requests(&spec.workers, &terms, &connection)
         .map_err(|failure| failure.at(file.display().to_string()))?;
     let (resolved, mut outcomes) = resolved(&requests);
-    let hub = hub(&connection).await?;
+    let mut hub = hub(&connection).await?;
+    let names: Vec<&str> = resolved.iter().map(|one| one.request.name.as_str()).collect();
+    let repository = args.repository.open(&mut hub, &names).await?;
+    let (hub, place) = (hub, Repository::place(repository.as_ref()));
     let dry_run = args.dry_run != DryRun::None;
     let mut talk = Talk::new(&mut console.err, dry_run);
     talk.cluster("infra", &hub.connection);
     let mode = args.dry_run.look();
-    let looked =
-        look_at_all(&hub, &resolved, mode, args.concurrency, |count| talk.count("looking at workers", count))
-            .await;
+    let looked = look_at_all(&hub, place, &resolved, mode, args.concurrency, |count| {
+        talk.count("looking at workers", count)
+    })
+    .await;
     talk.end_progress();
     let mut open = Vec::new();
     for (one, answer) in resolved.iter().zip(looked) {
@@ -52,7 +57,7 @@ pub(super) async fn run(args: &AddArgs, connection: &ConnectionArgs, console: &m
         }
     }
     let mut count = Count::of(open.len());
-    take_in_all(&hub, &open, args.concurrency, |one, outcome| {
+    take_in_all(&hub, place, &open, args.concurrency, |one, outcome| {
         talk.count("taking workers in", count.add(outcome.is_ok()));
         let name = &one.request.name;
         match outcome {
@@ -62,6 +67,16 @@ pub(super) async fn run(args: &AddArgs, connection: &ConnectionArgs, console: &m
     })
     .await;
     talk.end_progress();
+    if let Some(repository) = &repository {
+        let mode = args.dry_run.mode();
+        for one in &resolved {
+            let (name, terms) = (&one.request.name, &one.request.terms);
+            if let Some(Ok(added)) = outcomes.get_mut(name) {
+                added.stored.extend(repository.layout(&hub, name, terms, mode)?);
+            }
+        }
+        talk.next(&repository.next(&names));
+    }
     let changed = outcomes.values().flatten().filter(|added| added.changed() > 0).count();
     let would = if dry_run { "would change" } else { "changed" };
     talk.say("done", Color::Green, &format!("{} workers, {changed} {would}", outcomes.len()));

@@ -6,6 +6,7 @@ mod check;
 mod list;
 mod remove;
 mod renew;
+mod repository;
 pub(crate) mod table;
 mod talk;
 

@@ -42,6 +42,8 @@ impl<'a> Talk<'a> {
     /// What happened to objects, or would happen.
     pub(super) fn applied(&mut self, place: &str, applied: &[Applied]) {
         for one in applied {
+            // What is in the repository is on no cluster.
+            let place = if one.kind == "File" { "repository" } else { place };
             let word = match (one.action, self.dry_run) {
                 (Action::Created, true) => "would create",
                 (Action::Configured, true) => "would change",

@@ -141,3 +141,52 @@ fn what_is_wrong_with_the_document_is_said_at_once_and_changes_nothing() {
     }
     assert!(many.crowd.take_counts().is_empty());
 }
+
+#[test]
+fn a_rebuilt_infra_cluster_mints_anew_and_names_those_that_trust_the_old_issuer() {
+    let workers = Workers::new();
+    let many = Many::new(&workers);
+    let world = &workers.world;
+    let hub = world.rig.hub();
+    many.document("");
+    let only = ["add", "w0001", "--context", "hub", "--allow-loopback", "--duration", "2d"];
+    assert_eq!(many.run(&only).code, 0);
+    let old = workers.stored("w0001");
+    // What the infra cluster knew is gone, and it is another one; on the worker, its predecessor still has access.
+    hub.run(["-n", "flux-system", "delete", "secret", "w0001-kubeconfig"]).unwrap();
+    let document = format!(
+        "apiVersion: kubiya.dev/v1alpha1\nkind: Bootstrap\nspec:\n  context: rebuilt\n  allowLoopback: true\n  \
+         git: {{url: {}, path: clusters/infra}}\n  age: {{keyFile: age.agekey}}\n  flux: {{manifests: {}}}\n  \
+         workers:\n  - {{name: w0001, context: w0001, duration: 2d}}\n  - {{name: w0002, context: w0002, credential: oidc}}\n",
+        world.url(),
+        world.rig.info().flux_manifests.display()
+    );
+    world.write("kubiya.yaml", &document);
+    let mut command = world.command(Path::new(env!("CARGO_BIN_EXE_kubectl-kubiya")));
+    command.env("KUBECONFIG", world.path("crowd.yaml")).args([
+        "bootstrap",
+        "-f",
+        "kubiya.yaml",
+        "--wait=false",
+    ]);
+    let said = world.said(command.output().unwrap());
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("another infra cluster has access here, by namespace kubiya-"),
+        "{}",
+        said.stderr
+    );
+    for why in [
+        "worker w0002: worker `w0002` does not accept the infra cluster's tokens",
+        "still trusts the old one's",
+    ] {
+        assert!(said.stderr.contains(why), "{why}\n{}", said.stderr);
+    }
+    let new = workers.stored("w0001");
+    let who = |kubeconfig: &str| workers.whoami(kubeconfig);
+    assert!(
+        who(&new).starts_with("system:serviceaccount:kubiya-") && who(&new) != who(&old),
+        "{}",
+        who(&new)
+    );
+}

@@ -5,6 +5,7 @@ mod check;
 mod life;
 mod many;
 mod oidc;
+mod repository;
 
 use crate::world::{Said, World};
 use base64::Engine as _;
