@@ -126,6 +126,14 @@ impl Failure {
         self
     }
 
+    /// Changes what is said to type next, in each of its problems, too.
+    #[must_use]
+    pub fn map_hints(mut self, change: &dyn Fn(String) -> String) -> Self {
+        self.0.hints = self.0.hints.into_iter().map(change).collect();
+        self.0.problems = self.0.problems.into_iter().map(|problem| problem.map_hints(change)).collect();
+        self
+    }
+
     /// The same failure with another exit code: what is a plain refusal before the first change is
     /// "done in part" after it.
     #[must_use]

@@ -123,6 +123,19 @@ impl WorkTree {
         Ok(listed.split(|byte| *byte == b'\n').filter_map(branch).collect())
     }
 
+    /// The names of the branches that a remote has now.
+    ///
+    /// # Errors
+    /// What Git and the remote say.
+    pub fn remote_branches(&self, remote: &str) -> Result<Vec<String>, ProcessError> {
+        let mut command = self.talking(&["ls-remote", "--quiet", "--heads", "--", remote]);
+        command.stdin(Stdio::null());
+        let listed = output(command, b"")?;
+        let name =
+            |line: &[u8]| Some(std::str::from_utf8(line).ok()?.split_once("\trefs/heads/")?.1.to_owned());
+        Ok(listed.split(|byte| *byte == b'\n').filter_map(name).collect())
+    }
+
     /// Fetches a branch, or all branches where none is named, and gives the tip of that branch.
     ///
     /// # Errors

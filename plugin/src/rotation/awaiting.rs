@@ -15,6 +15,21 @@ use std::time::Duration;
 /// How long is waited for what is going on when a rotation begins.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// Which keys the revision is for that a Kustomization has applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The one that goes.
+    Old,
+    /// Both.
+    Both,
+    /// The one that comes.
+    New,
+    /// It is suspended.
+    Suspended,
+    /// It does not follow a branch that is rotated.
+    Other,
+}
+
 /// What is waited for.
 #[derive(Clone, Copy, Debug)]
 enum Until<'u> {
@@ -132,23 +147,22 @@ impl Course<'_> {
     ///
     /// # Errors
     /// The cluster or a commit cannot be looked at.
-    pub fn how_far(&mut self, site: usize) -> Result<Vec<(String, &'static str)>, Failure> {
+    pub fn how_far(&mut self, site: usize) -> Result<Vec<(String, Applied)>, Failure> {
         let found = self.runtime.block_on(flux::readers(&self.sites[site].connection))?;
         let known = self.sites[site].readers.iter().map(Reader::key).collect::<BTreeSet<_>>();
         let mut all = Vec::new();
         for reader in found.iter().filter(|reader| known.contains(&reader.key())) {
             let mut far = match self.followed(&self.sites[site], &reader.source) {
-                Followed::Ours => "old key",
-                _ => "another source",
+                Followed::Ours => Applied::Old,
+                _ => Applied::Other,
             };
-            for (step, words) in [(Step::Overlap, "both keys"), (Step::OldOut, "new key")] {
-                if far != "another source"
-                    && matches!(self.judge(reader, Until::Applied(step))?, Verdict::Done)
+            for (step, applied) in [(Step::Overlap, Applied::Both), (Step::OldOut, Applied::New)] {
+                if far != Applied::Other && matches!(self.judge(reader, Until::Applied(step))?, Verdict::Done)
                 {
-                    far = words;
+                    far = applied;
                 }
             }
-            all.push((reader.key(), if reader.suspended { "suspended" } else { far }));
+            all.push((reader.key(), if reader.suspended { Applied::Suspended } else { far }));
         }
         Ok(all)
     }

@@ -3,6 +3,7 @@
 
 use super::at_commit::{Commits, For, Standing};
 use super::checkout::{Checkout, Publish, Published, Wanted};
+use super::deed::Deed;
 use super::intent::{CHANGED_AT, CHANGED_BY, Intent, RECIPIENTS, ROTATION, short};
 use super::renew::{DataKeys, Foreign, Renewal};
 use super::{Entries, GO_ON, Held, Site, Way};
@@ -92,6 +93,8 @@ pub struct Course<'c> {
     pub new: Identity,
     /// What is in commits.
     pub commits: Commits,
+    /// How this command is typed for the same cluster.
+    pub command: String,
     /// The commits that this run brought to branches.
     pub pushed: Vec<(RemoteBranch, ObjectId)>,
     /// Where it is said what happens.
@@ -130,9 +133,7 @@ impl Course<'_> {
     fn overlap_on_clusters(&mut self) -> Result<(), Failure> {
         let mut changed = false;
         for site in 0..self.sites.len() {
-            for secret in 0..self.sites[site].secrets.len() {
-                changed |= self.overlap_in(site, secret)?;
-            }
+            changed |= self.overlap_on(site)?;
         }
         // Who began before us may have been stopped before everybody had read it.
         if changed || !self.is_applied(Step::Overlap)? {
@@ -141,52 +142,29 @@ impl Course<'_> {
         Ok(())
     }
 
-    fn overlap_in(&mut self, index: usize, secret: usize) -> Result<bool, Failure> {
-        let (intent, new) = (self.intent.clone(), self.new.clone());
-        let site = &self.sites[index];
-        let held = &site.secrets[secret];
-        let who = site.who();
-        let changed =
-            self.runtime.block_on(site.change(held, "the new key is in the Secret", |live, entries| {
-                refuse_other(live, &intent, &site.place(live))?;
-                let data = entries.with(&new);
-                let is_over = entries.held(&intent.old) == Held::No && data.is_empty();
-                if is_over && !live.annotations.contains_key(ROTATION) {
-                    return Ok(None);
-                }
-                let stands = live.annotations.get(ROTATION).and_then(|text| Intent::of_text(text));
-                if data.is_empty()
-                    && stands
-                        .is_some_and(|stands| stands.is_same(&intent) && stands.given_up == intent.given_up)
-                {
-                    return Ok(None);
-                }
-                let after = after_with(entries, &intent.new);
-                let mut change = noted(&who, &after);
-                change.data = data;
-                change.annotations.insert(ROTATION.to_owned(), Some(intent.to_text()));
-                change.labels.insert("reconcile.fluxcd.io/watch".to_owned(), Some("Enabled".to_owned()));
-                Ok(Some(change))
-            }))?;
-        let Some(changed) = changed else { return Ok(false) };
-        let place = site.place(&changed);
-        self.report(
-            index,
-            &changed,
-            "KeyRotationStarted",
-            &format!("{} comes beside {}", intent.new, intent.old),
-        );
-        self.talk.did("added", &format!("{} to {place}", short(&self.intent.new)));
-        Ok(true)
-    }
-
-    /// Leaves an event; that it could not be left is a warning.
-    pub(super) fn report(&mut self, site: usize, secret: &LiveSecret, reason: &str, message: &str) {
-        let site = &self.sites[site];
-        let message = format!("{message}, by {}", site.who());
-        if let Err(error) = self.runtime.block_on(site.report(secret, reason, &message)) {
-            self.talk.warn(&format!("no event could be left at {}: {error}", secret.id()));
-        }
+    fn overlap_on(&mut self, site: usize) -> Result<bool, Failure> {
+        let (intent, new, who) = (self.intent.clone(), self.new.clone(), self.sites[site].who());
+        let deed = overlap_deed(&intent);
+        self.each_secret(site, &deed, |live, entries, place| {
+            refuse_other(live, &intent, place)?;
+            let data = entries.with(&new);
+            let is_over = entries.held(&intent.old) == Held::No && data.is_empty();
+            if is_over && !live.annotations.contains_key(ROTATION) {
+                return Ok(None);
+            }
+            let stands = live.annotations.get(ROTATION).and_then(|text| Intent::of_text(text));
+            let is_known =
+                stands.is_some_and(|stands| stands.is_same(&intent) && stands.given_up == intent.given_up);
+            if data.is_empty() && is_known {
+                return Ok(None);
+            }
+            let after = after_with(entries, &intent.new);
+            let mut change = noted(&who, &after);
+            change.data = data;
+            change.annotations.insert(ROTATION.to_owned(), Some(intent.to_text()));
+            change.labels.insert("reconcile.fluxcd.io/watch".to_owned(), Some("Enabled".to_owned()));
+            Ok(Some(change))
+        })
     }
 
     /// Makes commits have what a step wants. Tells why it has to stop there, if it has.
@@ -268,9 +246,7 @@ impl Course<'_> {
         });
         let branch = &self.checkouts[index].branch.branch;
         let publish = match (self.way.pull_request, self.way.no_push) {
-            (true, _) => {
-                Publish::Propose(format!("kubiya/rotate-{}-{}-{branch}", tail(&intent.new), step.name()))
-            }
+            (true, _) => Publish::Propose(format!("{}{}-{branch}", proposed(&intent.new), step.name())),
             (false, true) => Publish::Keep,
             (false, false) => Publish::Push,
         };
@@ -386,6 +362,18 @@ pub(super) fn refuse_other(live: &LiveSecret, intent: &Intent, place: &str) -> R
     }
 }
 
+fn overlap_deed(intent: &Intent) -> Deed {
+    let name = "the new key is in the Secret";
+    let (old, new) = (short(&intent.old), short(&intent.new));
+    if intent.given_up {
+        let message = format!("{} stays, and {} goes out again", intent.new, intent.old);
+        let line = ("given up", format!("{new} stays, and {old} goes out again of"));
+        return Deed { name, reason: "KeyRotationGivenUp", message, line };
+    }
+    let message = format!("{} comes beside {}", intent.new, intent.old);
+    Deed { name, reason: "KeyRotationStarted", message, line: ("added", format!("{new} to")) }
+}
+
 /// The annotations that say who changed what Flux decrypts with.
 pub(super) fn noted(who: &str, recipients: &[String]) -> SecretChange {
     let mut change = SecretChange::default();
@@ -405,6 +393,11 @@ fn after_with(entries: &Entries, new: &str) -> Vec<String> {
         recipients.push(new.to_owned());
     }
     recipients
+}
+
+/// How the names of branches begin by which a key is proposed.
+pub(super) fn proposed(new: &str) -> String {
+    format!("kubiya/rotate-{}-", tail(new))
 }
 
 /// The last characters of a public key, which tell it from others.

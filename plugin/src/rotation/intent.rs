@@ -63,6 +63,12 @@ impl Intent {
         }
     }
 
+    /// The recipient that was to go, and the one that was to come, when the rotation was begun.
+    #[must_use]
+    pub fn asked(&self) -> (&str, &str) {
+        if self.given_up { (&self.new, &self.old) } else { (&self.old, &self.new) }
+    }
+
     /// How long nothing has needed the old key; `None` where something may.
     #[must_use]
     pub fn idle_for(&self, now: jiff::Timestamp) -> Option<Duration> {
@@ -118,6 +124,7 @@ mod tests {
         assert_eq!(intent.idle_for(now), Some(Duration::from_secs(3600)));
         let back = intent.reversed();
         assert_eq!((back.old.as_str(), back.idle_for(now), back.compromised), ("age1new", None, false));
+        assert_eq!((intent.asked(), back.asked()), (("age1old", "age1new"), ("age1old", "age1new")));
         assert_eq!(Intent::of_text("not ours"), None);
     }
 

@@ -4,7 +4,7 @@ use crate::files::{Batch, FileError, Staged};
 use crate::secrets::file_failure;
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use kubiya_hook::edge::Failure;
-use kubiya_policies::sops::age::Identity;
+use kubiya_policies::sops::age::{Identity, public};
 use secrecy::ExposeSecret as _;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -35,9 +35,8 @@ pub(super) fn keep(path: &Path, old: &Identity, new: &Identity) -> Result<bool, 
 }
 
 fn encrypted(old: &Identity, new: &Identity) -> Option<Vec<u8>> {
-    let recipient: age::x25519::Recipient = new.recipient()?.parse().ok()?;
-    let encryptor =
-        age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).ok()?;
+    let recipient = public(&new.recipient()?).ok()?;
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(&*recipient)).ok()?;
     let armored = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).ok()?;
     let mut writer = encryptor.wrap_output(armored).ok()?;
     let line = Zeroizing::new(format!(
@@ -52,9 +51,8 @@ fn encrypted(old: &Identity, new: &Identity) -> Option<Vec<u8>> {
 fn holds(path: &Path, old: &Identity, new: &Identity) -> bool {
     let read = || -> Option<Zeroizing<String>> {
         let file = std::fs::File::open(path).ok()?;
-        let identity: age::x25519::Identity = new.expose_line().expose_secret().parse().ok()?;
         let decryptor = age::Decryptor::new(ArmoredReader::new(file)).ok()?;
-        let mut reader = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).ok()?;
+        let mut reader = decryptor.decrypt(new.opener().into_iter()).ok()?;
         let mut text = Zeroizing::new(String::with_capacity(4096));
         reader.read_to_string(&mut text).ok()?;
         Some(text)

@@ -6,6 +6,7 @@ use super::client::is_of;
 use super::course::Course;
 use super::followed::Followed;
 use super::intent::{ROTATION, short};
+use super::owners::owners_of;
 use super::renew::{Renewal, check};
 use super::scope::Scope;
 use super::{DataKeys, Held, Site};
@@ -15,6 +16,7 @@ use kubiya_hook::edge::Failure;
 use kubiya_policies::rules::{FILE_NAME, RecipientChange};
 use kubiya_policies::sops::age::AgeKeys;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub struct Found {
     pub secrets: Vec<(String, usize)>,
     /// Each branch and what is in it.
     pub branches: Vec<(String, Standing)>,
+    /// Other recipients of the files of the key that goes, which stay, with how many of them each reads.
+    pub others: BTreeMap<String, usize>,
     /// What should be known and stops nothing.
     pub notes: Vec<String>,
 }
@@ -55,6 +59,7 @@ impl Course<'_> {
             problems.extend(self.look_at_work_tree().err());
             self.look_at_files(&standings, &mut found, &mut problems);
             self.look_at_pushes(&mut problems);
+            self.look_at_owners(&standings, &mut found);
         }
         self.look_at_the_end(&mut problems);
         let branches = self.checkouts.iter().map(|checkout| checkout.branch.to_string());
@@ -215,6 +220,12 @@ impl Course<'_> {
             keys: self.keys,
             proof: None::<&AgeKeys>,
         };
+        let of_old = scope.files.iter().filter(|(_, recipients)| recipients.contains(&self.intent.old));
+        for recipient in of_old.flat_map(|(_, recipients)| recipients) {
+            if *recipient != self.intent.old && *recipient != self.intent.new {
+                *found.others.entry(recipient.clone()).or_default() += 1;
+            }
+        }
         let files = scope.readable_by(&self.intent.old).map(Path::to_owned).collect::<Vec<PathBuf>>();
         let failed =
             files.par_iter().filter_map(|path| check(path, &renewal, &configs).err()).collect::<Vec<_>>();
@@ -278,6 +289,24 @@ impl Course<'_> {
                 );
             }
         }
+    }
+
+    /// Whose review the commits need, if the server asks for it: that is known only when it refuses a push.
+    fn look_at_owners(&self, standings: &[Standing], found: &mut Found) {
+        if self.way.pull_request {
+            return;
+        }
+        let paths = standings.iter().flat_map(|standing| standing.files.keys()).map(PathBuf::as_path);
+        let paths = paths.collect::<std::collections::BTreeSet<_>>();
+        let Some((place, owned)) = owners_of(self.tree.top(), paths.into_iter()) else { return };
+        found.notes.extend(owned.iter().map(|(owners, paths)| {
+            let what = match paths[..] {
+                [one] => shown(one),
+                [first, ..] => format!("{} files, such as {}", paths.len(), shown(first)),
+                [] => String::new(),
+            };
+            format!("{place} gives {what} to {owners}: if their review is needed, --pull-request")
+        }));
     }
 
     /// What will be asked at the end is better asked now, if the end is in this run.

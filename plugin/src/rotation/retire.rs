@@ -2,7 +2,8 @@
 
 use super::at_commit::For;
 use super::awaiting::Unready;
-use super::course::{Course, Ended, Step, noted, refuse_other};
+use super::course::{Course, Ended, Step, noted, proposed, refuse_other};
+use super::deed::Deed;
 use super::followed::Followed;
 use super::intent::{RETIRED_RECIPIENTS, ROTATION, short};
 use super::journal::Journal;
@@ -131,37 +132,27 @@ impl Course<'_> {
     }
 
     fn retire_on(&mut self, site: usize) -> Result<(), Failure> {
-        let mut changed = false;
-        for secret in 0..self.sites[site].secrets.len() {
-            let (intent, here) = (self.intent.clone(), &self.sites[site]);
-            let held = here.secrets[secret].clone();
-            let who = here.who();
-            let made = here.change(&held, "the old key is retired", |live, entries| {
-                refuse_other(live, &intent, &here.place(live))?;
-                let data = entries.retiring(&intent.old, &intent.new);
-                if data.is_empty() {
-                    return Ok(None);
-                }
-                let mut after = entries.recipients();
-                after.retain(|recipient| *recipient != intent.old);
-                let mut change = noted(&who, &after);
-                change.data = data;
-                // From now on no bootstrap brings it back.
-                change.annotations.extend([retired(live, |all| with_retired(all, &intent.old, &intent.new))]);
-                Ok(Some(change))
-            });
-            if let Some(live) = self.runtime.block_on(made)? {
-                changed = true;
-                let place = here.place(&live);
-                self.report(
-                    site,
-                    &live,
-                    "KeyRetired",
-                    &format!("{} is not read by Flux any more", intent.old),
-                );
-                self.talk.did("retired", &format!("{} in {place}", short(&intent.old)));
+        let (intent, who) = (self.intent.clone(), self.sites[site].who());
+        let deed = Deed {
+            name: "the old key is retired",
+            reason: "KeyRetired",
+            message: format!("{} is not read by Flux any more", intent.old),
+            line: ("retired", format!("{} in", short(&intent.old))),
+        };
+        let changed = self.each_secret(site, &deed, |live, entries, place| {
+            refuse_other(live, &intent, place)?;
+            let data = entries.retiring(&intent.old, &intent.new);
+            if data.is_empty() {
+                return Ok(None);
             }
-        }
+            let mut after = entries.recipients();
+            after.retain(|recipient| *recipient != intent.old);
+            let mut change = noted(&who, &after);
+            change.data = data;
+            // From now on no bootstrap brings it back.
+            change.annotations.extend([retired(live, |all| with_retired(all, &intent.old, &intent.new))]);
+            Ok(Some(change))
+        })?;
         if !changed && !self.holds(site, |held| held == Held::Retired)? {
             return Ok(());
         }
@@ -198,33 +189,25 @@ impl Course<'_> {
 
     /// Somebody could not do without the old key: Flux has it back.
     fn give_back(&mut self, site: usize, unready: Unready) -> Result<(), Failure> {
-        for secret in 0..self.sites[site].secrets.len() {
-            let here = &self.sites[site];
-            let held = here.secrets[secret].clone();
-            let (who, old) = (here.who(), self.intent.old.clone());
-            let made = here.change(&held, "the old key is back", |live, entries| {
-                let data = entries.restoring(&old);
-                if data.is_empty() {
-                    return Ok(None);
-                }
-                let mut after = entries.recipients();
-                after.push(old.clone());
-                let mut change = noted(&who, &after);
-                change.data = data;
-                change.annotations.extend([retired(live, |all| without_retired(all, &old))]);
-                Ok(Some(change))
-            });
-            if let Some(live) = self.runtime.block_on(made)? {
-                let place = here.place(&live);
-                self.report(
-                    site,
-                    &live,
-                    "KeyRestored",
-                    &format!("{old} is back: without it something did not decrypt"),
-                );
-                self.talk.did("restored", &format!("{} in {place}", short(&old)));
+        let (old, who) = (self.intent.old.clone(), self.sites[site].who());
+        let deed = Deed {
+            name: "the old key is back",
+            reason: "KeyRestored",
+            message: format!("{old} is back: without it something did not decrypt"),
+            line: ("restored", format!("{} in", short(&old))),
+        };
+        self.each_secret(site, &deed, |live, entries, _| {
+            let data = entries.restoring(&old);
+            if data.is_empty() {
+                return Ok(None);
             }
-        }
+            let mut after = entries.recipients();
+            after.push(old.clone());
+            let mut change = noted(&who, &after);
+            change.data = data;
+            change.annotations.extend([retired(live, |all| without_retired(all, &old))]);
+            Ok(Some(change))
+        })?;
         // Everybody reads it again; what they say now is not what stopped us.
         let _ = self.reconcile(site, "with the old key again");
         Err(unready
@@ -236,34 +219,26 @@ impl Course<'_> {
 
     /// Deletes what was retired, and says so at the Secret.
     fn drop_on(&mut self, site: usize) -> Result<(), Failure> {
-        for secret in 0..self.sites[site].secrets.len() {
-            let (intent, here) = (self.intent.clone(), &self.sites[site]);
-            let held = here.secrets[secret].clone();
-            let who = here.who();
-            let made = here.change(&held, "the old key is deleted", |live, entries| {
-                refuse_other(live, &intent, &here.place(live))?;
-                let data = entries.dropping(&intent.old);
-                if data.is_empty() && !live.annotations.contains_key(ROTATION) {
-                    return Ok(None);
-                }
-                let mut change = noted(&who, &entries.recipients());
-                change.data = data;
-                change.annotations.insert(ROTATION.to_owned(), None);
-                change.annotations.extend([retired(live, |all| with_retired(all, &intent.old, &intent.new))]);
-                Ok(Some(change))
-            });
-            if let Some(live) = self.runtime.block_on(made)? {
-                let place = here.place(&live);
-                self.report(
-                    site,
-                    &live,
-                    "KeyRotated",
-                    &format!("{} has taken the place of {}", intent.new, intent.old),
-                );
-                self.talk.did("deleted", &format!("{} from {place}", short(&intent.old)));
+        let (intent, who) = (self.intent.clone(), self.sites[site].who());
+        let deed = Deed {
+            name: "the old key is deleted",
+            reason: "KeyRotated",
+            message: format!("{} has taken the place of {}", intent.new, intent.old),
+            line: ("deleted", format!("{} from", short(&intent.old))),
+        };
+        let made = self.each_secret(site, &deed, |live, entries, place| {
+            refuse_other(live, &intent, place)?;
+            let data = entries.dropping(&intent.old);
+            if data.is_empty() && !live.annotations.contains_key(ROTATION) {
+                return Ok(None);
             }
-        }
-        Ok(())
+            let mut change = noted(&who, &entries.recipients());
+            change.data = data;
+            change.annotations.insert(ROTATION.to_owned(), None);
+            change.annotations.extend([retired(live, |all| with_retired(all, &intent.old, &intent.new))]);
+            Ok(Some(change))
+        });
+        made.map(|_| ())
     }
 
     /// Branches of the remote on which files need the old key, besides those that were rotated.
@@ -277,8 +252,10 @@ impl Course<'_> {
         };
         // What is known already is better than nothing.
         let _ = self.tree.fetch(&remote, None);
+        let there = self.tree.remote_branches(&remote).ok();
+        let gone = |branch: &str| there.as_ref().is_some_and(|there| !there.iter().any(|one| one == branch));
         let all = self.tree.branches_of(&remote).unwrap_or_default();
-        for (branch, tip) in all {
+        for (branch, tip) in all.into_iter().filter(|(branch, _)| !gone(&branch.branch)) {
             if self.checkouts.iter().any(|checkout| checkout.branch == branch) {
                 continue;
             }
@@ -289,6 +266,18 @@ impl Course<'_> {
             }
         }
         Ok(left)
+    }
+
+    /// Branches of this rotation that were proposed and are still on the remote, each as it is deleted.
+    #[must_use]
+    pub fn proposals_left(&self) -> Vec<String> {
+        let Some(remote) = self.checkouts.first().map(|checkout| &checkout.branch.remote) else {
+            return Vec::new();
+        };
+        let ours = [&self.intent.old, &self.intent.new].map(|recipient| proposed(recipient));
+        let there = self.tree.remote_branches(remote).unwrap_or_default();
+        let there = there.into_iter().filter(|branch| ours.iter().any(|start| branch.starts_with(start)));
+        there.map(|branch| format!("git push {remote} --delete {branch}")).collect()
     }
 }
 

@@ -18,6 +18,27 @@ fn kustomization(name: &str, source: &str, path: &str, more: &str) -> String {
     )
 }
 
+/// A Kustomization that decrypts with the key in a namespace of its own.
+fn in_namespace(namespace: &str, name: &str) -> String {
+    kustomization(name, "flux-system", "./clusters/infra", "")
+        .replace("namespace: flux-system", &format!("namespace: {namespace}"))
+        .replace("name: flux-system}", "name: flux-system, namespace: flux-system}")
+}
+
+const DEAD_WORKER: &str = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: dead-worker, namespace: flux-system}
+stringData:
+  value: |
+    apiVersion: v1
+    kind: Config
+    current-context: dead
+    contexts: [{name: dead, context: {cluster: dead, user: dead}}]
+    clusters: [{name: dead, cluster: {server: 'https://127.0.0.1:1'}}]
+    users: [{name: dead, user: {token: t}}]
+";
+
 fn git_repository(name: &str, url: &str, branch: &str) -> String {
     format!(
         "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: {name}, namespace: flux-system}}\n\
@@ -33,36 +54,60 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
     world.world.apply(&kustomization("on-staging", "staging", "./clusters/infra", ""));
     world.world.apply(&kustomization("suspended", "flux-system", "./clusters/infra", "  suspend: true\n"));
     world.world.apply(&kustomization("no-path", "flux-system", "./nowhere", ""));
+    // To a worker that is dead.
+    world.world.apply(DEAD_WORKER);
+    let remote = "  kubeConfig: {secretRef: {name: dead-worker}}\n";
+    world.world.apply(&kustomization("on-dead-worker", "flux-system", "./clusters/infra", remote));
+    world.copy_key_to("team");
+    world
+        .world
+        .rig
+        .hub()
+        .run(["-n", "team", "patch", "secret", "sops-age", "-p", "{\"immutable\":true}"])
+        .unwrap();
+    world.world.apply(&in_namespace("team", "apps"));
+    world.eventually_ready_in("team", "apps");
     world.eventually_failing("no-path");
+    world.eventually_failing("on-dead-worker");
     world.eventually_ready_named("on-staging");
     // Sound, but not committed.
     world.world.write_encrypted("repo/clusters/infra/db.yaml", &secret("edited", "x"), &world.world.identity);
     world.world.write_encrypted("repo/clusters/infra/lost.yaml", &secret("lost", "x"), &world.world.identity);
     world.break_mac("clusters/infra/lost.yaml");
     world.world.git(&["add", "clusters/infra/lost.yaml"]);
+    let read_only = std::os::unix::fs::PermissionsExt::from_mode(0o444);
+    std::fs::set_permissions(world.world.path("repo/clusters/infra/web.yaml"), read_only).unwrap();
 
     let said = world.rotate(&NEW);
     assert_eq!(said.code, 3, "{}", said.stderr);
     assert_snapshot!(world.masked(&said.stderr), @"
-    error: 5 problems; nothing was changed
+    error: 8 problems; nothing was changed
+    problem: Secret team/sops-age of hub: it is immutable, so no key can be added to it
     problem: Kustomization flux-system/no-path of hub: it is not ready
       cause: ArtifactFailed: kustomization path not found: 
+    problem: Kustomization flux-system/on-dead-worker of hub: it is not ready
+      cause: 
     problem: Kustomization flux-system/suspended of hub: it is suspended, so that it cannot be seen to read the new key
     problem: GitRepository/flux-system/staging of hub: it follows branch staging of this repository, which is not rotated
     problem: clusters/infra/db.yaml: it has changes that are not committed
     problem: clusters/infra/lost.yaml: the message authentication code does not fit: every encrypted value is whole, so a plain part was changed, or values were moved, added or taken away since the file was encrypted
+    problem: clusters/infra/web.yaml: it is read-only
 
+    hint: kubectl --context hub -n team get secret sops-age -o yaml | sed '/^immutable:/d' | kubectl --context hub replace --force -f -
     hint: --skip-wait flux-system/no-path   # goes on without it; it may need the old key longer
+    hint: --skip-wait flux-system/on-dead-worker   # goes on without it; it may need the old key longer
     hint: --skip-wait flux-system/suspended   # goes on without it; it may need the old key longer
     hint: --branch staging   # rotates it too
     hint: --source-done GitRepository/flux-system/staging   # if none of its files need the old key
     hint: git commit or git stash what is not committed, then run this again
     hint: git diff HEAD -- clusters/infra/lost.yaml   # what was changed beside the encrypted values
     hint: kubectl kubiya encrypt --ignore-mac clusters/infra/lost.yaml   # takes the file as it is, if it is right
+    hint: chmod u+w clusters/infra/web.yaml
     ");
     assert_eq!(world.entries(), ["age.agekey"]);
     assert!(!world.world.path("repo/new.agekey").exists());
     assert!(!world.annotations().contains("kubiya.dev/rotation"));
+    world.world.rig.hub().run(["delete", "namespace", "team", "--wait=false"]).unwrap();
 }
 
 #[test]
@@ -80,8 +125,8 @@ fn a_push_that_the_server_refuses_is_told_and_gone_on_from() {
              error: failed to push some refs to '[SERVER]'
              HEAD:refs/heads/main [remote rejected] (pre-receive hook declined)
 
-    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
-    hint: kubectl kubiya rotate-key --continue --pull-request   # by a branch that others merge
+    hint: kubectl kubiya rotate-key --context hub --continue   # when this is mended: goes on from here
+    hint: kubectl kubiya rotate-key --context hub --continue --pull-request   # by a branch that others merge
     ");
     // Flux has both keys, and what is pushed is as it was.
     assert_eq!(world.entries().len(), 2);
@@ -131,8 +176,8 @@ fn a_second_operator_is_refused_and_may_go_on_without_the_journal() {
     error: a rotation is under way: [OLD short] to [NEW short]
       cause: kubernetes-admin (kubiya) began it at [TIME]
 
-    hint: kubectl kubiya rotate-key --status
-    hint: kubectl kubiya rotate-key --continue   # or --abort
+    hint: kubectl kubiya rotate-key --context hub --status
+    hint: kubectl kubiya rotate-key --context hub --continue   # or --abort
     ");
     assert!(!world.world.path("second/other.agekey").exists());
     // The first one's commit never came: the second finishes from what is on the cluster, and pushes by itself only
@@ -161,7 +206,11 @@ fn an_api_server_that_goes_away_in_the_middle_is_told_and_gone_on_from() {
     let server = proxy.url();
     let said = world.rotate(&[&NEW[..], &["--server", &server, "--timeout", "3s"]].concat());
     assert!(matches!(said.code, 3..=5), "{}: {}", said.code, said.stderr);
-    assert!(said.stderr.contains("hint: kubectl kubiya rotate-key --continue"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("hint: kubectl kubiya rotate-key --context hub --continue"),
+        "{}",
+        said.stderr
+    );
     std::fs::remove_file(down).unwrap();
     std::fs::remove_file(world.world.path("repo/.git/hooks/pre-commit")).unwrap();
     let said = world.rotate(&[&["--continue"][..], &AT_ONCE].concat());
@@ -255,7 +304,7 @@ fn a_kustomization_that_cannot_do_without_the_old_key_gets_it_back() {
              but none were.
       cause: the old key is with Flux again
 
-    hint: kubectl kubiya rotate-key --retire   # when this is mended
+    hint: kubectl kubiya rotate-key --context hub --retire   # when this is mended
     ");
     assert_eq!(world.entries().len(), 2);
     world.eventually_ready_named("theirs");
@@ -280,10 +329,7 @@ fn two_branches_two_namespaces_and_a_shallow_linked_work_tree() {
     world.world.apply(&git_repository("staging", &world.world.url(), "staging"));
     world.world.apply(&kustomization("on-staging", "staging", "./clusters/infra", ""));
     world.copy_key_to("team");
-    let team = kustomization("apps", "flux-system", "./clusters/infra", "")
-        .replace("namespace: flux-system", "namespace: team")
-        .replace("name: flux-system}", "name: flux-system, namespace: flux-system}");
-    world.world.apply(&team);
+    world.world.apply(&in_namespace("team", "apps"));
     world.eventually_ready_named("on-staging");
     world.eventually_ready_in("team", "apps");
     world.shallow_linked("linked");
@@ -371,4 +417,55 @@ fn what_the_operator_did_is_not_lost() {
     let said = world.rotate(&["--abort"]);
     assert!(said.code == 0 && said.stderr.contains("the rotation is given up"), "{}", said.stderr);
     assert_eq!(world.entries(), ["age.agekey"]);
+}
+
+#[test]
+fn what_a_rotation_leaves_behind_is_seen_by_the_next_run() {
+    let world = Rotated::new();
+    world.copy_key_to("team");
+    world.world.apply(&in_namespace("team", "apps"));
+    world.eventually_ready_in("team", "apps");
+    // An entry of another tool, which is named as ours are and is not ours.
+    let theirs = "{\"stringData\":{\"vault.agekey.retired\":\"theirs\"}}";
+    let hub = world.world.rig.hub();
+    hub.run(["-n", "flux-system", "patch", "secret", "sops-age", "-p", theirs]).unwrap();
+    // A file that Git does not know.
+    let file = "repo/clusters/infra/draft.yaml";
+    world.world.write_encrypted(file, &secret("draft", "x"), &world.world.identity);
+    world.world.write("repo/CODEOWNERS", "/.sops.yaml @security\n");
+
+    let said = world.rotate(&NEW);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    for note in [
+        "warning: clusters/infra/draft.yaml: only the old key reads it, and Git does not know it",
+        "warning: CODEOWNERS gives .sops.yaml to @security: if their review is needed, --pull-request",
+    ] {
+        assert!(said.stderr.contains(note), "{}", said.stderr);
+    }
+    // Who read the key of the team is gone; its Secret has both keys even so.
+    hub.run(["-n", "team", "delete", "kustomization", "apps"]).unwrap();
+    let retire = [&["--retire"][..], &AT_ONCE].concat();
+    let said = world.rotate(&retire);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert_snapshot!(world.masked(&said.stderr), @"
+    error: clusters/infra/draft.yaml: only the old key reads it, and Git does not know it
+
+    hint: --keep-old FILE   # in place of --drop-old
+    hint: kubectl kubiya rotate-key --no-cluster --new-age-key-file FILE clusters/infra/draft.yaml
+    ");
+    // Somebody else finishes it, in another clone.
+    world.clone_again("second");
+    let said = world.said(world.rotate_in("second", &retire).output().unwrap());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(world.entries_in("team"), ["age.agekey"]);
+    assert_eq!(world.entries(), ["age.agekey", "vault.agekey.retired"]);
+    // The first clone remembers a rotation that is over, which does not keep the next one from beginning.
+    assert!(world.world.path("repo/.git/kubiya/rotation.json").exists());
+    let said = world.rotate(&[&["--store-key", "third.agekey"][..], &AT_ONCE].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(world.entries_in("team"), ["age.agekey"]);
+    assert_eq!(world.entries(), ["age.agekey", "vault.agekey.retired"]);
+    world.eventually_ready();
+    assert!(ENCRYPTED.iter().all(|file| world.sops_opens("third.agekey", file)));
+    hub.run(["delete", "namespace", "team", "--wait=false"]).unwrap();
 }

@@ -69,6 +69,18 @@ fn a_new_key_takes_the_place_of_the_old_one_and_flux_decrypts_all_the_time() {
 #[test]
 fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
     let world = Rotated::new();
+    let person = world.somebody_else_reads_it("person.agekey");
+    // What would be done is told, and nothing is.
+    let planned = world.rotate(&[NEW, &["--dry-run"]].concat());
+    assert_eq!(planned.code, 0, "{}", planned.stderr);
+    insta::assert_snapshot!(world.masked(&planned.stderr).replace(&person, "[PERSON]"), @"
+    rotation a new key comes for [OLD]
+      secret Secret flux-system/sops-age of hub: read by 1 Kustomization
+      branch origin/main: files and rules for the old key alone 3, for both 0, for the new one alone 0
+       stays [PERSON], who also reads 2 files
+       next: nothing was changed: the same without --dry-run does it
+    ");
+    assert!(world.entries() == ["age.agekey"] && !world.world.path("repo/new.agekey").exists());
     let said = world.rotate(NEW);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(
@@ -93,14 +105,15 @@ fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
     problem: origin/main: clusters/infra/db.yaml: the old key still reads it
     problem: origin/main: clusters/infra/web.yaml: the old key still reads it
 
-    hint: kubectl kubiya rotate-key --retire --retire-after [LENGTH]   # if no revert or old branch will be deployed
-    hint: kubectl kubiya rotate-key --continue   # when this is mended: goes on from here
+    hint: kubectl kubiya rotate-key --context hub --retire --retire-after [LENGTH]   # if no revert or old branch will be deployed
+    hint: kubectl kubiya rotate-key --context hub --continue   # when this is mended: goes on from here
     ");
     let again = world.rotate(&["--continue", "--retire-after", "0s", "--drop-old"]);
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert_eq!(world.entries(), ["age.agekey"]);
     world.change_password("after");
     world.eventually_applied("after");
+    assert!(ENCRYPTED.iter().all(|file| world.sops_opens("person.agekey", file)), "who else reads it stays");
 }
 
 #[test]
@@ -121,13 +134,17 @@ fn a_rotation_that_is_given_up_leaves_the_old_key() {
        next: kubectl kubiya rotate-key --context hub --continue   # goes on
        next: kubectl kubiya rotate-key --context hub --abort      # goes back to the old key
     ");
+    // What was proposed and not merged is named.
+    let proposed = world.rotate(&["--continue", "--pull-request"]);
+    assert_eq!(proposed.code, 0, "{}", proposed.stderr);
     let said = world.rotate(&["--abort"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     insta::assert_snapshot!(world.masked(&said.stderr), @"
-      added [OLD short] to Secret flux-system/sops-age of hub
-    retired [NEW short] in Secret flux-system/sops-age of hub
-    deleted [NEW short] from Secret flux-system/sops-age of hub
-       done the rotation is given up: [OLD short] is the key, and [NEW short] is out
+    given up [OLD short] stays, and [NEW short] goes out again of Secret flux-system/sops-age of hub
+     retired [NEW short] in Secret flux-system/sops-age of hub
+     deleted [NEW short] from Secret flux-system/sops-age of hub
+        done the rotation is given up: [OLD short] is the key, and [NEW short] is out
+       next: git push origin --delete kubiya/rotate-[NEW end]-overlap-main
     ");
     assert_eq!(world.entries(), ["age.agekey"]);
     for file in ENCRYPTED {

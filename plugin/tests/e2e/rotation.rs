@@ -95,6 +95,22 @@ impl Rotated {
         Self { world, keys: std::cell::Cell::new(0), at_hand }
     }
 
+    /// A person becomes a recipient of all files; gives the public key.
+    pub(crate) fn somebody_else_reads_it(&self, key: &str) -> String {
+        let person = Identity::generate();
+        let recipient = person.recipient().unwrap();
+        let line = secrecy::ExposeSecret::expose_secret(person.expose_line());
+        self.world.write(&format!("repo/{key}"), &format!("{line}\n"));
+        let old = self.world.path("age.agekey").display().to_string();
+        let said = self.rotate(&["--no-cluster", "--add-recipient", &recipient, "--age-key-file", &old]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        self.world.git(&["commit", "--quiet", "--all", "-m", "a person"]);
+        self.world.git(&["push", "--quiet"]);
+        self.reconcile();
+        self.eventually_ready();
+        recipient
+    }
+
     /// The name of a file for one more key.
     pub(crate) fn next_key(&self) -> String {
         self.keys.set(self.keys.get() + 1);
@@ -181,6 +197,8 @@ impl Rotated {
         for line in masked.lines().filter(|line| !line.trim_start().starts_with("waiting ")) {
             // What the controller says of its own temporary folder.
             let line = line.split("stat /").next().unwrap_or_default();
+            // Which object it came to first.
+            let line = line.split("ReconciliationFailed: ").next().unwrap_or_default();
             let line = line.split(' ').map(|word| {
                 let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
                 let is_commit = bare.len() == 10 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());

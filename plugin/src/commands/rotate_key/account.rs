@@ -1,7 +1,7 @@
 //! Where a rotation stands, as data and in words.
 
 use crate::commands::lines::Lines;
-use crate::rotation::{Course, Ended, Exposed, For, Found, Held, Standing, kustomizations, short};
+use crate::rotation::{Applied, Course, Ended, Exposed, For, Found, Held, Standing, kustomizations, short};
 use crate::secrets::shown;
 use kubiya_hook::edge::{Color, Failure};
 use serde::Serialize;
@@ -25,6 +25,9 @@ pub(super) struct Account {
     given_up: bool,
     secrets: Vec<SecretLine>,
     branches: Vec<BranchLine>,
+    /// Who else reads files of the key that goes, and stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_recipients: Vec<OtherLine>,
     /// The commits that this run pushed.
     commits: Vec<CommitLine>,
     kustomizations: Vec<ReaderLine>,
@@ -56,6 +59,13 @@ struct BranchLine {
     old_alone: usize,
     both: usize,
     new_alone: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtherLine {
+    recipient: String,
+    files: usize,
 }
 
 #[derive(Serialize)]
@@ -94,6 +104,8 @@ impl Standings {
     pub(super) fn look(course: &mut Course<'_>) -> Result<Self, Failure> {
         let mut secrets = Vec::new();
         let mut kustomizations = Vec::new();
+        let intent = course.intent.clone();
+        let (old, new) = intent.asked();
         for index in 0..course.sites.len() {
             let site = &course.sites[index];
             for secret in &site.secrets {
@@ -103,8 +115,8 @@ impl Standings {
                 let entries = site.entries(&live)?;
                 secrets.push(SecretLine {
                     secret: site.place(&live),
-                    old_key: Some(word(entries.held(&course.intent.old))),
-                    new_key: Some(word(entries.held(&course.intent.new))),
+                    old_key: Some(word(entries.held(old))),
+                    new_key: Some(word(entries.held(new))),
                     read_by: site.readers_of(secret).count(),
                 });
             }
@@ -113,13 +125,19 @@ impl Standings {
             kustomizations.extend(readers.map(|(kustomization, applied)| ReaderLine {
                 cluster: cluster.clone(),
                 kustomization,
-                applied,
+                applied: match (applied, intent.given_up) {
+                    (Applied::Other, _) => "another source",
+                    (Applied::Suspended, _) => "suspended",
+                    (Applied::Both, _) => "both keys",
+                    (Applied::Old, false) | (Applied::New, true) => "old key",
+                    (Applied::New, false) | (Applied::Old, true) => "new key",
+                },
             }));
         }
         let mut branches = Vec::new();
         for index in 0..course.checkouts.len() {
             let standing = course.standing(index)?;
-            branches.push(branch_line(course.checkouts[index].branch.to_string(), &standing));
+            branches.push(branch_line(course, course.checkouts[index].branch.to_string(), &standing));
         }
         let left = course.branches_left()?;
         Ok(Self { secrets, branches, kustomizations, left })
@@ -134,13 +152,10 @@ fn word(held: Held) -> &'static str {
     }
 }
 
-fn branch_line(branch: String, standing: &Standing) -> BranchLine {
-    BranchLine {
-        branch,
-        old_alone: standing.count(For::Old),
-        both: standing.count(For::Both),
-        new_alone: standing.count(For::New),
-    }
+fn branch_line(course: &Course<'_>, branch: String, standing: &Standing) -> BranchLine {
+    let (goes, comes) = (standing.count(For::Old), standing.count(For::New));
+    let (old_alone, new_alone) = if course.intent.given_up { (comes, goes) } else { (goes, comes) };
+    BranchLine { branch, old_alone, both: standing.count(For::Both), new_alone }
 }
 
 impl Account {
@@ -154,6 +169,7 @@ impl Account {
             given_up: false,
             secrets: Vec::new(),
             branches: Vec::new(),
+            other_recipients: Vec::new(),
             commits: Vec::new(),
             kustomizations: Vec::new(),
             branches_left: Vec::new(),
@@ -164,10 +180,11 @@ impl Account {
 
     fn of(course: &Course<'_>, state: &'static str) -> Self {
         let intent = &course.intent;
+        let (old, new) = intent.asked();
         Self {
             state,
-            old_recipient: Some(intent.old.clone()),
-            new_recipient: Some(intent.new.clone()),
+            old_recipient: Some(old.to_owned()),
+            new_recipient: Some(new.to_owned()),
             started_by: Some(intent.by.clone()),
             started: Some(intent.started.clone()),
             given_up: intent.given_up,
@@ -175,26 +192,33 @@ impl Account {
         }
     }
 
-    /// What would be done.
-    pub(super) fn planned(course: &Course<'_>, found: &Found) -> Self {
+    /// What would be done. A key that was only made to plan with is not the one that will come.
+    pub(super) fn planned(course: &Course<'_>, found: &Found, is_made: bool) -> Self {
         let secrets = found.secrets.iter().map(|(secret, readers)| SecretLine {
             secret: secret.clone(),
             old_key: None,
             new_key: None,
             read_by: *readers,
         });
-        let branches = found.branches.iter().map(|(branch, standing)| branch_line(branch.clone(), standing));
+        let branches =
+            found.branches.iter().map(|(branch, standing)| branch_line(course, branch.clone(), standing));
+        let others = found
+            .others
+            .iter()
+            .map(|(recipient, files)| OtherLine { recipient: recipient.clone(), files: *files });
         Self {
+            other_recipients: others.collect(),
             secrets: secrets.collect(),
             branches: branches.collect(),
             next: vec!["nothing was changed: the same without --dry-run does it".to_owned()],
+            new_recipient: (!is_made).then(|| course.intent.asked().1.to_owned()),
             ..Self::of(course, "planned")
         }
     }
 
     /// Where one stands that is under way.
     pub(super) fn status(course: &Course<'_>, standings: Standings) -> Self {
-        let command = command(course);
+        let command = &course.command;
         let mut next = vec![format!("{command} --continue   # goes on")];
         if !course.intent.given_up {
             next.push(format!("{command} --abort      # goes back to the old key"));
@@ -205,9 +229,9 @@ impl Account {
 
     /// How a run ended.
     pub(super) fn ended(course: &mut Course<'_>, ended: &Ended) -> Result<Self, Failure> {
-        let go_on = format!("{} --continue", command(course));
+        let go_on = format!("{} --continue", course.command);
         let (state, next) = match ended {
-            Ended::Done => ("done", Vec::new()),
+            Ended::Done => ("done", course.proposals_left()),
             Ended::Waiting => ("waiting", vec![retire_line(course)]),
             Ended::Unpushed => ("unpushed", vec![format!("git push, then: {go_on}")]),
             Ended::Proposed(branches) => {
@@ -252,7 +276,7 @@ impl Account {
         if self.state == "done" {
             let (old, new) = (short(old.unwrap_or_default()), short(new.unwrap_or_default()));
             let text = match self.given_up {
-                true => format!("the rotation is given up: {new} is the key, and {old} is out"),
+                true => format!("the rotation is given up: {old} is the key, and {new} is out"),
                 false => format!("{new} has taken the place of {old}"),
             };
             lines.say("done", Color::Green, &text);
@@ -271,8 +295,11 @@ impl Account {
 
     fn say_details(&self, lines: &mut Lines<'_>) {
         let (old, new) = (self.old_recipient.as_deref(), self.new_recipient.as_deref());
-        let words = if self.given_up { " (given up: the way back)" } else { "" };
-        let text = format!("{} comes for {}{words}", new.unwrap_or_default(), old.unwrap_or_default());
+        let (old, new) = (old.unwrap_or_default(), new.unwrap_or("a new key"));
+        let text = match self.given_up {
+            true => format!("given up: {new} goes out again, {old} stays"),
+            false => format!("{new} comes for {old}"),
+        };
         lines.say("rotation", Color::Green, &text);
         if let (Some(by), Some(started), "underway") = (&self.started_by, &self.started, self.state) {
             lines.say("begun", Color::Green, &format!("{started} by {by}"));
@@ -295,18 +322,16 @@ impl Account {
             );
             lines.say("branch", Color::Green, &text);
         }
+        for other in &self.other_recipients {
+            let files = if other.files == 1 { "1 file".to_owned() } else { format!("{} files", other.files) };
+            lines.say("stays", Color::Green, &format!("{}, who also reads {files}", other.recipient));
+        }
         for reader in &self.kustomizations {
             let text =
                 format!("Kustomization {} of {}: {}", reader.kustomization, reader.cluster, reader.applied);
             lines.say("applied", Color::Green, &text);
         }
     }
-}
-
-/// The command for the same cluster.
-fn command(course: &Course<'_>) -> String {
-    let context = course.sites.first().map(|site| format!(" --context {}", site.connection.context));
-    format!("kubectl kubiya rotate-key{}", context.unwrap_or_default())
 }
 
 fn retire_line(course: &Course<'_>) -> String {
@@ -316,5 +341,5 @@ fn retire_line(course: &Course<'_>) -> String {
     let from = from.map(|from| format!("   # from {} on", from.strftime("%Y-%m-%d %H:%M UTC")));
     let kept = course.way.keep_old.is_some() || course.way.drop_old || course.intent.given_up;
     let keep = if kept { "" } else { " --keep-old FILE" };
-    format!("{} --retire{keep}{}", command(course), from.unwrap_or_default())
+    format!("{} --retire{keep}{}", course.command, from.unwrap_or_default())
 }

@@ -16,12 +16,36 @@ use crate::rotation::{
     exposed, put_in_place, short,
 };
 use crate::secrets::{Configs, shown, top_around};
-use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
+use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome, in_shell};
 use kubiya_hook::git::work::{RemoteBranch, WorkTree};
 use kubiya_policies::sops::age::Identity;
 use tokio::runtime::{Handle, Runtime};
 
+/// How the command is typed for no cluster in particular.
+const BARE: &str = "kubectl kubiya rotate-key";
+
 pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
+    let mut command = connection.context.as_deref().map_or(BARE.to_owned(), command_for);
+    let outcome = rotate(args, connection, console, &mut command);
+    outcome.map_err(|failure| failure.map_hints(&|hint| for_cluster(hint, &command)))
+}
+
+fn command_for(context: &str) -> String {
+    format!("{BARE} --context {}", in_shell(context.as_bytes()))
+}
+
+/// A hint as it is typed for the same cluster; one for files alone stays as it is.
+fn for_cluster(hint: String, command: &str) -> String {
+    let files_alone = hint.contains("--no-cluster");
+    if files_alone { hint } else { hint.replacen(BARE, command, 1) }
+}
+
+fn rotate(
+    args: &RotateKeyArgs,
+    connection: &ConnectionArgs,
+    console: &mut Console,
+    command: &mut String,
+) -> Outcome {
     if !args.paths.is_empty() {
         return Err(Failure::usage("a cluster's key is that of all its files, so no PATH can be named")
             .hint("--no-cluster PATH   # renews some files, and no cluster"));
@@ -36,7 +60,7 @@ pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
     // Passphrases are asked for before signals are watched: what has not begun ends as any program does.
     let keys = gathered(&args.keys, connection)?;
     let runtime = runtime()?;
-    watch_signals(&runtime);
+    watch_signals(&runtime, command.clone());
     let tree = WorkTree::at(&top);
     let journal = Journal::read(&tree);
     let mut way = args.way.clone();
@@ -51,6 +75,9 @@ pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
         }
         (Err(problem), _) | (_, Err(problem)) => return Err(problem),
     };
+    if let Some(first) = sites.first() {
+        *command = command_for(&first.connection.context);
+    }
     for site in &sites {
         for secret in &site.secrets {
             for (name, bytes) in secret.data.iter().filter(|(name, _)| name.contains(".agekey")) {
@@ -58,7 +85,8 @@ pub(super) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
             }
         }
     }
-    let mut world = World { runtime: runtime.handle(), sites, tree, upstream, keys: &keys, journal };
+    let command = command.clone();
+    let mut world = World { runtime: runtime.handle(), command, sites, tree, upstream, keys: &keys, journal };
     if args.action() != Action::Continue && args.action() != Action::Retire {
         forget_what_is_over(&mut world, args.dry_run)?;
     }
@@ -92,12 +120,12 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Every change is one request, one rename or one command of Git, so a run may end anywhere.
-fn watch_signals(runtime: &Runtime) {
-    runtime.spawn(async {
+fn watch_signals(runtime: &Runtime, command: String) {
+    runtime.spawn(async move {
         crate::interrupted().await;
         let failure = Failure::new(Kind::Interrupted, "interrupted")
-            .hint("kubectl kubiya rotate-key --continue   # goes on from where this one stopped")
-            .hint("kubectl kubiya rotate-key --status     # shows where that is");
+            .hint(format!("{command} --continue   # goes on from where this one stopped"))
+            .hint(format!("{command} --status     # shows where that is"));
         let code = Console::of_process().finish(Err(failure));
         #[expect(clippy::exit, reason = "the thread that works may be waiting for a server")]
         std::process::exit(i32::from(code));
@@ -281,7 +309,8 @@ fn travel(
             if matches!(start, Start::Retire) {
                 course.nothing_needs_it()?;
             }
-            Account::planned(&course, &found).leaked(leaked)
+            let is_made = matches!(start, Start::Fresh(_)) && args.new_key.store().is_some();
+            Account::planned(&course, &found, is_made).leaked(leaked)
         } else {
             write_checklist(args, &course, leaked.as_deref())?;
             if let Start::Fresh(identity) = start {
@@ -352,6 +381,7 @@ fn course<'c>(
     let checkouts = checkouts(&world, &way);
     Ok(Course {
         runtime: world.runtime,
+        command: world.command,
         sites: world.sites,
         tree: world.tree,
         checkouts,

@@ -16,6 +16,8 @@ use tokio::runtime::Handle;
 /// What is there before anything is decided.
 pub(super) struct World<'w> {
     pub(super) runtime: &'w Handle,
+    /// How this command is typed for the same cluster.
+    pub(super) command: String,
     pub(super) sites: Vec<Site>,
     pub(super) tree: WorkTree,
     pub(super) upstream: RemoteBranch,

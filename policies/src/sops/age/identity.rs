@@ -132,7 +132,7 @@ impl Identity {
     }
 
     /// What opens, for all but plugins.
-    pub(super) fn opener(&self) -> Option<&dyn ::age::Identity> {
+    pub fn opener(&self) -> Option<&dyn ::age::Identity> {
         self.opener.as_ref().map(|opener| &**opener as &dyn ::age::Identity)
     }
 

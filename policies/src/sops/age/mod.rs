@@ -156,18 +156,27 @@ impl ::age::Identity for Patient<'_> {
     }
 }
 
+/// A recipient taken apart, to encrypt to it with age.
+///
+/// # Errors
+///
+/// It is none, or a plugin's.
+pub fn public(recipient: &str) -> Result<Box<dyn ::age::Recipient>, KeyError> {
+    let bad = || KeyError::BadRecipient(recipient.to_owned());
+    Ok(match RecipientKind::of(recipient).ok_or_else(bad)? {
+        RecipientKind::X25519 => Box::new(recipient.parse::<::age::x25519::Recipient>().map_err(|_| bad())?),
+        RecipientKind::PostQuantum => Box::new(post_quantum::Recipient::parse(recipient).ok_or_else(bad)?),
+        RecipientKind::Ssh => Box::new(recipient.parse::<::age::ssh::Recipient>().map_err(|_| bad())?),
+        RecipientKind::Plugin(plugin) => {
+            return Err(KeyError::NeedsPlugin { recipient: recipient.to_owned(), plugin });
+        }
+    })
+}
+
 impl KeyService for AgeKeys {
     fn wrap(&self, secret: &KeyBytes, recipient: &Recipient) -> Result<WrappedKey, KeyError> {
         let name = age_only(recipient)?;
-        let bad = || KeyError::BadRecipient(name.to_owned());
-        let public: Box<dyn ::age::Recipient> = match RecipientKind::of(name).ok_or_else(bad)? {
-            RecipientKind::X25519 => Box::new(name.parse::<::age::x25519::Recipient>().map_err(|_| bad())?),
-            RecipientKind::PostQuantum => Box::new(post_quantum::Recipient::parse(name).ok_or_else(bad)?),
-            RecipientKind::Ssh => Box::new(name.parse::<::age::ssh::Recipient>().map_err(|_| bad())?),
-            RecipientKind::Plugin(plugin) => {
-                return Err(KeyError::NeedsPlugin { recipient: name.to_owned(), plugin });
-            }
-        };
+        let public = public(name)?;
         wrap_with(&*public, secret, recipient).map_err(|_| KeyError::Wrap(name.to_owned()))
     }
 
@@ -204,6 +213,24 @@ mod tests {
         let error = AgeKeys::new(vec![other, plugin_identity()]).unwrap(&wrapped).unwrap_err();
         assert!(matches!(error, KeyError::NoIdentity { tried: 1, skipped: 1, .. }), "{error}");
         assert_eq!(format!("{key:?}"), "Whole(DataKey(…))");
+    }
+
+    #[test]
+    fn any_text_is_encrypted_to_a_post_quantum_key_too() {
+        let name = bech32::Hrp::parse("AGE-SECRET-KEY-PQ-").unwrap();
+        let line = bech32::encode_upper::<super::super::recipient::Long>(name, &[7; 32]).unwrap();
+        for identity in [Identity::parse(&line).unwrap(), Identity::generate()] {
+            let public = public(&identity.recipient().unwrap()).unwrap();
+            let encryptor = ::age::Encryptor::with_recipients(std::iter::once(&*public)).unwrap();
+            let mut writer = encryptor.wrap_output(Vec::new()).unwrap();
+            writer.write_all(b"text of any length, longer than a data key").unwrap();
+            let file = writer.finish().unwrap();
+            let mut reader =
+                ::age::Decryptor::new(&file[..]).unwrap().decrypt(identity.opener().into_iter()).unwrap();
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "text of any length, longer than a data key");
+        }
     }
 
     #[test]
