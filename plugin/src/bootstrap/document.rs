@@ -6,6 +6,7 @@ mod keys;
 pub use git::{GitSection, GithubAppSection, ProxySection};
 pub use keys::{AgeSection, NamespaceSection, SettingsSection};
 
+use super::WorkerSection;
 use kubiya_hook::edge::Failure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -161,21 +162,7 @@ pub enum PolicyAction {
     Deny,
 }
 
-/// A worker cluster.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct WorkerSection {
-    /// Its name.
-    pub name: String,
-    /// Its context (--worker NAME=CONTEXT).
-    #[serde(default)]
-    pub context: Option<String>,
-    /// Its kubeconfig, where it is not in yours (--worker-kubeconfig NAME=FILE).
-    #[serde(default)]
-    pub kubeconfig: Option<PathBuf>,
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| crate::duration::parse(&text)).transpose().map_err(serde::de::Error::custom)
 }

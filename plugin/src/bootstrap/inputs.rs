@@ -1,10 +1,14 @@
 //! All that was asked for, read and checked before anything is touched.
 
-use super::{Decryption, DecryptionRequest, InstallRequest, Installation, Settings};
-use crate::cluster::{ConnectionArgs, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection};
+use super::{Decryption, DecryptionRequest, InstallRequest, Installation, Settings, WorkerSection};
+use crate::cluster::{
+    ConnectionArgs, KubeconfigSource, Kubeconfigs, RemoteKubeconfig, RemoteProblem, Selection,
+};
 use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec, decryption as flux_decryption};
 use crate::git_access::{GitAccess, GitAccessRequest};
-use crate::worker::{AddRequest, CredentialKind, LIFETIME, Scope, Terms, WorkerError, is_label, resolve};
+use crate::worker::{
+    AT_ONCE, AddRequest, CredentialKind, LIFETIME, Resolved, Scope, Terms, WorkerError, is_label, resolve,
+};
 use kubiya_hook::edge::Failure;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +56,7 @@ pub struct Request {
 }
 
 /// What the user decided where the preflight would stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// A Flux that another tool installed is ours from now on.
     pub take_over: bool,
@@ -60,10 +64,18 @@ pub struct Options {
     pub allow_downgrade: bool,
     /// A clone to look at, in place of what Flux's own URL has now.
     pub repo: Option<PathBuf>,
+    /// How many workers are dealt with at once.
+    pub at_once: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { take_over: false, allow_downgrade: false, repo: None, at_once: AT_ONCE }
+    }
 }
 
 /// A worker as it was named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct WorkerRequest {
     /// Its name.
     pub name: String,
@@ -71,6 +83,8 @@ pub struct WorkerRequest {
     pub source: KubeconfigSource,
     /// Its context; the current one of that kubeconfig where none is named.
     pub context: Option<String>,
+    /// What the document says of it.
+    pub section: Option<WorkerSection>,
 }
 
 /// A worker cluster by its name and the way Flux will reach it.
@@ -79,7 +93,7 @@ pub struct Worker {
     /// Name, a DNS label.
     pub name: String,
     /// How it is to be taken in.
-    pub request: AddRequest,
+    pub resolved: Resolved,
     /// What Flux will be left with, where that is known without asking the worker: copied credentials.
     pub copied: Option<RemoteKubeconfig>,
 }
@@ -298,13 +312,14 @@ fn manifest_failure(error: &ManifestError) -> Failure {
 /// Each worker's kubeconfig, minified and flattened to what Flux keeps.
 fn workers(request: &Request, problems: &mut Vec<Failure>) -> Vec<Worker> {
     let mut found: Vec<Worker> = Vec::new();
+    let mut kubeconfigs = Kubeconfigs::default();
     for asked in &request.workers {
         if found.iter().any(|worker| worker.name == asked.name) {
             problems.push(Failure::usage(format!("--worker: `{}` is named twice", asked.name)));
         } else if let Some(problem) = label_problem("--worker", &asked.name) {
             problems.push(problem);
         } else {
-            match worker(asked, request) {
+            match worker(asked, request, &mut kubeconfigs) {
                 Ok(worker) => found.push(worker),
                 Err(failures) => problems.extend(failures),
             }
@@ -313,31 +328,42 @@ fn workers(request: &Request, problems: &mut Vec<Failure>) -> Vec<Worker> {
     found
 }
 
-fn worker(asked: &WorkerRequest, request: &Request) -> Result<Worker, Vec<Failure>> {
+fn worker(
+    asked: &WorkerRequest,
+    request: &Request,
+    kubeconfigs: &mut Kubeconfigs,
+) -> Result<Worker, Vec<Failure>> {
     let name = &asked.name;
     let credential = if request.copy_credentials { CredentialKind::Copied } else { CredentialKind::Minted };
+    let terms = Terms {
+        credential,
+        scope: Scope::Cluster,
+        lifetime: LIFETIME,
+        new_token: false,
+        allow_loopback: request.allow_loopback,
+        oidc: None,
+        namespaces: Vec::new(),
+        // A worker that was built anew is `worker add`'s to replace.
+        replace: false,
+        force: request.force_conflicts,
+        request_timeout: request.hub.as_ref().map_or(Duration::from_secs(30), |hub| hub.request_timeout),
+    };
+    let terms = match &asked.section {
+        Some(section) => section.terms(&terms).map_err(|failure| vec![failure])?,
+        None => terms,
+    };
+    let copied = terms.credential == CredentialKind::Copied;
     let asked = AddRequest {
         name: name.clone(),
         source: asked.source.clone(),
         context: asked.context.clone(),
-        terms: Terms {
-            credential,
-            scope: Scope::Cluster,
-            lifetime: LIFETIME,
-            allow_loopback: request.allow_loopback,
-            oidc: None,
-            // A worker that was built anew is `worker add`'s to replace.
-            replace: false,
-            force: request.force_conflicts,
-            request_timeout: request.hub.as_ref().map_or(Duration::from_secs(30), |hub| hub.request_timeout),
-        },
+        terms,
     };
-    match resolve(&asked) {
-        Ok((_, remote)) => Ok(Worker {
-            name: name.clone(),
-            request: asked,
-            copied: request.copy_credentials.then_some(remote),
-        }),
+    match resolve(&asked, kubeconfigs) {
+        Ok(resolved) => {
+            let copied = copied.then(|| resolved.remote.clone());
+            Ok(Worker { name: name.clone(), resolved, copied })
+        }
         Err(WorkerError::Unusable { context, problems }) => {
             let place = format!("worker {name} (context {context})");
             let failure = |problem: RemoteProblem| {

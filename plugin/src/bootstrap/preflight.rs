@@ -11,10 +11,10 @@ mod server;
 mod tenants;
 
 use super::carry_out::{self, Carried};
-use super::{Candidates, Inputs, Live, Plan, plan, sops_age, workers};
+use super::{Inputs, Live, Plan, Workers, plan, sops_age, workers};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
 use crate::git_access::Look;
-use futures::StreamExt as _;
+use crate::worker::Count;
 use kube::api::DynamicObject;
 use kubiya_hook::edge::Failure;
 use std::time::Duration;
@@ -24,12 +24,8 @@ use std::time::Duration;
 pub struct Preflight {
     /// The infra cluster, where it answers.
     pub hub: Option<Connection>,
-    /// The workers that answer.
-    pub workers: Vec<(String, Connection)>,
-    /// Those workers, to be taken in.
-    pub candidates: Option<Candidates>,
-    /// What would happen to objects for workers, on both sides.
-    pub for_workers: Vec<Applied>,
+    /// The workers, where the infra cluster could be asked about them.
+    pub workers: Option<Workers>,
     /// What is on the infra cluster already.
     pub live: Live,
     /// The way to look at the repository; `None` where this machine cannot.
@@ -67,10 +63,9 @@ impl How {
     }
 }
 
-/// Asks everybody at once, with exactly the credentials that will be used.
-pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
+/// Asks everybody at once, with exactly the credentials that will be used. `told` hears how many workers have answered.
+pub async fn preflight(inputs: &Inputs, how: How, told: impl FnMut(Count)) -> Preflight {
     let mut found = Preflight::default();
-    let workers = futures::stream::iter(&inputs.workers).map(workers::open).buffered(workers::CONCURRENCY);
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
         let hub = Connection::open(selection, how.request_timeout).await?;
@@ -85,17 +80,7 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
             None => None,
         }
     };
-    let (hub, workers, early) = futures::join!(hub, workers.collect::<Vec<_>>(), early);
-    let mut candidates = Vec::new();
-    for outcome in workers {
-        match outcome {
-            Ok(candidate) => {
-                found.workers.push((candidate.name.clone(), candidate.connection.clone()));
-                candidates.push(candidate);
-            }
-            Err(failure) => found.problems.push(failure),
-        }
-    }
+    let (hub, early) = futures::join!(hub, early);
     let mut signers = None;
     let hub = match hub {
         Ok(Some((hub, Ok((live, for_git))))) => {
@@ -130,17 +115,24 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
             (None, None) => None,
         }
     };
-    let (seen, asked) = futures::join!(seen, asked);
+    let looked = async {
+        match &found.hub {
+            _ if inputs.workers.is_empty() => Ok(None),
+            Some(hub) => {
+                Workers::look(inputs, hub, how.mode(), told).await.map(Some).map_err(|failure| vec![failure])
+            }
+            None => Err(workers::problems_alone(inputs).await),
+        }
+    };
+    let (seen, asked, looked) = futures::join!(seen, asked, looked);
     if let Some(asked) = asked {
         asked.told(&mut found);
     }
-    repository::judge_seen(inputs, seen, signers, &mut found).await;
-    if let Some(hub) = found.hub.clone().filter(|_| !candidates.is_empty()) {
-        let (asked, would, problems) = Candidates::ask(inputs, &hub, candidates, how.mode()).await;
-        found.candidates = asked;
-        found.for_workers = would;
-        found.problems.extend(problems);
+    match looked {
+        Ok(workers) => found.workers = workers,
+        Err(problems) => found.problems.extend(problems),
     }
+    repository::judge_seen(inputs, seen, signers, &mut found).await;
     found
 }
 

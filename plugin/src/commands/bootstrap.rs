@@ -9,7 +9,7 @@ mod install_args;
 mod merge;
 mod talk;
 
-use crate::bootstrap::{self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage};
+use crate::bootstrap::{self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage, Workers};
 use crate::cluster::{Applier, Connection, ConnectionArgs, Mode};
 use crate::invocation::Invocation;
 use crate::whereabouts;
@@ -80,7 +80,7 @@ pub(crate) async fn run(
     let mut talk = Talk::new(&mut console.err);
     let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
     if !args.writes() {
-        found.dry_run.applied.append(&mut found.for_workers);
+        found.dry_run.applied.extend(found.workers.iter().flat_map(Workers::would));
     }
     if args.diff {
         let changed = found.dry_run.changed() > 0;
@@ -108,6 +108,9 @@ pub(crate) async fn run(
         }
     };
     let revision = course.wait(&done, &found, &mut talk).await?;
+    if let Some(failed) = done.failed {
+        return Err(failed);
+    }
     let carried = done.carried;
     talk.done(&carried, &inputs, invocation);
     finish(console, args.output, &carried, None, revision.as_deref())
@@ -147,12 +150,18 @@ async fn preflight(
         force: args.force_conflicts,
         ask_server: args.dry_run != DryRun::Client,
     };
-    let mut found = bootstrap::preflight(inputs, how).await;
+    let mut found = bootstrap::preflight(inputs, how, |count| talk.count("looking at workers", count)).await;
+    talk.end_progress();
     if let Some(hub) = &found.hub {
         talk.cluster("infra", hub);
     }
-    for (name, worker) in &found.workers {
-        talk.cluster(name, worker);
+    if let Some(workers) = &found.workers {
+        talk.answered(&workers.answered().collect::<Vec<_>>());
+        let problems = workers.problems();
+        match args.all_or_nothing {
+            true => found.problems.extend(problems.cloned()),
+            false => problems.for_each(|problem| talk.left_out(problem)),
+        }
     }
     talk.sync(&inputs.sync, found.tip.as_deref());
     if let Some(who) = &found.signed_by {

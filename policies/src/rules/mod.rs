@@ -4,6 +4,7 @@ mod account;
 mod addition;
 pub mod change;
 pub mod goregex;
+mod insert;
 mod problem;
 mod recipients;
 mod schema;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use account::{Account, Considered};
 pub use addition::{RuleAdditionError, put_first};
+pub use insert::{InsertError, NewRule};
 pub use problem::{Problem, Problems, Weight};
 pub use recipients::{RecipientChange, RecipientChangeError, change_recipients};
 

@@ -3,11 +3,13 @@
 use super::decryption_args::DecryptionArgs;
 use super::git_args::GitArgs;
 use super::install_args::InstallArgs;
-use crate::bootstrap::{Options, Request, WorkerRequest};
+use crate::bootstrap::{Options, Request, WorkerRequest, WorkerSection};
 use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
 use crate::flux::ManifestSource;
+use crate::worker::AT_ONCE;
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::Failure;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +41,15 @@ pub(crate) struct BootstrapArgs {
     /// Kubeconfig of a worker, when it is not in your own; may be repeated
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub worker_kubeconfig: Vec<Pair>,
+    /// What the document says of workers beyond where they are.
+    #[arg(skip)]
+    pub sections: BTreeMap<String, WorkerSection>,
+    /// How many workers are dealt with at once
+    #[arg(long, value_name = "COUNT", default_value_t = AT_ONCE, hide_short_help = true)]
+    pub concurrency: usize,
+    /// Stop before the first change when something is wrong with a worker, too; else the others go on
+    #[arg(long)]
+    pub all_or_nothing: bool,
     /// Give Flux the workers' contexts' own credentials, in place of tokens of its own
     #[arg(long)]
     pub copy_credentials: bool,
@@ -117,6 +128,11 @@ pub(crate) enum DryRun {
 }
 
 impl DryRun {
+    /// How far a look goes: to the server only where that is asked for.
+    pub(crate) fn look(self) -> Mode {
+        if self == DryRun::Server { Mode::AskServer } else { Mode::Compare }
+    }
+
     /// How far the applier goes.
     pub(crate) fn mode(self) -> Mode {
         match self {
@@ -183,6 +199,7 @@ impl BootstrapArgs {
                 take_over: self.take_over,
                 allow_downgrade: self.allow_downgrade,
                 repo: self.repo.clone(),
+                at_once: self.concurrency.max(1),
             },
             may_write: !self.exports() && self.writes(),
         })
@@ -231,7 +248,12 @@ impl BootstrapArgs {
             .map(|pair| (pair.name.clone(), None));
         named
             .chain(only_file)
-            .map(|(name, context)| WorkerRequest { source: file(&name), name, context })
+            .map(|(name, context)| WorkerRequest {
+                source: file(&name),
+                section: self.sections.get(&name).cloned(),
+                name,
+                context,
+            })
             .collect()
     }
 
@@ -276,11 +298,9 @@ mod tests {
         let args = Only::parse_from(words).args;
         let found = args.worker_requests(&KubeconfigSource::Ambient);
         let file = |name: &str| KubeconfigSource::File(PathBuf::from(name));
-        let request = |name: &str, source, context: Option<&str>| WorkerRequest {
-            name: name.to_owned(),
-            source,
-            context: context.map(str::to_owned),
-        };
+        let request =
+            |name: &str, source, context: Option<&str>| (name.to_owned(), source, context.map(str::to_owned));
+        let found: Vec<_> = found.into_iter().map(|one| (one.name, one.source, one.context)).collect();
         assert_eq!(
             found,
             [

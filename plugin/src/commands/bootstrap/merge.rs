@@ -4,7 +4,7 @@ use super::args::{BootstrapArgs, Pair};
 use super::decryption_args::{DecryptionArgs, Setting};
 use super::git_args::GitArgs;
 use crate::bootstrap::{AgeSection, BootstrapSpec, GitSection, SettingsSection};
-use crate::cluster::ConnectionArgs;
+use crate::cluster::{ConnectionArgs, KubeconfigSource};
 use kubiya_hook::edge::Failure;
 use std::path::PathBuf;
 
@@ -56,15 +56,11 @@ pub(super) fn merge(
         if named(&args.worker) || named(&args.worker_kubeconfig) {
             continue;
         }
-        if worker.context.is_none() && worker.kubeconfig.is_none() {
-            return Err(Failure::usage(format!(
-                "the worker `{}` has neither context nor kubeconfig",
-                worker.name
-            )));
-        }
+        worker.way(&KubeconfigSource::Ambient)?;
         let pair = |value: String| Pair { name: worker.name.clone(), value };
         args.worker.extend(worker.context.clone().map(pair));
         args.worker_kubeconfig.extend(shown(worker.kubeconfig.clone()).map(pair));
+        args.sections.insert(worker.name.clone(), worker);
     }
     fill(&mut args.timeout, timeout);
     fill(&mut args.wait, wait);

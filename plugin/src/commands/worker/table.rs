@@ -1,0 +1,60 @@
+//! Tables for people.
+
+use crate::duration;
+use crate::worker::{Added, Record, left};
+use jiff::Timestamp;
+use kubiya_hook::edge::Failure;
+
+/// What came of many workers: one line each, those that failed last, so that they are seen.
+pub(crate) fn outcomes<'a>(
+    all: impl Iterator<Item = (&'a str, Result<&'a Added, &'a Failure>)>,
+    now: Timestamp,
+) -> String {
+    let row = |name: &str, cells: [String; 4]| [vec![name.to_owned()], cells.to_vec()].concat();
+    let (mut well, mut failed) = (Vec::new(), Vec::new());
+    for (name, outcome) in all {
+        match outcome {
+            Ok(added) => {
+                let record = &added.obtained.record;
+                let word = if added.changed() > 0 { "changed" } else { "unchanged" };
+                let who = added.obtained.username.clone().unwrap_or_else(|| "-".to_owned());
+                let kind = record.kind.word().to_owned();
+                well.push(row(name, [word.to_owned(), kind, expires(record, now), who]));
+            }
+            Err(failure) => {
+                let why = failure.lines().join("; ");
+                let why = why.strip_prefix(&format!("worker {name}: ")).unwrap_or(&why).to_owned();
+                failed.push(row(name, ["failed".to_owned(), "-".to_owned(), "-".to_owned(), why]));
+            }
+        }
+    }
+    if well.is_empty() && failed.is_empty() {
+        return String::new();
+    }
+    let header =
+        ["NAME", "RESULT", "CREDENTIAL", "EXPIRES", "FLUX IS, OR WHY NOT"].map(str::to_owned).to_vec();
+    columns(&[vec![header], well, failed].concat())
+}
+
+/// How long credentials live from now on.
+pub(super) fn expires(record: &Record, now: Timestamp) -> String {
+    match record.expires {
+        None => "never".to_owned(),
+        Some(end) if end <= now => "expired".to_owned(),
+        Some(end) => duration::long(left(end, now)),
+    }
+}
+
+/// Columns as kubectl sets them: three blanks between.
+pub(super) fn columns(lines: &[Vec<String>]) -> String {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text += cells.join("   ").trim_end();
+        text += "\n";
+    }
+    text
+}
