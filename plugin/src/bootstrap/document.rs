@@ -201,11 +201,7 @@ impl BootstrapSpec {
     /// Makes paths relative to the current folder instead of that of the document.
     fn relocate(&mut self, folder: &Path) {
         let kubeconfigs = self.workers.iter_mut().map(|worker| &mut worker.kubeconfig);
-        let flux = [
-            &mut self.flux.image_pull_secret_file,
-            &mut self.flux.ca_file,
-            &mut self.apply_kustomize,
-        ];
+        let flux = [&mut self.flux.image_pull_secret_file, &mut self.flux.ca_file, &mut self.apply_kustomize];
         let kubeconfigs = kubeconfigs.chain(flux).flatten();
         for path in kubeconfigs.chain(self.git.paths()).chain(self.age.paths()) {
             *path = folder.join(&*path);

@@ -20,7 +20,8 @@ pub(crate) use decryption::own_file;
 pub use decryption::{Decryption, DecryptionRequest};
 pub use document::{
     AgeSection, ApiVersion, BootstrapDocument, BootstrapSpec, DocumentKind, DocumentMetadata, FluxSection,
-    GitSection, GithubAppSection, NamespaceSection, PoliciesSection, PolicyAction, ProxySection, SettingsSection,
+    GitSection, GithubAppSection, NamespaceSection, PoliciesSection, PolicyAction, ProxySection,
+    SettingsSection,
 };
 pub use export_dir::export_dir;
 pub(crate) use inputs::AGE_SECRET;

@@ -9,7 +9,9 @@ mod install_args;
 mod merge;
 mod talk;
 
-use crate::bootstrap::{self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage, Workers};
+use crate::bootstrap::{
+    self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage, Workers,
+};
 use crate::cluster::{Applier, Connection, ConnectionArgs, Mode};
 use crate::invocation::Invocation;
 use crate::whereabouts;

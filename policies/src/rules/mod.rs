@@ -1,7 +1,6 @@
 //! The creation rules of a `.sops.yaml`, as sops reads them (`config/config.go`).
 
 mod account;
-mod addition;
 pub mod change;
 pub mod goregex;
 mod insert;
@@ -12,7 +11,6 @@ mod schema;
 use std::sync::Arc;
 
 pub use account::{Account, Considered};
-pub use addition::{RuleAdditionError, put_first};
 pub use insert::{InsertError, NewRule};
 pub use problem::{Problem, Problems, Weight};
 pub use recipients::{RecipientChange, RecipientChangeError, change_recipients};

@@ -9,7 +9,7 @@ use crate::keys::{Ask, KeySource, Terminal, key_read_back_by};
 use crate::rotation::{NewIdentity, Store};
 use crate::secrets::{file_failure, files_below};
 use kubiya_hook::edge::{Console, Failure};
-use kubiya_policies::rules::{FILE_NAME, put_first};
+use kubiya_policies::rules::{FILE_NAME, NewRule};
 use kubiya_policies::sops::age::Identity;
 use kubiya_policies::sops::recipient::age_recipient_problem;
 use serde::Deserialize as _;
@@ -190,14 +190,22 @@ fn rules_of_namespaces(args: &BootstrapArgs, made: &[Made], recovery: &[String])
 fn put_rule(repo: &Path, folder: &str, recipients: &[&str]) -> Result<(), Failure> {
     let path = repo.join(FILE_NAME);
     let before = std::fs::read(&path).unwrap_or_default();
-    let (regex, example) = (regex_of(folder), format!("{folder}/secret.yaml"));
-    let after = put_first(&before, &regex, recipients, example.as_bytes()).map_err(|error| {
-        Failure::unverified(error.to_string()).at(path.display().to_string()).hint(format!(
-            "put this rule first: {{path_regex: '{regex}', encrypted_regex: ^(data|stringData)$, age: [{}]}}",
-            recipients.join(", ")
-        ))
+    let rule = NewRule {
+        comment: format!("what is in {folder} is for the key of its namespace"),
+        path_regex: regex_of(folder),
+        encrypted_regex: "^(data|stringData)$".to_owned(),
+        recipients: recipients.iter().map(|recipient| (*recipient).to_owned()).collect(),
+    };
+    let after = match rule.is_met(&before, format!("{folder}/secret.yaml").as_bytes()) {
+        Ok(true) => return Ok(()),
+        Ok(false) => rule.put_first(&before),
+        Err(error) => Err(error),
+    };
+    let after = after.map_err(|error| {
+        Failure::unverified(error.to_string())
+            .at(path.display().to_string())
+            .hint(format!("put this rule first:\n{}", rule.item("  ")))
     })?;
-    let Some(after) = after else { return Ok(()) };
     let staged = if path.symlink_metadata().is_ok() {
         Version::read(&path, None).and_then(|version| Staged::replacing(&version, &after))
     } else {
