@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn any_text_is_encrypted_to_a_post_quantum_key_too() {
         let name = bech32::Hrp::parse("AGE-SECRET-KEY-PQ-").unwrap();
-        let line = bech32::encode_upper::<super::super::recipient::Long>(name, &[7; 32]).unwrap();
+        let line = bech32::encode_upper::<Long>(name, &[7; 32]).unwrap();
         for identity in [Identity::parse(&line).unwrap(), Identity::generate()] {
             let public = public(&identity.recipient().unwrap()).unwrap();
             let encryptor = ::age::Encryptor::with_recipients(std::iter::once(&*public)).unwrap();
