@@ -1,7 +1,7 @@
 //! age's classic keys (`age1…`, `AGE-SECRET-KEY-1…`): the stanza `X25519` is the file key under a key that two
 //! numbers agree on (c2sp.org/age, "The X25519 recipient type").
 //!
-//! The crate `age` has it too, and takes half as long again: it climbs Montgomery's ladder where the same product is
+//! The crate `age` has it too, and takes up to twice as long: it climbs Montgomery's ladder where the same product is
 //! had on Edwards's curve with vector instructions, and finds the owner's public key anew for each file.
 
 use std::collections::HashSet;
