@@ -374,7 +374,11 @@ pub(super) fn has_all(live: &Value, wanted: &Value) -> bool {
         (Value::Object(live), Value::Object(wanted)) => {
             wanted.iter().all(|(key, value)| match live.get(key) {
                 Some(found) => has_all(found, value),
-                None => value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty),
+                None => {
+                    value.is_null()
+                        || value.as_object().is_some_and(serde_json::Map::is_empty)
+                        || value.as_array().is_some_and(Vec::is_empty)
+                }
             })
         }
         (Value::Array(live), Value::Array(wanted)) => {
@@ -455,7 +459,7 @@ mod tests {
     #[test]
     fn what_others_added_is_no_difference() {
         let live = serde_json::json!({"a": {"b": [1, {"c": 2, "default": true}]}, "status": {}});
-        assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}})));
+        assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}, "none": []})));
         assert!(has_all(&"1k".into(), &"1000".into()) && has_all(&"1".into(), &"1000m".into()));
         assert!(!has_all(&"1".into(), &"2".into()) && !has_all(&"a".into(), &"b".into()));
         for wanted in [

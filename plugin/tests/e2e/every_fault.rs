@@ -368,3 +368,45 @@ fn a_run_that_is_killed_at_any_write_is_finished_by_the_next_one() {
         println!("killed at {}: finished by the next run", passed[number - 1]);
     }
 }
+
+#[test]
+fn one_error_ends_an_installation_by_the_flux_cli_and_not_ours_and_each_goes_on_from_the_other() {
+    let faulty = Faulty::new();
+    let world = &faulty.world;
+    let flux = |words: &[&str]| {
+        let mut command = world.command(&world.rig.bin("flux"));
+        command.env("KUBECONFIG", world.path("door.yaml")).args(["--context", "hub"]).args(words);
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), text)
+    };
+    let install = ["install", "--components=source-controller,kustomize-controller,helm-controller"];
+    // What `flux install` left is ours to go on with.
+    faulty.proxy.begin(None);
+    let (installed, said) = flux(&install);
+    assert!(installed, "{said}");
+    let ours = faulty.bootstrap(None, &[]);
+    assert_eq!(ours.said.code, 0, "{}", ours.said.stderr);
+    // Both ask about this object once more when they run again.
+    let about = |seen: &[Asked]| {
+        let mut those = seen.iter().filter(|asked| asked.what.contains("/networkpolicies"));
+        those.next().unwrap().clone()
+    };
+    faulty.proxy.begin(None);
+    let (again, said) = flux(&install);
+    assert!(again, "{said}");
+    let asked = about(&faulty.proxy.seen());
+    faulty.proxy.begin(Some((asked, Fault::Internal)));
+    let (survives, said) = flux(&install);
+    assert!(!survives && said.contains('✗'), "{said}");
+    let asked = about(&faulty.bootstrap(None, &[]).seen);
+    let ours = faulty.bootstrap(Some((asked, Fault::Internal)), &[]);
+    assert_eq!(ours.said.code, 0, "{}", ours.said.stderr);
+    // What we installed, it shows and takes away.
+    faulty.proxy.begin(None);
+    let (shown, said) = flux(&["get", "kustomizations"]);
+    assert!(shown && said.contains("Applied revision: main@sha1:"), "{said}");
+    let (gone, said) = flux(&["uninstall", "--silent"]);
+    assert!(gone && said.contains("uninstall finished"), "{said}");
+    assert_eq!(world.hub(&["crd", "gitrepositories.source.toolkit.fluxcd.io"], "{.metadata.name}"), "");
+}
