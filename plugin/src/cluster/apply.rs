@@ -265,6 +265,11 @@ impl Applier {
         !copy && manifest.stale(&live.data).is_empty() && owned::is_as_wanted(live, &manifest.expose())
     }
 
+    /// The Lease is in a namespace, so a namespace comes before it.
+    async fn claim(&self, manifest: &Manifest) -> Result<(), ClusterError> {
+        if manifest.kind() == "Namespace" { Ok(()) } else { self.connection.before_writing().await }
+    }
+
     fn params(&self) -> PatchParams {
         PatchParams { force: self.force, ..PatchParams::apply(FIELD_MANAGER).validation_strict() }
     }
@@ -276,7 +281,7 @@ impl Applier {
         }
         let params = PatchParams { dry_run: self.mode == Mode::AskServer, ..self.params() };
         if self.mode == Mode::Write {
-            self.connection.before_writing().await?;
+            self.claim(manifest).await?;
         }
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
         match api.patch(name, &params, &Patch::Apply(&manifest.expose())).await {
@@ -325,7 +330,7 @@ impl Applier {
         let mut changes = diff::changes(live, &wanted);
         changes.extend(stale.iter().map(|entry| diff::removed(format!("data.{entry}"))));
         if self.mode == Mode::Write {
-            self.connection.before_writing().await?;
+            self.claim(manifest).await?;
             params.dry_run = false;
             api.patch(name, &params, &patch).await.map_err(|error| failed(&error))?;
             take_away(api, name, &stale, copy).await.map_err(|error| failed(&error))?;

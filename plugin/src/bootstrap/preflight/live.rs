@@ -20,14 +20,15 @@ pub(super) type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, Option<Data>), ClusterError> {
     let sync = &inputs.sync;
     let (source, applied) = (git_repository(sync), kustomization(sync));
-    let (no_pull_secret, lease, age, source, applied) = futures::join!(
+    // Before all else: what is seen after it may be older than what another run writes, and never newer.
+    let lease = hub.lease_version().await?;
+    let (no_pull_secret, age, source, applied) = futures::join!(
         no_pull_secret(hub, inputs),
-        hub.lease_version(),
         hub.secret(&sync.namespace, &sync.decryption_secret),
         sync_object(hub, &source, "gitrepositories"),
         sync_object(hub, &applied, "kustomizations")
     );
-    let (no_pull_secret, lease) = (no_pull_secret?, lease?);
+    let no_pull_secret = no_pull_secret?;
     let (mut age, source, applied) = (age?, source?, applied?);
     let entry = age.as_mut().and_then(|secret| secret.data.remove(AGE_ENTRY));
     let retired = age.as_ref().and_then(|secret| secret.annotations.get(RETIRED_RECIPIENTS));
