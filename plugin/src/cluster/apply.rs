@@ -271,6 +271,11 @@ impl Applier {
         !copy && manifest.stale(&live.data).is_empty() && owned::is_as_wanted(live, &manifest.expose())
     }
 
+    /// The Lease is in a namespace, so a namespace comes before it.
+    async fn claim(&self, manifest: &Manifest) -> Result<(), ClusterError> {
+        if manifest.kind() == "Namespace" { Ok(()) } else { self.connection.before_writing().await }
+    }
+
     fn params(&self) -> PatchParams {
         PatchParams { force: self.force, ..PatchParams::apply(FIELD_MANAGER).validation_strict() }
     }
@@ -282,7 +287,7 @@ impl Applier {
         }
         let params = PatchParams { dry_run: self.mode == Mode::AskServer, ..self.params() };
         if self.mode == Mode::Write {
-            self.connection.before_writing().await?;
+            self.claim(manifest).await?;
         }
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
         match api.patch(name, &params, &Patch::Apply(&manifest.expose())).await {
@@ -331,7 +336,7 @@ impl Applier {
         let mut changes = diff::changes(live, &wanted);
         changes.extend(stale.iter().map(|entry| diff::removed(format!("data.{entry}"))));
         if self.mode == Mode::Write {
-            self.connection.before_writing().await?;
+            self.claim(manifest).await?;
             params.dry_run = false;
             api.patch(name, &params, &patch).await.map_err(|error| failed(&error))?;
             take_away(api, name, &stale, copy).await.map_err(|error| failed(&error))?;
@@ -380,7 +385,11 @@ pub(super) fn has_all(live: &Value, wanted: &Value) -> bool {
         (Value::Object(live), Value::Object(wanted)) => {
             wanted.iter().all(|(key, value)| match live.get(key) {
                 Some(found) => has_all(found, value),
-                None => value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty),
+                None => {
+                    value.is_null()
+                        || value.as_object().is_some_and(serde_json::Map::is_empty)
+                        || value.as_array().is_some_and(Vec::is_empty)
+                }
             })
         }
         (Value::Array(live), Value::Array(wanted)) => {
@@ -461,7 +470,7 @@ mod tests {
     #[test]
     fn what_others_added_is_no_difference() {
         let live = serde_json::json!({"a": {"b": [1, {"c": 2, "default": true}]}, "status": {}});
-        assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}})));
+        assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}, "none": []})));
         assert!(has_all(&"1k".into(), &"1000".into()) && has_all(&"1".into(), &"1000m".into()));
         assert!(!has_all(&"1".into(), &"2".into()) && !has_all(&"a".into(), &"b".into()));
         for wanted in [

@@ -5,7 +5,7 @@ use crate::policies::{PolicySpec, policies};
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::{Console, Failure, Outcome};
 
-/// Print admission policies against secrets in clear on the cluster, or alerts for what fails
+/// Print admission policies against secrets in clear, and alerts
 ///
 /// ValidatingAdmissionPolicies: Secrets that people write past Git, and private age keys and kubeconfigs in ConfigMaps. They
 /// warn and are noted in the audit log; --deny refuses. Service accounts, the control plane and Secrets of Helm and of

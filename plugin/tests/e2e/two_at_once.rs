@@ -81,10 +81,11 @@ fn two_at_once_come_one_after_the_other_and_neither_loses_what_the_other_brought
 #[test]
 fn ctrl_c_says_where_it_stopped_and_gives_the_lease_back() {
     let world = World::new();
-    // Nothing runs the pods: what is waited for never comes.
-    let manifests = std::fs::read_to_string(&world.rig.info().flux_manifests).unwrap();
-    world.write("flux.yaml", &manifests.replace("kubernetes.io/os: linux", "kubernetes.io/os: other"));
-    let child = world.begin_bootstrap(&["--flux-manifests", "flux.yaml"]);
+    // No pod may be made: what is waited for does not come.
+    let hub = world.rig.hub();
+    hub.run(["create", "namespace", "flux-system"]).unwrap();
+    hub.run(["-n", "flux-system", "create", "quota", "none", "--hard=pods=0"]).unwrap();
+    let child = world.begin_bootstrap(&[]);
     eventually("the Deployments are there", LONG, || {
         let words = ["get", "deployments", "-n", "flux-system", "-o", "name"];
         Ok(world.rig.hub().run(words)?.lines().count() == 3)
@@ -97,6 +98,11 @@ fn ctrl_c_says_where_it_stopped_and_gives_the_lease_back() {
     assert!(said.stderr.contains("cause: it stopped while it "), "{}", said.stderr);
     assert!(said.stderr.contains("run the same command again"), "{}", said.stderr);
     assert_eq!(world.hub(&LEASE, "{.spec.holderIdentity}"), "");
+    // What the cluster says of it is said where the wait ends.
+    let late = world.bootstrap(&["--timeout", "3s"]);
+    assert_eq!(late.code, 4, "{}", late.stderr);
+    assert!(late.stderr.contains("exceeded quota: none, requested: pods=1"), "{}", late.stderr);
+    hub.run(["-n", "flux-system", "delete", "quota", "none"]).unwrap();
     let healed = world.bootstrap(&[]);
     assert_eq!(healed.code, 0, "{}", healed.stderr);
 }

@@ -30,16 +30,17 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     let (source, applied) = (git_repository(sync), kustomization(sync));
     let namespaces = std::iter::once(&sync.namespace).chain(inputs.decryption.namespaces.keys());
     let secrets = namespaces.map(async |namespace| hub.secret(namespace, &sync.decryption_secret).await);
-    let (no_pull_secret, lease, secrets, source, applied, accounts, deployments) = futures::join!(
+    // Before all else: what is seen after it may be older than what another run writes, and never newer.
+    let lease = hub.lease_version().await?;
+    let (no_pull_secret, secrets, source, applied, accounts, deployments) = futures::join!(
         no_pull_secret(hub, inputs),
-        hub.lease_version(),
         futures::future::try_join_all(secrets),
         sync_object(hub, &source, "gitrepositories"),
         sync_object(hub, &applied, "kustomizations"),
         of_flux(hub, &sync.namespace, ApiResource::erase::<ServiceAccount>(&())),
         of_flux(hub, &sync.namespace, ApiResource::erase::<Deployment>(&()))
     );
-    let (no_pull_secret, lease) = (no_pull_secret?, lease?);
+    let no_pull_secret = no_pull_secret?;
     let (secrets, source, applied) = (secrets?, source?, applied?);
     let remembered = accounts?.into_iter().chain(deployments?).collect();
     let age_secrets =
