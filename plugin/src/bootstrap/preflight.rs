@@ -185,6 +185,9 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
         }
     }
     inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
+    if live.in_repository {
+        asked.warnings.extend(inputs.settings.for_repository(&inputs.sync.namespace));
+    }
     for secret in live.age_secrets.values() {
         sops_age::judge(secret, &mut asked.problems, &mut asked.warnings);
     }
