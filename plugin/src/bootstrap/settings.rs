@@ -92,15 +92,21 @@ impl Settings {
         let mut all: Vec<Value> = patches.values().map(|patch| json!({"patch": text(patch)})).collect();
         if let Some(secret) = &self.global_key {
             let argument = format!("{GLOBAL_KEY}{secret}");
-            let patch = json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": argument}]);
+            let patch =
+                json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": argument}]);
             all.push(json!({"target": {"kind": "Deployment", "name": DECRYPTS}, "patch": text(&patch)}));
         }
         if all.is_empty() {
             return None;
         }
         let text = text(&json!({ "patches": all }));
-        let failure = Failure::unverified("the controllers come out of the repository, and get nothing beyond it from here");
-        Some(failure.hint(format!("write into the kustomization.yaml beside gotk-components.yaml:\n{}", text.trim_end())))
+        let failure = Failure::unverified(
+            "the controllers come out of the repository, and get nothing beyond it from here",
+        );
+        Some(failure.hint(format!(
+            "write into the kustomization.yaml beside gotk-components.yaml:\n{}",
+            text.trim_end()
+        )))
     }
 
     /// Controllers that are not among the manifests.
@@ -281,7 +287,8 @@ mod tests {
     #[test]
     fn a_repository_is_told_what_to_write() {
         assert!(Settings::default().for_repository("flux-system").is_none());
-        let mut settings = setting(Place::ServiceAccountAnnotation, "eks.amazonaws.com/role-arn", Some("arn:1"));
+        let mut settings =
+            setting(Place::ServiceAccountAnnotation, "eks.amazonaws.com/role-arn", Some("arn:1"));
         settings.global_key = Some("sops-age".to_owned());
         let failure = settings.for_repository("flux-system").unwrap();
         insta::assert_snapshot!(failure.hints().join("\n"), @"");
