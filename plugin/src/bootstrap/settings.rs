@@ -291,7 +291,16 @@ mod tests {
             setting(Place::ServiceAccountAnnotation, "eks.amazonaws.com/role-arn", Some("arn:1"));
         settings.global_key = Some("sops-age".to_owned());
         let failure = settings.for_repository("flux-system").unwrap();
-        insta::assert_snapshot!(failure.hints().join("\n"), @"");
+        let hint = failure.hints().join("\n");
+        for wanted in [
+            "write into the kustomization.yaml",
+            "kind: ServiceAccount",
+            "eks.amazonaws.com/role-arn:",
+            "path: /spec/template/spec/containers/0/args/-",
+            "--sops-age-secret=sops-age",
+        ] {
+            assert!(hint.contains(wanted), "{wanted}\n{hint}");
+        }
     }
 
     #[test]
