@@ -65,7 +65,7 @@ impl RemoteError {
     /// else may be different from another machine: names, routes, proxies.
     pub fn is_refusal(&self) -> bool {
         // The words of git, curl and ssh, which run in English.
-        const REFUSALS: [&str; 15] = [
+        const REFUSALS: [&str; 16] = [
             "Authentication failed",
             "could not read Username",
             "could not read Password",
@@ -81,6 +81,7 @@ impl RemoteError {
             "alert certificate required",
             "alert unknown ca",
             // A proxy that does not know us.
+            "returned error: 407",
             "response 407",
             "HTTP code 407 from proxy",
         ];
@@ -184,6 +185,10 @@ fn git_with(url: &str, access: &Access) -> Command {
     command.current_dir("/").env("HOME", "/nonexistent").env_remove("XDG_CONFIG_HOME");
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     command.env("GIT_ASKPASS", "").env("SSH_ASKPASS_REQUIRE", "never").env("GIT_TRACE_REDACT", "1");
+    // These would win over what is set here.
+    for variable in ["GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY", "GIT_SSL_NO_VERIFY"] {
+        command.env_remove(variable);
+    }
     // For a Git that does not know GIT_CONFIG_GLOBAL (before 2.32).
     let mut settings = vec![("credential.helper".to_owned(), String::new())];
     if let (Some(header), Some(origin)) = (&access.authorization, origin(url)) {

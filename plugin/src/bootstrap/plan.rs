@@ -478,6 +478,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_is_not_said_is_kept_and_an_apps_provider_goes_with_its_credentials() {
+        let source = json!({"secretRef": {"name": "a"}, "provider": "github", "proxySecretRef": {"name": "p"},
+            "verify": {"mode": "HEAD", "secretRef": {"name": "v"}}});
+        let live = Live { source, ..Live::default() };
+        let mut inputs = inputs(&Identity::generate());
+        let kept = sync(&inputs, &live);
+        assert_eq!((kept.provider.as_deref(), kept.proxy_secret.as_deref()), (Some("github"), Some("p")));
+        assert_eq!((kept.git_secret.as_deref(), kept.verify_secret.as_deref()), (Some("a"), Some("v")));
+        inputs.sync.git_secret = Some("b".to_owned());
+        let other = sync(&inputs, &live);
+        assert_eq!((other.provider, other.git_secret.as_deref()), (None, Some("b")));
+        assert_eq!((other.proxy_secret.as_deref(), other.verify_secret.as_deref()), (Some("p"), Some("v")));
+    }
+
+    #[test]
     fn credentials_for_git_are_a_secret_of_their_own_and_stay_when_none_are_named() {
         let repository = |plan: &Plan| {
             let found = plan.objects().find(|m| m.kind() == "GitRepository").unwrap();

@@ -181,6 +181,9 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     }
     objects(inputs).for_each(|object| asked.kinds.define(object));
     asked.problems.extend(live.no_pull_secret.as_ref().map(no_pull_secret));
+    if live.in_repository {
+        asked.warnings.extend(inputs.settings.for_repository(&inputs.sync.namespace));
+    }
     for secret in live.age_secrets.values() {
         sops_age::judge(secret, &mut asked.problems, &mut asked.warnings);
     }

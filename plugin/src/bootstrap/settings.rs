@@ -76,6 +76,39 @@ impl Settings {
         self.values.iter().any(|setting| setting.controller == DECRYPTS && setting.value.is_some())
     }
 
+    /// What to write into a repository that the controllers come out of: there they are left alone.
+    pub(super) fn for_repository(&self, namespace: &str) -> Option<Failure> {
+        let mut patches: BTreeMap<(&str, &str), Value> = BTreeMap::new();
+        for setting in &self.values {
+            let kind = setting.place.kind();
+            let version = if kind == "Deployment" { "apps/v1" } else { "v1" };
+            let patch = patches.entry((kind, &setting.controller)).or_insert_with(|| {
+                json!({"apiVersion": version, "kind": kind, "metadata": {"name": setting.controller, "namespace": namespace}})
+            });
+            // Kustomize takes away by null what a merge patch would.
+            deep(patch, &setting.place.patch(&setting.key, setting.value.as_deref()));
+        }
+        let text = |value: &Value| serde_yaml::to_string(value).unwrap_or_default();
+        let mut all: Vec<Value> = patches.values().map(|patch| json!({"patch": text(patch)})).collect();
+        if let Some(secret) = &self.global_key {
+            let argument = format!("{GLOBAL_KEY}{secret}");
+            let patch =
+                json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": argument}]);
+            all.push(json!({"target": {"kind": "Deployment", "name": DECRYPTS}, "patch": text(&patch)}));
+        }
+        if all.is_empty() {
+            return None;
+        }
+        let text = text(&json!({ "patches": all }));
+        let failure = Failure::unverified(
+            "the controllers come out of the repository, and get nothing beyond it from here",
+        );
+        Some(failure.hint(format!(
+            "write into the kustomization.yaml beside gotk-components.yaml:\n{}",
+            text.trim_end()
+        )))
+    }
+
     /// Controllers that are not among the manifests.
     pub(super) fn problems(&self, objects: &[DynamicObject]) -> Vec<Failure> {
         let unknown = self
@@ -148,6 +181,14 @@ fn is_empty(patch: &Value) -> bool {
     match patch {
         Value::Object(map) => map.values().all(is_empty),
         value => value.is_null(),
+    }
+}
+
+/// Lays a patch over a value, and keeps what takes away.
+fn deep(into: &mut Value, patch: &Value) {
+    match patch {
+        Value::Object(patch) => patch.iter().for_each(|(key, value)| deep(&mut into[key], value)),
+        value => *into = value.clone(),
     }
 }
 
@@ -241,6 +282,25 @@ mod tests {
         assert_eq!(arguments(&object), json!(["--x", "--sops-age-secret=sops-age"]));
         let later = Settings::default().applied_to(&deployment(), &remember(&object));
         assert_eq!(arguments(&later), arguments(&object));
+    }
+
+    #[test]
+    fn a_repository_is_told_what_to_write() {
+        assert!(Settings::default().for_repository("flux-system").is_none());
+        let mut settings =
+            setting(Place::ServiceAccountAnnotation, "eks.amazonaws.com/role-arn", Some("arn:1"));
+        settings.global_key = Some("sops-age".to_owned());
+        let failure = settings.for_repository("flux-system").unwrap();
+        let hint = failure.hints().join("\n");
+        for wanted in [
+            "write into the kustomization.yaml",
+            "kind: ServiceAccount",
+            "eks.amazonaws.com/role-arn:",
+            "path: /spec/template/spec/containers/0/args/-",
+            "--sops-age-secret=sops-age",
+        ] {
+            assert!(hint.contains(wanted), "{wanted}\n{hint}");
+        }
     }
 
     #[test]

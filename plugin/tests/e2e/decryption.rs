@@ -40,6 +40,14 @@ fn key_and_workers_are_optional_and_a_clouds_identity_outlives_upgrades() {
     assert_eq!(world.keyless(&[]).code, 0);
     assert_eq!(before, world.versions());
 
+    // The plan for programs.
+    let plan = world.keyless(&["--dry-run", "-o", "yaml"]);
+    let plan: serde_yaml::Value = serde_yaml::from_str(&plan.stdout).unwrap();
+    let stages = plan["plan"].as_sequence().unwrap();
+    let titles: Vec<&str> = stages.iter().map(|stage| stage["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, ["namespace", "secrets", "definitions and access", "controllers and sync"]);
+    assert_eq!(stages[3]["waits"][0]["rolledOut"], "flux-system/helm-controller");
+
     // A repository with an encrypted file is no place for a Flux that decrypts nothing.
     world.write_encrypted("repo/clusters/infra/db.yaml", &secret("on-the-hub", "hunter1"), &world.identity);
     world.push();
@@ -171,6 +179,22 @@ fn the_keys_of_an_old_cluster_and_entries_of_other_kinds_are_merged_with_what_is
     let entry = world.decoded(&SOPS_AGE, r"{.data.age\.agekey}");
     assert_eq!(IdentityFile::parse(entry.as_bytes()).unwrap().identities(), [world.identity.clone(), others]);
     assert_eq!(world.decoded(&SOPS_AGE, r"{.data.sops\.vault-token}"), "hvs.canary");
+    // A key that is made: in a file for its owner alone, and beside the others in the Secret.
+    let made = world.keyless(&[
+        "--age-key-file",
+        "made.agekey",
+        "--generate-age-key",
+        "--no-recovery",
+        "--wait=false",
+    ]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(world.path("made.agekey").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(world.path("made.agekey")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    assert!(!made.stderr.contains(line) && made.stderr.contains("its public half: age1"), "{}", made.stderr);
+    let entry = world.decoded(&SOPS_AGE, r"{.data.age\.agekey}");
+    assert!(entry.contains(line) && IdentityFile::parse(entry.as_bytes()).unwrap().identities().len() == 3);
     // What others put beside it is named where Flux passes it over, and refused where it would stop Flux.
     let hub = world.rig.hub();
     let patch = |data: &str| {
