@@ -64,7 +64,7 @@ impl Candidate {
             Some(git) if self.terms.credential != CredentialKind::Oidc => git.refuse_rule(&self.name)?,
             Some(_) => {}
             None => {
-                hub.refuse_from_git(&self.name, "--store git, with the repository's work tree as --repo")?
+                hub.refuse_from_git(&self.name, "--store git, with the repository's work tree as --repo")?;
             }
         }
         if !self.terms.force {

@@ -42,7 +42,7 @@ pub(super) async fn run(args: &AddArgs, connection: &ConnectionArgs, console: &m
     talk.cluster("infra", &hub.connection);
     let mode = args.dry_run.look();
     let looked = look_at_all(&hub, place, &resolved, mode, args.concurrency, |count| {
-        talk.count("looking at workers", count)
+        talk.count("looking at workers", count);
     })
     .await;
     talk.end_progress();
