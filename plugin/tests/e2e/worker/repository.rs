@@ -68,7 +68,7 @@ fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
     assert_eq!(said.code, 2, "{}", said.stderr);
     assert!(said.stderr.contains("creation rule 1 is for application secrets, too"), "{}", said.stderr);
     assert!(said.stderr.contains("on purpose: --force"), "{}", said.stderr);
-    assert_eq!(workers.versions("worker01"), "");
+    assert_eq!(workers.namespace("worker01"), "");
     let rule = said.stderr.split_once("before the other rules:\n").unwrap().1;
     let rule: String = rule
         .lines()
