@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 /// What `remote: ` leaves of 80 columns.
 const WIDTH: usize = 72;
 
-/// Findings that are shown one by one: about a screen.
-const MOST: usize = 20;
+/// Lines of what was found, before the hints: with them about a screen.
+const SCREEN: usize = 24;
 
 /// How it is said.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub fn lines(verdict: &PushVerdict, updates: &[RefUpdate], manner: &Manner<'_>) 
     }
     headline(&mut lines, verdict, manner);
     findings(&mut lines, &shown, updates);
-    verdict.unverified.iter().for_each(|unverified| unjudged(&mut lines, unverified));
+    all_unjudged(&mut lines, &verdict.unverified);
     if manner.bypass.is_some() {
         // What has passed is not to be pushed again.
     } else if verdict.errors() > 0 {
@@ -97,7 +97,12 @@ fn headline(lines: &mut Vec<String>, verdict: &PushVerdict, manner: &Manner<'_>)
 /// Groups by what carries the files, and by file within.
 fn findings(lines: &mut Vec<String>, shown: &[&Pushed], updates: &[RefUpdate]) {
     let mut last: Option<&Pushed> = None;
-    for pushed in shown.iter().take(MOST) {
+    let mut rest = 0;
+    for (number, pushed) in shown.iter().enumerate() {
+        if lines.len() >= SCREEN {
+            rest = shown.len() - number;
+            break;
+        }
         let path = &pushed.found.finding.place.path;
         let in_same = last.is_some_and(|last| last.carrier == pushed.carrier);
         if !in_same {
@@ -111,7 +116,6 @@ fn findings(lines: &mut Vec<String>, shown: &[&Pushed], updates: &[RefUpdate]) {
         lines.extend(wrapped(&what_it_is(pushed), WIDTH, "      "));
         last = Some(pushed);
     }
-    let rest = shown.len().saturating_sub(MOST);
     if rest > 0 {
         lines.push(String::new());
         lines.push(format!("and {} more", count(rest, "finding")));
@@ -144,6 +148,18 @@ fn what_it_is(pushed: &Pushed) -> String {
     let word = if finding.severity == Severity::Error { "" } else { "warning: " };
     let message = shown(finding.message.as_bytes());
     format!("    {word}{message_of}{}{key}{message} [{}]{again}", position.unwrap_or_default(), finding.code)
+}
+
+/// One of them has room on any screen, and the first is often the cause of the others.
+fn all_unjudged(lines: &mut Vec<String>, all: &[Unverified]) {
+    for (number, unverified) in all.iter().enumerate() {
+        if number > 0 && lines.len() >= SCREEN {
+            lines.push(String::new());
+            lines.push(format!("and {} more that cannot be judged", count(all.len() - number, "file")));
+            break;
+        }
+        unjudged(lines, unverified);
+    }
 }
 
 fn unjudged(lines: &mut Vec<String>, unverified: &Unverified) {
