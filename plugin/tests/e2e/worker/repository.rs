@@ -206,6 +206,7 @@ fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
     })
     .unwrap();
     hub.run(["-n", "flux-system", "delete", "kustomizations", "--all", "--wait=false"]).unwrap();
-    second.run(["delete", "secret", "theirs"]).unwrap();
-    there.run(["delete", "namespace", "web", "--wait=false"]).unwrap();
+    for (cluster, what) in [(&second, ["secret", "theirs"]), (&there, ["namespace", "web"])] {
+        cluster.run([&["delete", "--ignore-not-found", "--wait=false"], &what[..]].concat()).unwrap();
+    }
 }
