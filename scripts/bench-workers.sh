@@ -5,18 +5,22 @@
 # Two API servers behind a front that gives each name a cluster of its own: see testdata/src/crowd. The front is
 # a development build and shares the machine with the API servers, so the times are theirs more than ours.
 
-# Starts a program that prints one line and ends with its standard input; keeps that open as $input.
-in_background() { # COMMAND...
-    coproc BACKGROUND { "$@"; }
-    read -r line <&"${BACKGROUND[0]}" || die "did not start: $*"
-    # shellcheck disable=SC2034  # closed by ended
-    exec {input}>&"${BACKGROUND[1]}"
-    pid=$BACKGROUND_PID
+# Starts a program that prints one line when it is ready, and ends with its standard input or a signal. Leaves the
+# line in $line and its process in $pid.
+in_background() { # NAME COMMAND...
+    local name=$1 hold output
+    shift
+    mkfifo "$name.in" "$name.out"
+    # shellcheck disable=SC2034  # kept open, so that the program does not see an end
+    exec {hold}<>"$name.in"
+    "$@" <"$name.in" >"$name.out" &
+    pid=$!
+    exec {output}<"$name.out"
+    read -r line <&"$output" || die "did not start: $*"
 }
-ended() { # FILE-DESCRIPTOR PID
-    local descriptor=$1
-    exec {descriptor}>&-
-    wait "$2" 2>/dev/null || true
+ended() { # PID
+    kill "$1"
+    wait "$1" 2>/dev/null || true
 }
 
 workers_document() { # COUNT
@@ -42,12 +46,12 @@ on_workers() { # COUNT WORK COMMAND...
 }
 
 measure_workers() { # COUNT
-    local count=$1 rig_input rig_pid run hub kubiya=$target/release/kubectl-kubiya
+    local count=$1 line pid rig run hub kubiya=$target/release/kubectl-kubiya
     mkdir -p "$work/workers-$count" && cd "$work/workers-$count" || exit
-    in_background "$target/debug/kubiya-rig" up --workers 2 --set test --no-flux-processes
-    rig_input=$input rig_pid=$pid run=$line
+    in_background rig "$target/debug/kubiya-rig" up --workers 2 --set test --no-flux-processes
+    rig=$pid run=$line
     hub=$("$target/debug/kubiya-rig" get hub <<<"$run")
-    in_background "$target/debug/kubiya-rig" crowd --names "$count" --kubeconfig many.kubeconfig --hub "$hub" \
+    in_background crowd "$target/debug/kubiya-rig" crowd --names "$count" --kubeconfig many.kubeconfig --hub "$hub" \
         --worker "$("$target/debug/kubiya-rig" get workers.worker01 <<<"$run")" \
         --worker "$("$target/debug/kubiya-rig" get workers.worker02 <<<"$run")"
     workers_document "$count" >many.yaml
@@ -56,8 +60,8 @@ measure_workers() { # COUNT
     on_workers "$count" 'add -f, unchanged' "$kubiya" worker add -f many.yaml
     on_workers "$count" 'check --all' "$kubiya" worker check --all --context hub
     on_workers "$count" 'list -o wide' "$kubiya" worker list -o wide --context hub
-    ended "$input" "$pid"
-    ended "$rig_input" "$rig_pid"
+    ended "$pid"
+    ended "$rig"
 }
 
 workers() {

@@ -11,7 +11,7 @@ use crate::rig::certificates::Authority;
 use anyhow::{Context as _, Result};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -280,6 +280,14 @@ impl Shared {
         parts.uri = target.parse()?;
         for header in [ACCEPT_ENCODING, CONTENT_LENGTH, HOST] {
             parts.headers.remove(header);
+        }
+        // Names have other lengths here and there, which only a text form can bear.
+        if parts
+            .headers
+            .get(ACCEPT)
+            .is_some_and(|wanted| wanted.to_str().is_ok_and(|wanted| wanted.contains("protobuf")))
+        {
+            parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         }
         let own =
             parts.method == Method::GET && path.starts_with("/api/v1/namespaces/kube-system") && is_worker;

@@ -58,3 +58,43 @@ pub(super) fn columns(lines: &[Vec<String>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Action, Applied};
+    use crate::worker::{CredentialKind, Obtained, Scope};
+
+    fn added(name: &str, action: Action) -> Added {
+        let record = Record {
+            worker: name.to_owned(),
+            kind: CredentialKind::Minted,
+            server: "https://w".to_owned(),
+            cluster: None,
+            expires: Some("2027-11-21T12:00:00Z".parse().unwrap()),
+            token_secret: None,
+            scope: Scope::Cluster,
+            audience: None,
+        };
+        let username = Some("system:serviceaccount:kubiya-1f0c9e2a:flux".to_owned());
+        let obtained = Obtained {
+            record,
+            kept: None,
+            username,
+            applied: Vec::new(),
+            granted: None,
+            warnings: Vec::new(),
+        };
+        Added { obtained, stored: vec![Applied::new("Secret", name.to_owned(), action)], revoked: 0 }
+    }
+
+    #[test]
+    fn those_that_failed_come_last_and_say_why() {
+        let (one, two) = (added("a", Action::Created), added("worker02", Action::Unchanged));
+        let failure = Failure::unverified("cannot reach the API server").at("worker b");
+        let all = [("a", Ok(&one)), ("b", Err(&failure)), ("worker02", Ok(&two))];
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        insta::assert_snapshot!(outcomes(all.into_iter(), now));
+        assert_eq!(outcomes(std::iter::empty(), now), "");
+    }
+}

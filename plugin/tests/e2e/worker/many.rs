@@ -1,8 +1,10 @@
 //! Many workers in one document, behind a front that counts their requests and lets them go away.
 
-use super::Workers;
+use super::oidc::NOBODY;
+use super::{LONG, Workers};
 use crate::world::Said;
 use kubiya_testdata::crowd::{Behind, Crowd};
+use kubiya_testdata::harness::eventually;
 use std::path::Path;
 
 const NAMES: usize = 10;
@@ -56,6 +58,11 @@ impl<'w> Many<'w> {
     fn add(&self, more: &[&str]) -> Said {
         self.run(&[&["add", "-f", "many.yaml"], more].concat())
     }
+}
+
+/// The infra cluster at its own address, where its issuer is, and the names of the crowd.
+fn both(world: &crate::world::World) -> std::ffi::OsString {
+    std::env::join_paths([world.rig.hub().kubeconfig(), &world.path("crowd.yaml")]).unwrap()
 }
 
 #[test]
@@ -118,6 +125,27 @@ fn those_that_fail_keep_no_other_and_an_unchanged_worker_costs_twelve_requests_a
     assert_eq!(said.code, 5, "{}", said.stderr);
     assert!(said.stderr.contains("error: worker w0006: cannot reach"), "{}", said.stderr);
     assert_eq!(said.stderr.matches("     renewed ").count(), NAMES - 2, "{}", said.stderr);
+
+    // One without a credential costs no more.
+    let world = &workers.world;
+    let direct = world
+        .command(Path::new(env!("CARGO_BIN_EXE_kubectl-kubiya")))
+        .env("KUBECONFIG", both(world))
+        .args(["worker", "add", "w0007", "--oidc", "--print", "file", "--context", "hub", "--allow-loopback"])
+        .output()
+        .unwrap();
+    let configuration = world.said(direct);
+    assert_eq!(configuration.code, 0, "{}", configuration.stderr);
+    workers.trust("worker01", &configuration.stdout);
+    let oidc = ["add", "w0007", "--oidc", "--context", "hub", "--allow-loopback"];
+    eventually("the worker trusts the issuer", LONG, || Ok(many.run(&oidc).code == 0)).unwrap();
+    drop(many.crowd.take_counts());
+    let said = many.run(&oidc);
+    assert!(said.code == 0 && said.stderr.contains("nothing to change"), "{}", said.stderr);
+    // What is asked once in a run: version, name, UID, two lists, and kustomize-controller's gate.
+    let all: u64 = many.crowd.take_counts().values().sum();
+    assert!(all <= 12 + 6, "{all} requests");
+    workers.trust("worker01", NOBODY);
 }
 
 #[test]

@@ -4,11 +4,12 @@ use super::{LONG, Workers};
 use crate::world::config_map;
 use kubiya_testdata::harness::eventually;
 
-const NOBODY: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\n";
+pub(super) const NOBODY: &str =
+    "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\n";
 
 impl Workers {
     /// Lets a worker trust what an AuthenticationConfiguration says.
-    fn trust(&self, worker: &str, configuration: &str) {
+    pub(super) fn trust(&self, worker: &str, configuration: &str) {
         let path = self.there(worker).authentication();
         let staged = path.with_extension("new");
         std::fs::write(&staged, configuration).unwrap();

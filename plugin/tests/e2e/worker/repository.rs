@@ -68,7 +68,7 @@ fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
     assert_eq!(said.code, 2, "{}", said.stderr);
     assert!(said.stderr.contains("creation rule 1 is for application secrets, too"), "{}", said.stderr);
     assert!(said.stderr.contains("on purpose: --force"), "{}", said.stderr);
-    assert_eq!(workers.versions("worker01"), "");
+    assert_eq!(workers.namespace("worker01"), "");
     let rule = said.stderr.split_once("before the other rules:\n").unwrap().1;
     let rule: String = rule
         .lines()
@@ -206,6 +206,7 @@ fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
     })
     .unwrap();
     hub.run(["-n", "flux-system", "delete", "kustomizations", "--all", "--wait=false"]).unwrap();
-    second.run(["delete", "secret", "theirs"]).unwrap();
-    there.run(["delete", "namespace", "web", "--wait=false"]).unwrap();
+    for (cluster, what) in [(&second, ["secret", "theirs"]), (&there, ["namespace", "web"])] {
+        cluster.run([&["delete", "--ignore-not-found", "--wait=false"], &what[..]].concat()).unwrap();
+    }
 }
