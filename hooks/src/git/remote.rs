@@ -65,7 +65,7 @@ impl RemoteError {
     /// else may be different from another machine: names, routes, proxies.
     pub fn is_refusal(&self) -> bool {
         // The words of git, curl and ssh, which run in English.
-        const REFUSALS: [&str; 16] = [
+        const REFUSALS: [&str; 17] = [
             "Authentication failed",
             "could not read Username",
             "could not read Password",
@@ -76,6 +76,7 @@ impl RemoteError {
             "epository not found",
             "' not found",
             // TLS, where the server wants another certificate of ours or none at all (GnuTLS, OpenSSL).
+            "returned error: 400",
             "TLS fatal alert",
             "alert bad certificate",
             "alert certificate required",

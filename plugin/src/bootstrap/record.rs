@@ -1,10 +1,9 @@
 //! What a run leaves for others to see: who changed the cluster, when, and who decrypts there now.
 
-use super::plan::AGE_ENTRY;
-use super::{Carried, Inputs};
-use crate::cluster::{About, ClusterError, Connection};
+use super::{Carried, Inputs, sops_age};
+use crate::cluster::{About, ClusterError, Connection, LiveSecret};
 use crate::rotation::noted;
-use kubiya_policies::sops::age::{Identity, IdentityFile};
+use kubiya_policies::sops::age::Identity;
 
 /// Notes at the Secret with the age keys, and in an event there, that something was changed. Nothing where nothing was.
 ///
@@ -15,9 +14,10 @@ pub async fn record(hub: &Connection, inputs: &Inputs, carried: &Carried) -> Res
         return Ok(());
     }
     let sync = &inputs.sync;
-    let Some(secret) = hub.secret(&sync.namespace, &sync.decryption_secret).await? else { return Ok(()) };
-    let entry = secret.data.get(AGE_ENTRY).map(|bytes| IdentityFile::parse(bytes));
-    let identities = entry.and_then(Result::ok).map(IdentityFile::into_identities).unwrap_or_default();
+    let secret = hub.secret(&sync.namespace, &sync.decryption_secret).await?;
+    // One of others is left alone.
+    let Some(secret) = secret.filter(LiveSecret::is_ours) else { return Ok(()) };
+    let identities = sops_age::active(&secret).unwrap_or_default();
     let recipients: Vec<String> = identities.iter().filter_map(Identity::recipient).collect();
     let changed = hub.change_secret(&secret, &noted(&hub.username, &recipients)).await?;
     let about = About {

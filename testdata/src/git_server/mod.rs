@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -187,12 +187,15 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, backend: Arc<Ba
         tokio::spawn(async move {
             match tls {
                 None => connection(stream, backend).await,
-                // Who is not let in is told so by TLS.
-                Some(tls) => {
-                    if let Ok(stream) = tls.accept(stream).await {
-                        connection(stream, backend).await;
+                Some(tls) => match tls.accept(stream).into_fallible().await {
+                    Ok(stream) => connection(stream, backend).await,
+                    // Who is not let in is told so by TLS. To close with something unread would be a reset, which can
+                    // overtake what was told.
+                    Err((_, mut stream)) => {
+                        let _ = stream.shutdown().await;
+                        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
                     }
-                }
+                },
             }
         });
     }
