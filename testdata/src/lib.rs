@@ -1,6 +1,7 @@
 //! Development only: hermetic environments, Git servers, and a local control plane of real parts.
 
 mod controllers;
+pub mod crowd;
 pub mod env;
 pub mod fault_proxy;
 pub mod git;

@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use kubiya_testdata::crowd::{Behind, Crowd};
 use kubiya_testdata::git_server::GitServer;
 use kubiya_testdata::parts::{PartSet, Toolbox};
 use kubiya_testdata::rig::{detached, supervisor};
@@ -44,6 +45,11 @@ enum Command {
     ///
     /// One line of JSON on stdout says where they are.
     GitServer(Serve),
+    /// Give each of many names a cluster of its own, out of a hub and a few workers, until standard input ends
+    ///
+    /// One line of JSON on stdout says where the kubeconfig is with a context for each name; `/counts` at its
+    /// address says how many requests each name has had since.
+    Crowd(Many),
     /// A stand-in for Flux's source-controller, for a cluster of this rig
     ///
     /// It is not Flux's: it serves the branches of GitRepositories, and nothing else.
@@ -77,6 +83,23 @@ struct Serve {
     pre_receive: Option<PathBuf>,
     /// Repositories to make, unless they exist
     names: Vec<String>,
+}
+
+/// What `crowd` takes.
+#[derive(Args)]
+struct Many {
+    /// Kubeconfig of the hub's administrator
+    #[arg(long)]
+    hub: PathBuf,
+    /// Kubeconfig of a worker's administrator; may be repeated
+    #[arg(long, required = true)]
+    worker: Vec<PathBuf>,
+    /// How many names, w0001 and so on
+    #[arg(long, default_value_t = 1000)]
+    names: usize,
+    /// Where to write the kubeconfig with a context for each name
+    #[arg(long)]
+    kubeconfig: PathBuf,
 }
 
 #[derive(Args)]
@@ -119,6 +142,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::SourceController { arguments } => source_controller::run(&arguments)?,
         Command::Get { keys } => writeln!(stdout, "{}", get(&keys)?)?,
         Command::GitServer(serve) => serve_git(&serve)?,
+        Command::Crowd(many) => serve_crowd(many)?,
         Command::Down { names } => {
             for rig in detached::pick(detached::running()?, &names)? {
                 detached::stop(&rig)?;
@@ -165,6 +189,17 @@ fn bring_up(up: &Up) -> Result<()> {
         controllers: !up.no_flux_processes,
         detached: up.stay,
     })
+}
+
+fn serve_crowd(many: Many) -> Result<()> {
+    let names = (1..=many.names).map(|number| format!("w{number:04}")).collect();
+    let crowd = Crowd::start(&Behind { hub: many.hub, workers: many.worker, names })?;
+    std::fs::write(&many.kubeconfig, crowd.kubeconfig())
+        .with_context(|| format!("cannot write {}", many.kubeconfig.display()))?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", json!({"kubeconfig": many.kubeconfig}))?;
+    stdout.flush()?;
+    supervisor::wait_for_stop(false)
 }
 
 fn serve_git(serve: &Serve) -> Result<()> {

@@ -1,15 +1,20 @@
 //! All that was asked for, read and checked before anything is touched.
 
-use super::{InstallRequest, Installation};
-use crate::cluster::{ConnectionArgs, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection};
-use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec};
+use super::{Decryption, DecryptionRequest, InstallRequest, Installation, Settings, WorkerSection};
+use crate::cluster::{
+    ConnectionArgs, KubeconfigSource, Kubeconfigs, RemoteKubeconfig, RemoteProblem, Selection,
+};
+use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec, decryption as flux_decryption};
 use crate::git_access::{GitAccess, GitAccessRequest};
-use crate::keys::KeySource;
-use crate::worker::{AddRequest, CredentialKind, LIFETIME, Scope, Terms, WorkerError, is_label, resolve};
+use crate::worker::{
+    AT_ONCE, AddRequest, CredentialKind, LIFETIME, Resolved, Scope, Terms, WorkerError, is_label, resolve,
+};
 use kubiya_hook::edge::Failure;
-use kubiya_policies::sops::age::IdentityFile;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The Secret that Flux decrypts with.
+pub(crate) const AGE_SECRET: &str = "sops-age";
 
 /// What is asked for, unchecked: from flags, later from a file as well.
 #[derive(Clone, Debug)]
@@ -24,8 +29,10 @@ pub struct Request {
     pub branch: String,
     /// Folder in the repository.
     pub path: String,
-    /// Where the age identity comes from.
-    pub age_key: KeySource,
+    /// With what Flux is to decrypt.
+    pub decryption: DecryptionRequest,
+    /// What controllers get beyond Flux's manifests.
+    pub settings: Settings,
     /// The workers.
     pub workers: Vec<WorkerRequest>,
     /// Where Flux's manifests come from.
@@ -49,7 +56,7 @@ pub struct Request {
 }
 
 /// What the user decided where the preflight would stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// A Flux that another tool installed is ours from now on.
     pub take_over: bool,
@@ -57,10 +64,18 @@ pub struct Options {
     pub allow_downgrade: bool,
     /// A clone to look at, in place of what Flux's own URL has now.
     pub repo: Option<PathBuf>,
+    /// How many workers are dealt with at once.
+    pub at_once: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { take_over: false, allow_downgrade: false, repo: None, at_once: AT_ONCE }
+    }
 }
 
 /// A worker as it was named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct WorkerRequest {
     /// Its name.
     pub name: String,
@@ -68,6 +83,8 @@ pub struct WorkerRequest {
     pub source: KubeconfigSource,
     /// Its context; the current one of that kubeconfig where none is named.
     pub context: Option<String>,
+    /// What the document says of it.
+    pub section: Option<WorkerSection>,
 }
 
 /// A worker cluster by its name and the way Flux will reach it.
@@ -76,7 +93,7 @@ pub struct Worker {
     /// Name, a DNS label.
     pub name: String,
     /// How it is to be taken in.
-    pub request: AddRequest,
+    pub resolved: Resolved,
     /// What Flux will be left with, where that is known without asking the worker: copied credentials.
     pub copied: Option<RemoteKubeconfig>,
 }
@@ -92,8 +109,10 @@ pub struct Inputs {
     pub git: GitAccess,
     /// What the user decided.
     pub options: Options,
-    /// The age identities.
-    pub identities: IdentityFile,
+    /// With what Flux is to decrypt.
+    pub decryption: Decryption,
+    /// What controllers get beyond Flux's manifests.
+    pub settings: Settings,
     /// The workers, in the order they were named.
     pub workers: Vec<Worker>,
     /// Flux itself, as it is to be.
@@ -118,37 +137,44 @@ impl Inputs {
         problems
             .extend(request.git.secret_name.as_ref().and_then(|name| label_problem("--secret-name", name)));
         problems.extend(stdin_problem(request));
-        let key = &request.age_key;
-        let identities = key.read().map_err(|error| problems.push(key.failure(&error))).ok();
+        let decryption = request.decryption.gather(&request.namespace, &mut problems);
         let workers = workers(request, &mut problems);
         let flux = request.manifests.load(&request.namespace);
         let flux = flux.map_err(|error| problems.push(manifest_failure(&error))).ok();
+        problems.extend(flux.iter().flat_map(|flux| request.settings.problems(&flux.objects)));
         let install = request.install.gather().map_err(|failures| problems.extend(failures)).ok();
         let git = git_access(request, hub.is_some(), &mut problems);
-        match (url, path, identities, flux.zip(install)) {
-            (Some(url), Some(path), Some(identities), Some((flux, install))) if problems.is_empty() => {
-                Ok(Self {
-                    hub,
-                    sync: SyncSpec {
-                        namespace: request.namespace.clone(),
-                        url,
-                        branch: request.branch.clone(),
-                        path,
-                        decryption_secret: "sops-age".to_owned(),
-                        git_secret: git.secret_name.clone(),
-                        service_account: install.options.sync_account(),
+        match (url, path, flux.zip(install)) {
+            (Some(url), Some(path), Some((flux, install))) if problems.is_empty() => Ok(Self {
+                hub,
+                sync: SyncSpec {
+                    namespace: request.namespace.clone(),
+                    url,
+                    branch: request.branch.clone(),
+                    path,
+                    decryption_secret: AGE_SECRET.to_owned(),
+                    decryption: match decryption.is_empty() {
+                        true if request.settings.give_identity() => flux_decryption(None),
+                        true => serde_json::Value::Null,
+                        false => flux_decryption(Some(AGE_SECRET)),
                     },
-                    git,
-                    options: request.options.clone(),
-                    identities,
-                    workers,
-                    flux: InstallManifests {
-                        objects: install.options.apply(flux.objects, &request.namespace),
-                        ..flux
-                    },
-                    install,
-                })
-            }
+                    git_secret: git.secret_name.clone(),
+                    proxy_secret: git.proxy.as_ref().map(|(name, _)| name.clone()),
+                    provider: git.provider().map(str::to_owned),
+                    verify_secret: git.signers.as_ref().map(|(name, _)| name.clone()),
+                    service_account: install.options.sync_account(),
+                },
+                git,
+                options: request.options.clone(),
+                decryption,
+                settings: request.settings.clone(),
+                workers,
+                flux: InstallManifests {
+                    objects: install.options.apply(flux.objects, &request.namespace),
+                    ..flux
+                },
+                install,
+            }),
             _ => {
                 let count = problems.len();
                 Err(Failure::all(format!("{count} problems with the input; nothing was changed"), problems))
@@ -168,8 +194,9 @@ fn label_problem(what: &str, name: &str) -> Option<Failure> {
 
 /// Standard input can be read once.
 fn stdin_problem(request: &Request) -> Option<Failure> {
-    let twice = request.age_key == KeySource::Stdin && request.git.reads_stdin();
-    twice.then(|| Failure::usage("two secrets are to be read from standard input, which can be read once"))
+    let count = request.decryption.stdin_count() + usize::from(request.git.reads_stdin());
+    (count > 1)
+        .then(|| Failure::usage("two secrets are to be read from standard input, which can be read once"))
 }
 
 /// The credentials for Git. A key is made only when all else is right.
@@ -285,13 +312,14 @@ fn manifest_failure(error: &ManifestError) -> Failure {
 /// Each worker's kubeconfig, minified and flattened to what Flux keeps.
 fn workers(request: &Request, problems: &mut Vec<Failure>) -> Vec<Worker> {
     let mut found: Vec<Worker> = Vec::new();
+    let mut kubeconfigs = Kubeconfigs::default();
     for asked in &request.workers {
         if found.iter().any(|worker| worker.name == asked.name) {
             problems.push(Failure::usage(format!("--worker: `{}` is named twice", asked.name)));
         } else if let Some(problem) = label_problem("--worker", &asked.name) {
             problems.push(problem);
         } else {
-            match worker(asked, request) {
+            match worker(asked, request, &mut kubeconfigs) {
                 Ok(worker) => found.push(worker),
                 Err(failures) => problems.extend(failures),
             }
@@ -300,31 +328,42 @@ fn workers(request: &Request, problems: &mut Vec<Failure>) -> Vec<Worker> {
     found
 }
 
-fn worker(asked: &WorkerRequest, request: &Request) -> Result<Worker, Vec<Failure>> {
+fn worker(
+    asked: &WorkerRequest,
+    request: &Request,
+    kubeconfigs: &mut Kubeconfigs,
+) -> Result<Worker, Vec<Failure>> {
     let name = &asked.name;
     let credential = if request.copy_credentials { CredentialKind::Copied } else { CredentialKind::Minted };
+    let terms = Terms {
+        credential,
+        scope: Scope::Cluster,
+        lifetime: LIFETIME,
+        new_token: false,
+        allow_loopback: request.allow_loopback,
+        oidc: None,
+        namespaces: Vec::new(),
+        // A worker that was built anew is `worker add`'s to replace.
+        replace: false,
+        force: request.force_conflicts,
+        request_timeout: request.hub.as_ref().map_or(Duration::from_secs(30), |hub| hub.request_timeout),
+    };
+    let terms = match &asked.section {
+        Some(section) => section.terms(&terms).map_err(|failure| vec![failure])?,
+        None => terms,
+    };
+    let copied = terms.credential == CredentialKind::Copied;
     let asked = AddRequest {
         name: name.clone(),
         source: asked.source.clone(),
         context: asked.context.clone(),
-        terms: Terms {
-            credential,
-            scope: Scope::Cluster,
-            lifetime: LIFETIME,
-            allow_loopback: request.allow_loopback,
-            oidc: None,
-            // A worker that was built anew is `worker add`'s to replace.
-            replace: false,
-            force: request.force_conflicts,
-            request_timeout: request.hub.as_ref().map_or(Duration::from_secs(30), |hub| hub.request_timeout),
-        },
+        terms,
     };
-    match resolve(&asked) {
-        Ok((_, remote)) => Ok(Worker {
-            name: name.clone(),
-            request: asked,
-            copied: request.copy_credentials.then_some(remote),
-        }),
+    match resolve(&asked, kubeconfigs) {
+        Ok(resolved) => {
+            let copied = copied.then(|| resolved.remote.clone());
+            Ok(Worker { name: name.clone(), resolved, copied })
+        }
         Err(WorkerError::Unusable { context, problems }) => {
             let place = format!("worker {name} (context {context})");
             let failure = |problem: RemoteProblem| {
@@ -347,7 +386,8 @@ mod tests {
             url: given.to_owned(),
             branch: "main".to_owned(),
             path: String::new(),
-            age_key: KeySource::Stdin,
+            decryption: DecryptionRequest::default(),
+            settings: Settings::default(),
             workers: Vec::new(),
             manifests: ManifestSource::FluxCli,
             force_conflicts: false,

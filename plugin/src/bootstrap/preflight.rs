@@ -11,10 +11,10 @@ mod server;
 mod tenants;
 
 use super::carry_out::{self, Carried};
-use super::{Candidates, Inputs, Live, Plan, plan, workers};
+use super::{Inputs, Live, Plan, Workers, plan, sops_age, workers};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
 use crate::git_access::Look;
-use futures::StreamExt as _;
+use crate::worker::Count;
 use kube::api::DynamicObject;
 use kubiya_hook::edge::Failure;
 use std::time::Duration;
@@ -24,18 +24,16 @@ use std::time::Duration;
 pub struct Preflight {
     /// The infra cluster, where it answers.
     pub hub: Option<Connection>,
-    /// The workers that answer.
-    pub workers: Vec<(String, Connection)>,
-    /// Those workers, to be taken in.
-    pub candidates: Option<Candidates>,
-    /// What would happen to objects for workers, on both sides.
-    pub for_workers: Vec<Applied>,
+    /// The workers, where the infra cluster could be asked about them.
+    pub workers: Option<Workers>,
     /// What is on the infra cluster already.
     pub live: Live,
     /// The way to look at the repository; `None` where this machine cannot.
     pub look: Option<Look>,
     /// The tip of the branch, where it could be seen.
     pub tip: Option<String>,
+    /// Who signed that commit, where commits must be signed.
+    pub signed_by: Option<String>,
     /// What will be done.
     pub plan: Option<Plan>,
     /// The kinds of the infra cluster, and those that the plan brings.
@@ -65,10 +63,9 @@ impl How {
     }
 }
 
-/// Asks everybody at once, with exactly the credentials that will be used.
-pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
+/// Asks everybody at once, with exactly the credentials that will be used. `told` hears how many workers have answered.
+pub async fn preflight(inputs: &Inputs, how: How, told: impl FnMut(Count)) -> Preflight {
     let mut found = Preflight::default();
-    let workers = futures::stream::iter(&inputs.workers).map(workers::open).buffered(workers::CONCURRENCY);
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
         let hub = Connection::open(selection, how.request_timeout).await?;
@@ -83,21 +80,13 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
             None => None,
         }
     };
-    let (hub, workers, early) = futures::join!(hub, workers.collect::<Vec<_>>(), early);
-    let mut candidates = Vec::new();
-    for outcome in workers {
-        match outcome {
-            Ok(candidate) => {
-                found.workers.push((candidate.name.clone(), candidate.connection.clone()));
-                candidates.push(candidate);
-            }
-            Err(failure) => found.problems.push(failure),
-        }
-    }
+    let (hub, early) = futures::join!(hub, early);
+    let mut signers = None;
     let hub = match hub {
-        Ok(Some((hub, Ok((live, git_data))))) => {
+        Ok(Some((hub, Ok((live, for_git))))) => {
             found.live = live;
-            found.look = given.or_else(|| repository::later_look(inputs, git_data, &mut found));
+            found.look = given.or_else(|| repository::later_look(inputs, &for_git, &mut found));
+            signers = repository::signers(inputs, &for_git, &mut found);
             found.hub = Some(hub.clone());
             Some(hub)
         }
@@ -126,17 +115,24 @@ pub async fn preflight(inputs: &Inputs, how: How) -> Preflight {
             (None, None) => None,
         }
     };
-    let (seen, asked) = futures::join!(seen, asked);
+    let looked = async {
+        match &found.hub {
+            _ if inputs.workers.is_empty() => Ok(None),
+            Some(hub) => {
+                Workers::look(inputs, hub, how.mode(), told).await.map(Some).map_err(|failure| vec![failure])
+            }
+            None => Err(workers::problems_alone(inputs).await),
+        }
+    };
+    let (seen, asked, looked) = futures::join!(seen, asked, looked);
     if let Some(asked) = asked {
         asked.told(&mut found);
     }
-    repository::judge_seen(inputs, seen, &mut found).await;
-    if let Some(hub) = found.hub.clone().filter(|_| !candidates.is_empty()) {
-        let (asked, would, problems) = Candidates::ask(inputs, &hub, candidates, how.mode()).await;
-        found.candidates = asked;
-        found.for_workers = would;
-        found.problems.extend(problems);
+    match looked {
+        Ok(workers) => found.workers = workers,
+        Err(problems) => found.problems.extend(problems),
     }
+    repository::judge_seen(inputs, seen, signers, &mut found).await;
     found
 }
 
@@ -185,6 +181,12 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     }
     objects(inputs).for_each(|object| asked.kinds.define(object));
     asked.problems.extend(live.no_pull_secret.as_ref().map(no_pull_secret));
+    if live.in_repository {
+        asked.warnings.extend(inputs.settings.for_repository(&inputs.sync.namespace));
+    }
+    for secret in live.age_secrets.values() {
+        sops_age::judge(secret, &mut asked.problems, &mut asked.warnings);
+    }
     match plan(inputs, live) {
         Ok(plan) => ask_about(hub, inputs, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
         Err(error) => {

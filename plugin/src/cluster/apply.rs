@@ -160,6 +160,9 @@ pub struct Applied {
     /// What people must know of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// UID of the object, where it is there.
+    #[serde(skip)]
+    pub uid: Option<String>,
     /// The fields that differ, where the API server was asked about an object that is there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
@@ -175,6 +178,7 @@ impl Applied {
             action,
             not_checkable: None,
             notes: Vec::new(),
+            uid: None,
             changes: Vec::new(),
         }
     }
@@ -247,16 +251,18 @@ impl Applier {
         live: Option<&DynamicObject>,
     ) -> Result<Applied, ClusterError> {
         let api = self.kinds.api(&self.connection.client, manifest.object())?;
-        match live {
-            None => self.create(manifest, &api).await,
-            Some(live) if Self::is_settled(manifest, live) => Ok(manifest.applied(Action::Unchanged)),
+        let uid = live.and_then(|live| live.metadata.uid.clone());
+        let applied = match live {
+            None => return self.create(manifest, &api).await,
+            Some(live) if Self::is_settled(manifest, live) => manifest.applied(Action::Unchanged),
             Some(live) if self.mode == Mode::Compare => {
                 let live = serde_json::to_value(live).unwrap_or_default();
                 let same = has_all(&live, &manifest.expose()) && manifest.stale(&live).is_empty();
-                Ok(manifest.applied(if same { Action::Unchanged } else { Action::Configured }))
+                manifest.applied(if same { Action::Unchanged } else { Action::Configured })
             }
-            Some(live) => self.change(manifest, &api, live).await,
-        }
+            Some(live) => self.change(manifest, &api, live).await?,
+        };
+        Ok(Applied { uid, ..applied })
     }
 
     /// Whether nothing is to be done, by what the object says of itself.
@@ -285,7 +291,7 @@ impl Applier {
         }
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
         match api.patch(name, &params, &Patch::Apply(&manifest.expose())).await {
-            Ok(_) => Ok(created),
+            Ok(made) => Ok(Applied { uid: made.metadata.uid.filter(|_| !params.dry_run), ..created }),
             Err(kube::Error::Api(status)) if params.dry_run && status.code == 404 => Ok(Applied {
                 not_checkable: Some("its namespace or its definition is not there yet"),
                 ..created

@@ -2,10 +2,11 @@
 
 use super::ClusterError;
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Where a kubeconfig comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KubeconfigSource {
     /// One file, named by a flag; it must exist.
     File(PathBuf),
@@ -55,6 +56,27 @@ impl KubeconfigSource {
     /// Those of [`Self::load`], and a context that is not there.
     pub fn select(&self, context: Option<&str>) -> Result<Selection, ClusterError> {
         select(&self.load()?, context, None, None)
+    }
+}
+
+/// Kubeconfigs, each read once: a thousand contexts may be in one file.
+#[derive(Default)]
+pub struct Kubeconfigs(HashMap<KubeconfigSource, Kubeconfig>);
+
+impl Kubeconfigs {
+    /// As [`KubeconfigSource::select`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn select(
+        &mut self,
+        source: &KubeconfigSource,
+        context: Option<&str>,
+    ) -> Result<Selection, ClusterError> {
+        if !self.0.contains_key(source) {
+            self.0.insert(source.clone(), source.load()?);
+        }
+        select(self.0.get(source).unwrap_or(&Kubeconfig::default()), context, None, None)
     }
 }
 

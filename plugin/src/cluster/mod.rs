@@ -23,7 +23,7 @@ pub use diff::FieldChange;
 pub use error::ClusterError;
 pub use event::About;
 pub use kinds::Kinds;
-pub use kubeconfig::{KubeconfigSource, Selection};
+pub use kubeconfig::{KubeconfigSource, Kubeconfigs, Selection};
 pub use lease::{LEASE, Taken};
 pub(crate) use lease::{let_go, lost, remove as remove_lease};
 pub use remote::{RemoteKubeconfig, RemoteProblem, remote_kubeconfig};

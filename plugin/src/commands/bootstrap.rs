@@ -2,12 +2,16 @@
 
 mod args;
 mod course;
+mod decryption_args;
 mod generate;
+mod git_args;
 mod install_args;
 mod merge;
 mod talk;
 
-use crate::bootstrap::{self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage};
+use crate::bootstrap::{
+    self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage, Workers,
+};
 use crate::cluster::{Applier, Connection, ConnectionArgs, Mode};
 use crate::invocation::Invocation;
 use crate::whereabouts;
@@ -15,6 +19,8 @@ use crate::worker::{CredentialKind, Kept, Record, Scope};
 use args::Format;
 use course::Course;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
+use kubiya_policies::sops::age::Identity;
+use std::path::Path;
 use talk::Talk;
 
 pub(crate) use args::{BootstrapArgs, DryRun};
@@ -50,44 +56,45 @@ pub(crate) async fn run(
     }
     let connection = &connection;
     let made = generate::generate(&args)?;
-    let request = args.request(connection)?;
-    let key = &request.age_key;
-    if key.is_open_to_others() {
+    let request = args.request(connection).await?;
+    for key in request.decryption.keys.iter().filter(|key| key.is_open_to_others()) {
         console.warn(&format!("{}: others on this machine may read this key", key.name()));
         console.hint(&format!("chmod 600 {}", key.name()));
     }
-    if let Some(made) = &made {
-        tell_made(console, made);
+    for made in &made {
+        made.tell(console);
     }
     let inputs = Inputs::gather(&request)?;
-    if args.export {
+    if args.exports() {
         let mut plan = bootstrap::plan(&inputs, &Live::default())?;
         // Before the controllers, as everything that they need.
         let at = plan.stages.iter().position(|stage| stage.title == "secrets").map_or(0, |at| at + 1);
         plan.stages.splice(at..at, copied_workers(&inputs));
-        let text = bootstrap::export(&plan, args.export_private_keys);
         for worker in inputs.workers.iter().filter(|worker| worker.copied.is_none()) {
             let add = format!("{} worker add {}", invocation.command(), worker.name);
             console.warn(&format!("worker {}: its token is made on the worker: {add}", worker.name));
         }
-        return print(console, &text);
+        if let Some(folder) = &args.export_dir {
+            return export_dir(&args, &plan, folder, &inputs, console);
+        }
+        return print(console, &bootstrap::export(&plan, args.export_private_keys));
     }
     let mut talk = Talk::new(&mut console.err);
     let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
     if !args.writes() {
-        found.dry_run.applied.append(&mut found.for_workers);
+        found.dry_run.applied.extend(found.workers.iter().flat_map(Workers::would));
     }
     if args.diff {
         let changed = found.dry_run.changed() > 0;
         return match args.output {
             None => print(console, &bootstrap::differences(&found.dry_run)),
-            format => finish(console, format, &found.dry_run, true, None),
+            format => finish(console, format, &found.dry_run, Some(&plan), None),
         }
         .map(|code| if changed { Kind::Findings.exit_code() } else { code });
     }
     if !args.writes() {
         talk.dry_run(&found.dry_run);
-        return finish(console, args.output, &found.dry_run, true, None);
+        return finish(console, args.output, &found.dry_run, Some(&plan), None);
     }
     let course = Course { args: &args, inputs: &inputs };
     let (mut hub, mut plan) = (hub, plan);
@@ -103,22 +110,33 @@ pub(crate) async fn run(
         }
     };
     let revision = course.wait(&done, &found, &mut talk).await?;
+    if let Some(failed) = done.failed {
+        return Err(failed);
+    }
     let carried = done.carried;
     talk.done(&carried, &inputs, invocation);
-    finish(console, args.output, &carried, false, revision.as_deref())
+    finish(console, args.output, &carried, None, revision.as_deref())
 }
 
-/// Says what was made, and what is still to be done with it.
-fn tell_made(console: &mut Console, made: &generate::Made) {
-    // A closed stderr is no reason to stop.
-    let _ = console
-        .err
-        .line(&format!("a new age key is in {}; keep a copy of it elsewhere", made.file.display()));
-    let _ = console.err.line(&format!("its public half: {}", made.recipient));
-    match &made.rules {
-        Some(path) => console.hint(&format!("{} was written for it: commit and push it", path.display())),
-        None => console.hint("it belongs into the .sops.yaml of the repository, as a recipient"),
+/// Writes the manifests into a folder.
+fn export_dir(
+    args: &BootstrapArgs,
+    plan: &Plan,
+    folder: &Path,
+    inputs: &Inputs,
+    console: &mut Console,
+) -> Outcome {
+    let namespaces = inputs.decryption.namespaces.values().flatten();
+    let identities: Vec<Identity> = inputs.decryption.identities.iter().chain(namespaces).cloned().collect();
+    let written = bootstrap::export_dir(plan, folder, args.overwrite, &identities)?;
+    for path in &written {
+        // A closed stderr is no reason to stop.
+        let _ = console.err.line(&format!("wrote {}", path.display()));
     }
+    if written.is_empty() {
+        let _ = console.err.line(&format!("nothing to write: {} is as it should be", folder.display()));
+    }
+    Ok(0)
 }
 
 /// Looks before anything is written, and says what is there.
@@ -134,14 +152,23 @@ async fn preflight(
         force: args.force_conflicts,
         ask_server: args.dry_run != DryRun::Client,
     };
-    let mut found = bootstrap::preflight(inputs, how).await;
+    let mut found = bootstrap::preflight(inputs, how, |count| talk.count("looking at workers", count)).await;
+    talk.end_progress();
     if let Some(hub) = &found.hub {
         talk.cluster("infra", hub);
     }
-    for (name, worker) in &found.workers {
-        talk.cluster(name, worker);
+    if let Some(workers) = &found.workers {
+        talk.answered(&workers.answered().collect::<Vec<_>>());
+        let problems = workers.problems();
+        match args.all_or_nothing {
+            true => found.problems.extend(problems.cloned()),
+            false => problems.for_each(|problem| talk.left_out(problem)),
+        }
     }
     talk.sync(&inputs.sync, found.tip.as_deref());
+    if let Some(who) = &found.signed_by {
+        talk.note("signed", &format!("the tip is signed by {who}"));
+    }
     for (word, text) in &inputs.git.notes {
         talk.note(word, text);
     }
@@ -189,10 +216,10 @@ fn finish(
     console: &mut Console,
     format: Option<Format>,
     carried: &Carried,
-    dry_run: bool,
+    plan: Option<&Plan>,
     revision: Option<&str>,
 ) -> Outcome {
-    let document = bootstrap::result_document(carried, dry_run, revision);
+    let document = bootstrap::result_document(carried, plan, revision);
     match format {
         None => Ok(0),
         Some(Format::Json) => print(console, &format!("{document:#}\n")),

@@ -56,6 +56,33 @@ impl<'a> Lines<'a> {
         bar.set_message(message.split_whitespace().collect::<Vec<_>>().join(" "));
     }
 
+    /// Shows how far it is with many: a bar, where a person is watching.
+    pub(super) fn count(&mut self, what: &str, done: usize, of: usize, failed: usize) {
+        let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+        if !self.stream.is_terminal() {
+            self.progress_line(&format!("{what}: {done} of {of}{failed}"));
+            return;
+        }
+        let bar = self.progress.get_or_insert_with(|| {
+            let bar = ProgressBar::new(0);
+            let template = "{msg:>12} [{wide_bar}] {pos}/{len}{prefix} {elapsed}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar
+        });
+        bar.set_message(what.to_owned());
+        bar.set_prefix(failed);
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    }
+
+    /// Lines as they are: a table.
+    pub(super) fn block(&mut self, text: &str) {
+        self.end_progress();
+        let _ = self.stream.bytes(text.as_bytes());
+    }
+
     /// Where nobody is watching, a line now and then, when there is something new to say.
     fn progress_line(&mut self, message: &str) {
         let waiting = self.waiting.get_or_insert_with(|| (Instant::now(), String::new()));

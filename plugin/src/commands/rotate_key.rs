@@ -21,7 +21,7 @@ use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
 use leak_args::LeakArgs;
-use new_key_args::NewKeyArgs;
+pub(crate) use new_key_args::NewKeyArgs;
 use old_key_args::OldKeyArgs;
 use rayon::prelude::*;
 use serde::Serialize;

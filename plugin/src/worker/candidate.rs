@@ -6,7 +6,8 @@ use super::hub::{Hub, cluster_uid};
 use super::names::is_label;
 use super::record::{CredentialKind, Scope};
 use crate::cluster::{
-    ClusterError, Connection, KubeconfigSource, RemoteKubeconfig, RemoteProblem, Selection, remote_kubeconfig,
+    ClusterError, Connection, KubeconfigSource, Kubeconfigs, RemoteKubeconfig, RemoteProblem, Selection,
+    remote_kubeconfig,
 };
 use kube::config::AuthInfo;
 use std::time::Duration;
@@ -33,10 +34,14 @@ pub struct Terms {
     pub scope: Scope,
     /// How long minted ones are to live.
     pub lifetime: Duration,
+    /// Make a new token although the one that is stored is good.
+    pub new_token: bool,
     /// Accept addresses that only this machine reaches.
     pub allow_loopback: bool,
     /// How a worker that is to trust the infra cluster's issuer does so.
     pub oidc: Option<OidcTerms>,
+    /// Namespaces of the infra cluster whose Kustomizations go there; Flux's where none is named.
+    pub namespaces: Vec<String>,
     /// Accept another cluster under the name of a worker that is known.
     pub replace: bool,
     /// Write over a Secret that is not ours.
@@ -74,15 +79,36 @@ pub struct Candidate {
     pub terms: Terms,
 }
 
+/// A request that is right as far as that can be told without asking a cluster.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What is asked for.
+    pub request: AddRequest,
+    /// The operator's way to the cluster.
+    pub selection: Selection,
+    /// The way without the operator's own credentials, or with what Flux keeps of them.
+    pub remote: RemoteKubeconfig,
+}
+
+impl Resolved {
+    /// Says credentials that have ended before anybody is asked.
+    ///
+    /// # Errors
+    /// They have.
+    pub fn refuse_ended(&self) -> Result<(), WorkerError> {
+        ended(&self.selection.context, &self.selection.user)
+    }
+}
+
 /// Checks a request without asking a cluster: the name, the context, and what Flux would keep of it.
 ///
 /// # Errors
 /// What is wrong with them.
-pub fn resolve(request: &AddRequest) -> Result<(Selection, RemoteKubeconfig), WorkerError> {
+pub fn resolve(request: &AddRequest, kubeconfigs: &mut Kubeconfigs) -> Result<Resolved, WorkerError> {
     if !is_label(&request.name) {
         return Err(WorkerError::NoLabel(request.name.clone()));
     }
-    let selection = request.source.select(request.context.as_deref())?;
+    let selection = kubeconfigs.select(&request.source, request.context.as_deref())?;
     let kept = match request.terms.credential {
         CredentialKind::Copied => selection.clone(),
         // The token comes later; everything else of the entry must be what Flux can use.
@@ -100,7 +126,7 @@ pub fn resolve(request: &AddRequest) -> Result<(Selection, RemoteKubeconfig), Wo
             RemoteKubeconfig::without_credentials(&request.name, &kept)
         }
     };
-    Ok((selection, remote))
+    Ok(Resolved { request: request.clone(), selection, remote })
 }
 
 impl Candidate {
@@ -108,15 +134,15 @@ impl Candidate {
     ///
     /// # Errors
     /// Bad input, an unreachable cluster, credentials that have ended.
-    pub async fn open(request: &AddRequest) -> Result<Self, WorkerError> {
-        let (selection, remote) = resolve(request)?;
-        ended(&selection.context, &selection.user)?;
-        let connection = Connection::open(&selection, request.terms.request_timeout).await?;
+    pub async fn open(resolved: &Resolved) -> Result<Self, WorkerError> {
+        let Resolved { request, selection, remote } = resolved;
+        resolved.refuse_ended()?;
+        let connection = Connection::open(selection, request.terms.request_timeout).await?;
         Ok(Self {
             name: request.name.clone(),
             uid: cluster_uid(&connection).await?,
             connection,
-            remote,
+            remote: remote.clone(),
             terms: request.terms.clone(),
         })
     }
@@ -148,20 +174,6 @@ impl Candidate {
     pub fn tenant(&self, hub: &Hub) -> Tenant {
         Tenant::new(&hub.uid)
     }
-}
-
-/// Two requests of one run that are one cluster.
-///
-/// # Errors
-/// Names the first of them.
-pub fn refuse_twins(candidates: &[Candidate]) -> Result<(), WorkerError> {
-    for (index, candidate) in candidates.iter().enumerate() {
-        let twin = candidates[..index].iter().find(|c| c.uid.is_some() && c.uid == candidate.uid);
-        if let Some(twin) = twin {
-            return Err(WorkerError::OtherName { other: twin.name.clone() });
-        }
-    }
-    Ok(())
 }
 
 /// Whether an error says that the credentials are not accepted.

@@ -119,9 +119,13 @@ impl Applier {
     #[must_use]
     pub fn goes_to(&self, worker: &str) -> bool {
         let name = secret_name(worker);
-        ["secretRef", "configMapRef"]
-            .iter()
-            .any(|reference| self.spec()["kubeConfig"][reference]["name"].as_str() == Some(&name))
+        self.ways().any(|way| way == name)
+    }
+
+    /// The Secret or ConfigMap by which it goes elsewhere.
+    pub(super) fn ways(&self) -> impl Iterator<Item = &str> {
+        let named = |reference| self.spec()["kubeConfig"][reference]["name"].as_str();
+        ["secretRef", "configMapRef"].into_iter().filter_map(named)
     }
 }
 
@@ -172,7 +176,7 @@ pub(super) async fn applied_kinds(
     worker: &Connection,
     name: &str,
 ) -> Result<Vec<Right>, ClusterError> {
-    let appliers = appliers(&hub.connection, &hub.namespace).await?;
+    let appliers = hub.appliers().await?;
     let mut items: Vec<Item> =
         appliers.iter().filter(|applier| applier.goes_to(name)).flat_map(Applier::inventory).collect();
     if items.is_empty() {

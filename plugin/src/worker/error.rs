@@ -121,6 +121,9 @@ pub enum WorkerError {
         /// How long was waited.
         after: Duration,
     },
+    /// A failure of another room, in its own words.
+    #[error("{}", .0.lines().join("; "))]
+    Failed(Failure),
     /// Something that nothing is left to do about from here.
     #[error("{0}")]
     Stopped(Box<Stop>),
@@ -203,6 +206,7 @@ impl From<WorkerError> for Failure {
             WorkerError::StillAccepted { .. } => Failure::new(Kind::Timeout, message)
                 .because_of("API servers remember a token for ten seconds; this one does for longer")
                 .hint("look again later: kubectl kubiya worker check NAME"),
+            WorkerError::Failed(failure) => failure,
             WorkerError::Stopped(stop) => {
                 let failure = Failure::new(stop.kind, message);
                 let failure = stop.causes.into_iter().fold(failure, Failure::because_of);

@@ -1,11 +1,15 @@
 //! The infra cluster, and what it knows of its workers.
 
-use super::error::WorkerError;
+use super::delivered::{Applier as Goer, appliers};
+use super::error::{Stop, WorkerError};
 use super::names::{MANAGED_BY, secret_name};
 use super::record::{Kept, Stored, is_ours};
 use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode, Selection};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams};
+use kubiya_hook::edge::Kind;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// The infra cluster with its workers.
 #[derive(Clone, Debug)]
@@ -20,6 +24,17 @@ pub struct Hub {
     pub namespace: String,
     /// The Secrets of all workers, by name and namespace.
     pub stored: Vec<Stored>,
+    /// Tokens, by worker, that Flux may still use until it has applied what is in Git.
+    pub(super) in_use: Vec<(String, String)>,
+    /// What is asked once in a run, however many workers want to know it.
+    pub(super) once: Arc<Once>,
+}
+
+/// What is asked once in a run.
+#[derive(Debug, Default)]
+pub(super) struct Once {
+    appliers: OnceCell<Vec<Goer>>,
+    pub(super) gate: OnceCell<Option<String>>,
 }
 
 /// Which cluster it is, whatever its address: the UID of `kube-system`. Nothing where we may not read that.
@@ -40,7 +55,11 @@ impl Hub {
     ///
     /// # Errors
     /// Those of the requests.
-    pub async fn read(connection: Connection, namespace: &str) -> Result<Self, ClusterError> {
+    pub async fn read(
+        connection: Connection,
+        selection: Option<Selection>,
+        namespace: &str,
+    ) -> Result<Self, ClusterError> {
         let (uid, secrets, maps) = futures::try_join!(
             cluster_uid(&connection),
             ours::<Secret>(&connection, namespace, "Secrets"),
@@ -56,7 +75,58 @@ impl Hub {
             reason: format!("{} may not read it on the infra cluster", connection.username),
             code: 403,
         })?;
-        Ok(Self { connection, uid, selection: None, namespace: namespace.to_owned(), stored })
+        Ok(Self {
+            connection,
+            uid,
+            selection,
+            namespace: namespace.to_owned(),
+            stored,
+            in_use: Vec::new(),
+            once: Arc::default(),
+        })
+    }
+
+    /// Takes what is in Git for a worker as what is known of it: Flux is about to apply it.
+    pub fn learn(&mut self, in_git: Vec<Stored>) {
+        for one in in_git {
+            let is_same = |there: &&mut Stored| {
+                there.record.worker == one.record.worker && there.namespace == one.namespace
+            };
+            match self.stored.iter_mut().find(is_same) {
+                Some(there) => {
+                    let token = there.record.token_secret.clone().filter(|_| there.record != one.record);
+                    self.in_use.extend(token.map(|token| (one.record.worker.clone(), token)));
+                    let applied_by = there.applied_by.take();
+                    *there = Stored { applied_by, ..one };
+                }
+                None => self.stored.push(one),
+            }
+        }
+        self.stored.sort_by(|a, b| (&a.record.worker, &a.namespace).cmp(&(&b.record.worker, &b.namespace)));
+    }
+
+    /// Refuses to change by hand what Flux brings out of Git: it would put back what was there.
+    ///
+    /// # Errors
+    /// It comes out of Git.
+    pub fn refuse_from_git(&self, worker: &str, hint: &str) -> Result<(), WorkerError> {
+        let from_git = self.of(worker).into_iter().find_map(|one| Some((one, one.applied_by.as_ref()?)));
+        let Some((one, by)) = from_git else { return Ok(()) };
+        Err(WorkerError::Stopped(Box::new(Stop {
+            message: format!("what Flux reaches worker `{worker}` by comes from Git"),
+            causes: vec![format!("Kustomization {by} puts {}/{} back", one.namespace, secret_name(worker))],
+            hints: vec![hint.to_owned()],
+            kind: Kind::Usage,
+        })))
+    }
+
+    /// All Kustomizations and HelmReleases, as they were when they were first wanted.
+    ///
+    /// # Errors
+    /// Those of the requests.
+    pub async fn appliers(&self) -> Result<&[Goer], ClusterError> {
+        let found = self.once.appliers.get_or_try_init(|| appliers(&self.connection, &self.namespace));
+        found.await.map(Vec::as_slice)
     }
 
     /// The Secrets of one worker.

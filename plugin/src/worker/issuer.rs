@@ -138,10 +138,16 @@ fn configuration_version(version: &str) -> &'static str {
     if minor.is_some_and(|minor| minor < 34) { "v1beta1" } else { "v1" }
 }
 
+/// Name of the ConfigMap in the project of a worker that is a Shoot.
+#[must_use]
+pub(super) fn gardener_map(worker: &str) -> String {
+    format!("{worker}-authentication")
+}
+
 /// The same for Gardener: a ConfigMap of the project, and what the Shoot says about it.
 #[must_use]
 pub fn for_gardener(configuration: &Value, worker: &str, project: &str) -> String {
-    let name = format!("{worker}-authentication");
+    let name = gardener_map(worker);
     // A tree of maps with string keys always renders.
     let text = serde_yaml::to_string(configuration).unwrap_or_default();
     let map = json!({

@@ -12,11 +12,20 @@ pub const LIVABLE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// When a bearer token ends: the claim `exp` of its payload. Nothing for a token that says nothing of it.
 #[must_use]
 pub(super) fn token_end(token: &str) -> Option<Timestamp> {
+    Timestamp::from_second(claims(token)?["exp"].as_i64()?).ok()
+}
+
+/// Who made a bearer token: the claim `iss`.
+#[must_use]
+pub(super) fn token_issuer(token: &str) -> Option<String> {
+    Some(claims(token)?["iss"].as_str()?.to_owned())
+}
+
+fn claims(token: &str) -> Option<serde_json::Value> {
     let payload = token.split('.').nth(1)?;
     let bytes =
         base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-    Timestamp::from_second(claims["exp"].as_i64()?).ok()
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// When the first of the certificates in a PEM text ends. Nothing where there is none.

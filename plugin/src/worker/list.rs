@@ -1,12 +1,14 @@
 //! All workers at a glance: what is written on their Secrets, what Flux applies to them, and whether they answer.
 
-use super::delivered::{Applier, appliers};
+use super::delivered::Applier;
 use super::error::WorkerError;
 use super::hub::Hub;
+use super::names::secret_name;
 use super::record::Record;
 use crate::cluster::ClusterError;
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A worker.
@@ -39,13 +41,16 @@ impl Row {
 /// # Errors
 /// Those of the requests.
 pub async fn list(hub: &Hub) -> Result<Vec<Row>, ClusterError> {
-    let appliers = appliers(&hub.connection, &hub.namespace).await?;
-    Ok(hub.names().iter().filter_map(|name| row(hub, name, &appliers)).collect())
+    let mut by_way: HashMap<&str, Vec<&Applier>> = HashMap::new();
+    for applier in hub.appliers().await? {
+        applier.ways().for_each(|way| by_way.entry(way).or_default().push(applier));
+    }
+    let there = |name: &String| by_way.get(secret_name(name).as_str()).cloned().unwrap_or_default();
+    Ok(hub.names().iter().filter_map(|name| row(hub, name, &there(name))).collect())
 }
 
-fn row(hub: &Hub, name: &str, appliers: &[Applier]) -> Option<Row> {
+fn row(hub: &Hub, name: &str, there: &[&Applier]) -> Option<Row> {
     let stored = hub.of(name);
-    let there: Vec<&Applier> = appliers.iter().filter(|applier| applier.goes_to(name)).collect();
     let mut revisions: Vec<String> =
         there.iter().filter_map(|applier| applier.revision().map(str::to_owned)).collect();
     revisions.sort();
@@ -60,14 +65,24 @@ fn row(hub: &Hub, name: &str, appliers: &[Applier]) -> Option<Row> {
     })
 }
 
-/// Asks every worker for its version, with what Flux has: so many at once, each for so long.
-pub async fn ask(hub: &Hub, rows: &mut [Row], at_once: usize, patience: Duration) {
-    futures::stream::iter(rows)
-        .for_each_concurrent(at_once.max(1), async |row| {
+/// Asks every worker for its version, with what Flux has: so many at once, each for so long. `told` hears whether
+/// each has answered.
+pub async fn ask(
+    hub: &Hub,
+    rows: &mut [Row],
+    at_once: usize,
+    patience: Duration,
+    mut told: impl FnMut(bool),
+) {
+    let mut coming = futures::stream::iter(rows)
+        .map(async |row| {
             let answer = version(hub, &row.record.worker, patience).await;
-            row.answer = Some(answer.map_err(|error| error.to_string()));
+            row.answer.insert(answer.map_err(|error| error.to_string())).is_ok()
         })
-        .await;
+        .buffer_unordered(at_once.max(1));
+    while let Some(answered) = coming.next().await {
+        told(answered);
+    }
 }
 
 async fn version(hub: &Hub, worker: &str, patience: Duration) -> Result<String, WorkerError> {

@@ -83,14 +83,14 @@ fn bound_secret(tenant: &Tenant) -> Secret {
     serde_json::from_value(json!({"metadata": metadata, "type": "Opaque"})).unwrap_or_default()
 }
 
-/// Takes every token of a tenant back but the one that is bound to `keep`. How many Secrets went.
+/// Takes every token of a tenant back but those that are bound to `keep`. How many Secrets went.
 ///
 /// # Errors
 /// Those of the requests.
 pub(super) async fn revoke(
     worker: &Connection,
     tenant: &Tenant,
-    keep: Option<&str>,
+    keep: &[&str],
 ) -> Result<usize, ClusterError> {
     let api = secrets(worker, tenant);
     let all =
@@ -99,7 +99,7 @@ pub(super) async fn revoke(
         })?;
     let mut revoked = 0;
     for name in all.items.into_iter().filter_map(|secret| secret.metadata.name) {
-        if Some(name.as_str()) != keep {
+        if !keep.contains(&name.as_str()) {
             gone(api.delete(&name, &DeleteParams::default()).await, || {
                 format!("Secret {}/{name}", tenant.namespace())
             })?;

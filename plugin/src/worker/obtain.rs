@@ -158,7 +158,7 @@ impl Candidate {
     /// lives for long enough.
     async fn still_good(&self, hub: &Hub) -> Result<Option<Obtained>, WorkerError> {
         let stored = hub.of(&self.name);
-        let Some(first) = stored.first() else { return Ok(None) };
+        let Some(first) = stored.first().filter(|_| !self.terms.new_token) else { return Ok(None) };
         let record = &first.record;
         let same_terms = record.kind == CredentialKind::Minted
             && record.scope == self.terms.scope
@@ -215,14 +215,11 @@ pub(super) async fn give(
     terms: &Terms,
     mode: Mode,
 ) -> Result<Vec<Applied>, ClusterError> {
-    let (force, name) = (terms.force, tenant.namespace());
+    let force = terms.force;
     let mut objects = tenant.objects(&terms.scope, who, None);
     let first = hub::apply(worker, &objects[..1], force, mode).await?;
-    let namespaces: Api<Namespace> = Api::all(worker.client.clone());
-    let live = namespaces.get_metadata_opt(&name).await;
-    let live = live.map_err(|error| ClusterError::of_get(format!("Namespace {name}"), &error))?;
-    if let Some(uid) = live.and_then(|namespace| namespace.metadata.uid) {
-        objects = tenant.objects(&terms.scope, who, Some(&uid));
+    if let Some(uid) = first.iter().find_map(|namespace| namespace.uid.as_deref()) {
+        objects = tenant.objects(&terms.scope, who, Some(uid));
     }
     Ok([first, hub::apply(worker, &objects[1..], force, mode).await?].concat())
 }

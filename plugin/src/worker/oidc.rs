@@ -5,11 +5,13 @@ use super::candidate::{Candidate, OidcTerms, is_refusal};
 use super::error::{Stop, WorkerError};
 use super::hub::Hub;
 use super::issuer::{Issuer, PREFIX, Readable, authentication_configuration, discovery_binding, read};
+use super::lifetime::token_issuer;
 use super::obtain::{Obtained, give};
 use super::record::{CredentialKind, Issued, Kept, Record};
 use super::rights::missing;
-use crate::cluster::{Applied, ClusterError, Connection, Deadline, Mode, Selection};
+use crate::cluster::{Action, Applied, ClusterError, Connection, Deadline, Mode, Selection};
 use kubiya_hook::edge::Kind;
+use secrecy::ExposeSecret as _;
 use std::time::Duration;
 
 /// How long access may take until the API server knows of it.
@@ -85,13 +87,20 @@ impl Candidate {
         let record =
             Record { audience: Some(self.audience()), ..self.record(CredentialKind::Oidc, None, None) };
         let who = Who::Users(self.users(namespaces));
+        let kept = Kept::Issued(issued.clone());
+        if self.is_stored(hub, namespaces, &record, &issued)
+            && let Ok(applied) = give(&self.connection, &tenant, &who, &self.terms, Mode::Compare).await
+            && applied.iter().all(|one| one.action == Action::Unchanged)
+        {
+            let username = self.prove_everywhere(hub, namespaces, &issued).await?;
+            let warnings = gate_is_shut(hub).await?.into_iter().collect();
+            return Ok(Obtained { record, kept: Some(kept), username, applied, granted: None, warnings });
+        }
         let (_, mut warnings) = (self.refuse_powerless(&tenant).await?, Vec::new());
         if mode == Mode::Write {
             // The account comes first: a token of it shows whether it is let in, before anything is given to it.
-            let accounts: Vec<_> = namespaces
-                .iter()
-                .flat_map(|one| record.manifests(one, &Kept::Issued(issued.clone())).into_iter().take(1))
-                .collect();
+            let accounts: Vec<_> =
+                namespaces.iter().flat_map(|one| record.manifests(one, &kept).into_iter().take(1)).collect();
             hub.apply(&accounts, self.terms.force, mode).await?;
             for namespace in namespaces {
                 self.refuse_replay(hub, namespace, &issued).await?;
@@ -101,12 +110,33 @@ impl Candidate {
         let mut username = None;
         if mode == Mode::Write {
             super::obtain::narrow(&self.connection, hub, self, &tenant).await?;
-            for namespace in namespaces {
-                username = Some(self.prove_trust(hub, namespace, &issued).await?);
-            }
+            username = self.prove_everywhere(hub, namespaces, &issued).await?;
             warnings.extend(gate_is_shut(hub).await?);
         }
-        Ok(Obtained { record, kept: Some(Kept::Issued(issued)), username, applied, granted: None, warnings })
+        Ok(Obtained { record, kept: Some(kept), username, applied, granted: None, warnings })
+    }
+
+    /// Whether all that is to be stored is: then the audience was seen to be the worker's alone when it was.
+    fn is_stored(&self, hub: &Hub, namespaces: &[String], record: &Record, issued: &Issued) -> bool {
+        let stored = hub.of(&self.name);
+        let same = |one: &&super::Stored| {
+            one.record == *record && matches!(&one.kept, Kept::Issued(kept) if kept == issued)
+        };
+        let has = |namespace: &String| stored.iter().filter(|one| one.namespace == *namespace).any(same);
+        namespaces.iter().all(has)
+    }
+
+    async fn prove_everywhere(
+        &self,
+        hub: &Hub,
+        namespaces: &[String],
+        issued: &Issued,
+    ) -> Result<Option<String>, WorkerError> {
+        let mut username = None;
+        for namespace in namespaces {
+            username = Some(self.prove_trust(hub, namespace, issued).await?);
+        }
+        Ok(username)
     }
 
     fn issued(&self) -> Issued {
@@ -167,7 +197,11 @@ impl Candidate {
         let way = issued.way(hub, &self.name, namespace, &issued.audiences).await?;
         let proven = match way.prove(self.terms.request_timeout).await {
             Ok(proven) => proven,
-            Err(error) if is_refusal(&error) => return Err(untrusted(&self.name, &self.audience(), &error)),
+            Err(error) if is_refusal(&error) => {
+                let token = way.selection.user.token.as_ref();
+                let issuer = token.and_then(|token| token_issuer(token.expose_secret())).unwrap_or_default();
+                return Err(untrusted(&self.name, &self.audience(), &issuer, &error));
+            }
             Err(error) => return Err(error.into()),
         };
         let expected = self.users(&[namespace.to_owned()]);
@@ -214,13 +248,18 @@ fn shared(audience: &str, other: &str) -> WorkerError {
     )
 }
 
-fn untrusted(worker: &str, audience: &str, error: &ClusterError) -> WorkerError {
+fn untrusted(worker: &str, audience: &str, issuer: &str, error: &ClusterError) -> WorkerError {
     stop(
         format!("worker `{worker}` does not accept the infra cluster's tokens for the audience `{audience}`"),
-        vec![error.to_string()],
+        vec![
+            error.to_string(),
+            format!(
+                "their issuer is {issuer}; a worker of an infra cluster that was built anew still trusts the old one's"
+            ),
+        ],
         &[
             "what its API server is to be started with (--authentication-config): the same command with --print file",
-            "on Gardener: --print gardener; then run the same command again",
+            "on Gardener: --print gardener, then the same command with --garden-context NAME",
         ],
     )
 }
@@ -236,8 +275,13 @@ fn other_name(proven: &Connection, expected: &[String]) -> WorkerError {
     )
 }
 
-/// kustomize-controller makes tokens for accounts that a ConfigMap names only where it was allowed to.
+/// What is to be said where the gate is shut; asked once in a run.
 async fn gate_is_shut(hub: &Hub) -> Result<Option<String>, ClusterError> {
+    hub.once.gate.get_or_try_init(|| ask_gate(hub)).await.cloned()
+}
+
+/// kustomize-controller makes tokens for accounts that a ConfigMap names only where it was allowed to.
+async fn ask_gate(hub: &Hub) -> Result<Option<String>, ClusterError> {
     use k8s_openapi::api::apps::v1::Deployment;
     const GATE: &str = "ObjectLevelWorkloadIdentity=true";
     let api: kube::Api<Deployment> = kube::Api::namespaced(hub.connection.client.clone(), &hub.namespace);

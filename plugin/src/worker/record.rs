@@ -62,6 +62,17 @@ pub enum Scope {
     Namespaces(Vec<String>),
 }
 
+impl Scope {
+    /// Of names in any order; everywhere where none is named.
+    #[must_use]
+    pub fn of(names: &[String]) -> Self {
+        let mut names = names.to_vec();
+        names.sort();
+        names.dedup();
+        if names.is_empty() { Self::Cluster } else { Self::Namespaces(names) }
+    }
+}
+
 /// What is known of a worker without asking it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -115,6 +126,15 @@ pub struct Stored {
     pub record: Record,
     /// What is in it.
     pub kept: Kept,
+    /// The Kustomization of the infra cluster that put it there out of Git, if one did.
+    pub applied_by: Option<String>,
+}
+
+/// The Kustomization that an object says it came by.
+fn applied_by(metadata: &ObjectMeta) -> Option<String> {
+    let labels = metadata.labels.as_ref()?;
+    let label = |key: &str| labels.get(&format!("kustomize.toolkit.fluxcd.io/{key}"));
+    Some(format!("{}/{}", label("namespace")?, label("name")?))
 }
 
 impl Record {
@@ -219,7 +239,12 @@ impl Stored {
         let bytes = secret.data.as_ref()?.get(KUBECONFIG_ENTRY)?;
         let text = SecretString::from(String::from_utf8_lossy(&bytes.0).into_owned());
         let namespace = secret.metadata.namespace.clone().unwrap_or_default();
-        Some(Self { namespace, record, kept: Kept::Kubeconfig(text) })
+        Some(Self {
+            namespace,
+            record,
+            kept: Kept::Kubeconfig(text),
+            applied_by: applied_by(&secret.metadata),
+        })
     }
 
     /// Reads a ConfigMap. Nothing for one that is not ours, or is for no worker.
@@ -235,7 +260,7 @@ impl Stored {
             account: data.get("serviceAccountName")?.clone(),
         };
         let namespace = map.metadata.namespace.clone().unwrap_or_default();
-        Some(Self { namespace, record, kept: Kept::Issued(issued) })
+        Some(Self { namespace, record, kept: Kept::Issued(issued), applied_by: applied_by(&map.metadata) })
     }
 }
 

@@ -55,6 +55,7 @@ pub struct Removed {
 /// A worker that nobody knows, and what must be decided or done first.
 pub async fn look(hub: &Hub, worker: &str, how: &Removal) -> Result<Vec<Applier>, WorkerError> {
     hub.known(worker)?;
+    hub.refuse_from_git(worker, "take the worker's folder out of the repository, wait until Flux has applied that, then run the same command again")?;
     let all = appliers(&hub.connection, &hub.namespace).await?;
     let there: Vec<Applier> = all.iter().filter(|applier| applier.goes_to(worker)).cloned().collect();
     if let Some(stop) = comes_back(&all, &there).or_else(|| undecided(worker, &there, how)) {

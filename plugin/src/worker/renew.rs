@@ -51,6 +51,10 @@ pub async fn renew(hub: &Hub, worker: &str, how: &Renewal) -> Result<Renewed, Wo
         CredentialKind::Copied => return Err(WorkerError::NotMinted { worker: worker.to_owned() }),
         CredentialKind::Oidc => return Err(WorkerError::NothingToRenew { worker: worker.to_owned() }),
     }
+    hub.refuse_from_git(
+        worker,
+        &format!("kubectl kubiya worker add {worker} --store git --new-token, then commit and push"),
+    )?;
     let old = first.way(hub).await?;
     let connection = enter(hub, first, &old, how).await?;
     let tenant = Tenant::new(&hub.uid);
@@ -68,7 +72,7 @@ pub async fn renew(hub: &Hub, worker: &str, how: &Renewal) -> Result<Renewed, Wo
     hub.apply(&manifests, false, Mode::Write).await?;
     // With the new one: the old one must not saw off the branch that it sits on.
     let hand = if how.way.is_some() { &connection } else { &fresh.connection };
-    mint::revoke(hand, &tenant, Some(&fresh.minted.secret)).await?;
+    mint::revoke(hand, &tenant, &[&fresh.minted.secret]).await?;
     until_refused(worker, &old, how.request_timeout).await?;
     Ok(Renewed { record: new, before: record.expires, granted: (fresh.granted, fresh.lifetime) })
 }

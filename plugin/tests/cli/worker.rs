@@ -78,3 +78,49 @@ fn flags_that_contradict_each_other_or_say_nothing_useful() {
         assert!(said.contains(reason) && said.contains("exit code 2"), "{said}");
     }
 }
+
+/// A kubeconfig whose context `worker01` has these credentials.
+fn config_of(user: &str) -> String {
+    let config = kubeconfig("https://w.invalid").replace(&format!("user: {{token: {CANARY}}}"), user);
+    config.replace("insecure-skip-tls-verify: true", "")
+}
+
+#[test]
+fn credentials_that_have_ended_are_said_with_their_end() {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let token = format!("e30.{}.c2ln", encode(r#"{"exp":1600000000}"#));
+    let mut parameters = rcgen::CertificateParams::new(["jane".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = base64::engine::general_purpose::STANDARD.encode(parameters.self_signed(&key).unwrap().pem());
+    let key = base64::engine::general_purpose::STANDARD.encode(key.serialize_pem());
+    for (user, ended) in [
+        (format!("user: {{token: {token}}}"), "the token of `worker01` ended at 2020-09-13T12:26:40Z"),
+        (
+            format!("user: {{client-certificate-data: {pem}, client-key-data: {key}}}"),
+            "the client certificate of `worker01` ended at 2021-01-01T00:00:00Z",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write("config", &config_of(&user));
+        let said = add(&sandbox, &["worker01"]);
+        assert!(said.contains(ended) && said.contains("exit code 3"), "{said}");
+        assert!(!said.contains(&key) && !said.contains(&token), "{said}");
+    }
+}
+
+#[test]
+fn what_is_done_in_the_repository_is_for_a_repository() {
+    let sandbox = Sandbox::new();
+    sandbox.write("config", &config_of("user: {token: x}"));
+    for (words, reason) in [
+        (&["worker01", "--own-key", "-f", "x"][..], "cannot be used with"),
+        (&["worker01", "--recovery", "age1x"], "--own-key"),
+        (&["worker01", "--garden-context", "g"], "--oidc"),
+        (&[], "<NAME>"),
+    ] {
+        let said = add(&sandbox, words);
+        assert!(said.contains(reason) && said.contains("exit code 2"), "{words:?} {said}");
+    }
+}

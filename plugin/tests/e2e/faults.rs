@@ -84,7 +84,7 @@ fn somebody_without_permissions_changes_nothing() {
 }
 
 #[test]
-fn a_worker_that_does_not_accept_us_is_found_before_anything_is_written() {
+fn a_worker_that_does_not_accept_us_is_left_out_or_stops_all_before_anything_is_written() {
     let world = World::new();
     let ca = world
         .rig
@@ -97,7 +97,8 @@ fn a_worker_that_does_not_accept_us_is_found_before_anything_is_written() {
          contexts: [{{name: w, context: {{cluster: w, user: u}}}}]}}"
     );
     world.write("worker.yaml", &text);
-    let said = world.bootstrap(&["--worker-kubeconfig", "worker01=worker.yaml"]);
+    let worker = ["--worker-kubeconfig", "worker01=worker.yaml"];
+    let said = world.bootstrap(&[&worker[..], &["--all-or-nothing"]].concat());
     assert_eq!(said.code, 3, "{}", said.stderr);
     assert!(
         said.stderr.contains("worker worker01: the API server of `w` does not accept the credentials"),
@@ -106,6 +107,13 @@ fn a_worker_that_does_not_accept_us_is_found_before_anything_is_written() {
     );
     assert!(!said.stderr.contains("CANARY"), "{}", said.stderr);
     assert_eq!(world.versions(), "");
+    // Unless all or nothing is wanted, it keeps neither the infra cluster nor another worker.
+    let said =
+        world.bootstrap(&[&worker[..], &["--worker", "worker02=worker02", "--copy-credentials"]].concat());
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert!(said.stderr.contains("left out worker worker01: the API server"), "{}", said.stderr);
+    assert!(said.stderr.contains("created Secret flux-system/worker02-kubeconfig"), "{}", said.stderr);
+    assert!(said.stderr.contains("applied main@sha1:"), "{}", said.stderr);
 }
 
 #[test]

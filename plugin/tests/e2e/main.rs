@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 mod bootstrap;
+mod decryption;
 mod demo;
 mod document;
 mod every_fault;
@@ -21,6 +22,7 @@ mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;
+mod signed;
 mod two_at_once;
 mod worker;
 mod world;

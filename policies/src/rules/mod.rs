@@ -3,6 +3,7 @@
 mod account;
 pub mod change;
 pub mod goregex;
+mod insert;
 mod problem;
 mod recipients;
 mod schema;
@@ -10,6 +11,7 @@ mod schema;
 use std::sync::Arc;
 
 pub use account::{Account, Considered};
+pub use insert::{InsertError, NewRule};
 pub use problem::{Problem, Problems, Weight};
 pub use recipients::{RecipientChange, RecipientChangeError, change_recipients};
 

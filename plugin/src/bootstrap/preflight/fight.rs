@@ -6,7 +6,14 @@ use kubiya_hook::edge::Failure;
 use serde_json::{Value, json};
 
 /// The fields that must be the same in the repository; others are its own business.
-const GIT_REPOSITORY: [&str; 3] = ["/spec/url", "/spec/ref/branch", "/spec/secretRef/name"];
+const GIT_REPOSITORY: [&str; 6] = [
+    "/spec/url",
+    "/spec/ref/branch",
+    "/spec/secretRef/name",
+    "/spec/proxySecretRef/name",
+    "/spec/provider",
+    "/spec/verify/secretRef/name",
+];
 const KUSTOMIZATION: [&str; 5] = [
     "/spec/path",
     "/spec/sourceRef/name",

@@ -18,6 +18,8 @@ pub(super) struct Course<'a> {
 /// What was done, and by what.
 pub(super) struct Done {
     pub(super) carried: Carried,
+    /// The workers that could not be taken in; the others are, and the infra cluster is as it should be.
+    pub(super) failed: Option<Failure>,
     applier: Applier,
 }
 
@@ -42,12 +44,14 @@ impl Course<'_> {
         let Some(mut carried) = result.map_err(|(error, carried)| part_done(error.into(), &carried))? else {
             return Ok(None);
         };
-        let mut failure = None;
-        if let Some(candidates) = &found.candidates {
+        let mut failed = None;
+        if let Some(workers) = &found.workers {
             whereabouts::at("while it let Flux into the workers");
-            let (taken, failed) = candidates.take_in(|name, added| talk.worker(name, added)).await;
-            carried.applied.extend(taken);
-            failure = failed;
+            let taken = workers.take_in(|count| talk.count("taking workers in", count)).await;
+            talk.end_progress();
+            talk.taken_in(&taken);
+            carried.applied.extend(taken.applied());
+            failed = taken.failure().map(|failure| part_done(failure, &carried));
         }
         if let Err(error) = bootstrap::record(&how.applier.connection, self.inputs, &carried).await {
             talk.warning(
@@ -56,10 +60,7 @@ impl Course<'_> {
         }
         // Nothing is written from here on: whoever waits for it may go on.
         let_go().await;
-        match failure {
-            Some(failure) => Err(part_done(failure, &carried)),
-            None => Ok(Some(Done { carried, applier: how.applier })),
-        }
+        Ok(Some(Done { carried, failed, applier: how.applier }))
     }
 
     /// Waits until Flux has applied the branch; gives the revision. Nothing where that is not wanted.

@@ -1,12 +1,14 @@
 //! What bootstrap says on the way.
 
-use crate::bootstrap::{Carried, Event, Inputs, Wait};
+use crate::bootstrap::{Carried, Event, Inputs, TakenIn, Wait};
 use crate::cluster::{Action, Applied, Connection};
 use crate::commands::lines::Lines;
+use crate::commands::worker::table;
 use crate::flux::SyncSpec;
 use crate::invocation::Invocation;
 use crate::whereabouts;
-use crate::worker::Added;
+use crate::worker::{Added, Count};
+use jiff::Timestamp;
 use kubiya_hook::edge::{Color, Failure, Stream};
 use std::collections::BTreeMap;
 
@@ -111,8 +113,47 @@ impl<'a> Talk<'a> {
         self.0.end_progress();
     }
 
+    /// The clusters that answered; many of them are counted.
+    pub(super) fn answered(&mut self, workers: &[(&str, &str)]) {
+        if workers.len() > LISTED {
+            self.say("connected", Color::Green, &format!("{} workers", workers.len()));
+            return;
+        }
+        for (name, answered) in workers {
+            self.say("connected", Color::Green, &format!("{name}: {answered}"));
+        }
+    }
+
+    /// A worker that is not taken in, while the rest goes on.
+    pub(super) fn left_out(&mut self, problem: &Failure) {
+        for line in problem.lines() {
+            self.say("left out", Color::Red, &line);
+        }
+    }
+
+    /// How far it is with the workers.
+    pub(super) fn count(&mut self, what: &str, count: Count) {
+        self.0.count(what, count.done, count.of, count.failed);
+    }
+
+    /// What came of the workers: a few with what was written for each, many as a table.
+    pub(super) fn taken_in(&mut self, taken: &TakenIn) {
+        if taken.outcomes.len() > LISTED {
+            let rows = taken.outcomes.iter().map(|(name, outcome)| (name.as_str(), outcome.as_ref()));
+            self.0.block(&table::outcomes(rows, Timestamp::now()));
+            return;
+        }
+        for (name, outcome) in &taken.outcomes {
+            if let Ok(added) = outcome
+                && added.changed() > 0
+            {
+                self.worker(name, added);
+            }
+        }
+    }
+
     /// A worker that Flux reaches now.
-    pub(super) fn worker(&mut self, name: &str, added: &Added) {
+    fn worker(&mut self, name: &str, added: &Added) {
         if let Some(username) = &added.obtained.username {
             let end = added.obtained.record.expires.map(|end| format!(", until {end}")).unwrap_or_default();
             self.say("proven", Color::Green, &format!("Flux is {username} on {name}{end}"));

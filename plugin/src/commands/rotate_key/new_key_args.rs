@@ -42,7 +42,7 @@ impl NewKeyArgs {
     ///
     /// # Errors
     /// It cannot be read, or there is something where it is to be stored.
-    pub(super) fn identity(&self) -> Result<Option<NewIdentity>, Failure> {
+    pub(crate) fn identity(&self) -> Result<Option<NewIdentity>, Failure> {
         if let Some(file) = &self.new_age_key_file {
             return NewIdentity::given(&KeySource::from_flag(file)).map(Some);
         }

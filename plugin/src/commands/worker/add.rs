@@ -1,15 +1,16 @@
 //! `worker add`: a cluster becomes a worker.
 
-use super::hub;
+use super::repository::{Repository, RepositoryArgs};
 use super::talk::Talk;
-use crate::cluster::{Applied, ConnectionArgs, KubeconfigSource};
+use super::{add_all, hub};
+use crate::cluster::{Applied, Connection, ConnectionArgs, KubeconfigSource, Kubeconfigs};
 use crate::commands::bootstrap::DryRun;
 use crate::commands::formats::OutputArgs;
 use crate::duration;
 use crate::invocation::Invocation;
 use crate::worker::{
-    AddRequest, Added, Candidate, CredentialKind, Granted, LIFETIME, OidcTerms, Scope, Terms, document,
-    for_gardener, is_label, resolve,
+    AT_ONCE, AddRequest, Added, Candidate, CredentialKind, Garden, Granted, LIFETIME, OidcTerms, Scope,
+    Terms, document, for_gardener, is_label, resolve,
 };
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::{Color, Console, Failure, Outcome};
@@ -26,8 +27,15 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 pub(crate) struct AddArgs {
     /// Name of the worker; Flux finds it in the Secret NAME-kubeconfig
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[arg(value_name = "NAME", required_unless_present = "file")]
+    name: Option<String>,
+    /// Take in all workers of a document, as `bootstrap -f` reads it; flags say what it leaves open
+    #[arg(short, long, value_name = "FILE",
+          conflicts_with_all = ["name", "worker_context", "worker_kubeconfig", "print", "audience", "garden_context", "garden_kubeconfig", "shoot"])]
+    pub(super) file: Option<PathBuf>,
+    /// With --file: how many workers are dealt with at once
+    #[arg(long, value_name = "COUNT", default_value_t = AT_ONCE)]
+    pub(super) concurrency: usize,
     /// Your context for the worker [default: the worker's name; with --worker-kubeconfig, its current one]
     #[arg(long, value_name = "NAME")]
     worker_context: Option<String>,
@@ -43,9 +51,19 @@ pub(crate) struct AddArgs {
     /// With --oidc: print what the worker's API server is to be started with, and change nothing there
     #[arg(long, value_name = "AS", value_enum, requires = "oidc")]
     print: Option<Print>,
-    /// With --print gardener: namespace of the project
+    /// With --print gardener or --garden-context: namespace of the project
     #[arg(long, value_name = "NAME", default_value = "garden-PROJECT")]
     gardener_namespace: String,
+    /// With --oidc: your context for the garden of a worker that is a Shoot; what was printed for it is looked at
+    /// there before the worker is: the ConfigMap, whether the Shoot names it, and whether it was reconciled since
+    #[arg(long, value_name = "NAME", requires = "oidc")]
+    garden_context: Option<String>,
+    /// Kubeconfig of the garden, when it is not in your own
+    #[arg(long, value_name = "FILE", requires = "oidc")]
+    garden_kubeconfig: Option<PathBuf>,
+    /// Name of the Shoot [default: the worker's]
+    #[arg(long, value_name = "NAME", requires = "oidc")]
+    shoot: Option<String>,
     /// With --oidc: audience of the tokens [default: one that no other cluster has]
     #[arg(long, value_name = "NAME", requires = "oidc")]
     audience: Option<String>,
@@ -66,7 +84,10 @@ pub(crate) struct AddArgs {
     secret_namespace: Vec<String>,
     /// Accept a server address that only this machine reaches: all clusters run here
     #[arg(long)]
-    allow_loopback: bool,
+    pub(super) allow_loopback: bool,
+    /// Make a new token although the one that is stored is good
+    #[arg(long, conflicts_with_all = ["copy_credentials", "oidc"])]
+    new_token: bool,
     /// Accept another cluster under this name: the worker was built anew
     #[arg(long)]
     replace: bool,
@@ -76,28 +97,33 @@ pub(crate) struct AddArgs {
     /// Show what would change: `client` compares only, `server` also lets the API servers check it
     #[arg(long, value_name = "WHO", default_value = "none", num_args = 0..=1, require_equals = true,
           default_missing_value = "client", value_enum)]
-    dry_run: DryRun,
+    pub(super) dry_run: DryRun,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) repository: RepositoryArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 impl AddArgs {
-    fn request(&self, connection: &ConnectionArgs) -> AddRequest {
+    fn request(&self, name: &str, connection: &ConnectionArgs) -> AddRequest {
         let (source, context) = match &self.worker_kubeconfig {
             Some(path) => (KubeconfigSource::File(path.clone()), self.worker_context.clone()),
-            None => (connection.source(), self.worker_context.clone().or_else(|| Some(self.name.clone()))),
+            None => (connection.source(), self.worker_context.clone().or_else(|| Some(name.to_owned()))),
         };
+        AddRequest { name: name.to_owned(), source, context, terms: self.terms(connection) }
+    }
+
+    /// What the flags say of credentials.
+    pub(super) fn terms(&self, connection: &ConnectionArgs) -> Terms {
         let credential = match (self.copy_credentials, self.oidc) {
             (true, _) => CredentialKind::Copied,
             (_, true) => CredentialKind::Oidc,
             _ => CredentialKind::Minted,
         };
-        let mut scope = self.scope_namespaces.clone();
-        scope.sort();
-        scope.dedup();
-        let terms = Terms {
+        Terms {
             credential,
-            scope: if scope.is_empty() { Scope::Cluster } else { Scope::Namespaces(scope) },
+            scope: Scope::of(&self.scope_namespaces),
+            new_token: self.new_token,
             lifetime: self.duration.unwrap_or(LIFETIME),
             allow_loopback: self.allow_loopback,
             oidc: self.oidc.then(|| OidcTerms {
@@ -105,11 +131,27 @@ impl AddArgs {
                 allow_shared_audience: self.allow_shared_audience,
                 fallback_bindings: self.fallback_bindings,
             }),
+            namespaces: self.secret_namespace.clone(),
             replace: self.replace,
             force: self.force_conflicts,
             request_timeout: connection.request_timeout,
-        };
-        AddRequest { name: self.name.clone(), source, context, terms }
+        }
+    }
+
+    /// The project of the worker, where it is a Shoot that is to be looked at.
+    async fn garden(&self, worker: &str, connection: &ConnectionArgs) -> Result<Option<Garden>, Failure> {
+        if self.garden_context.is_none() && self.garden_kubeconfig.is_none() {
+            return Ok(None);
+        }
+        let source =
+            self.garden_kubeconfig.clone().map_or_else(|| connection.source(), KubeconfigSource::File);
+        let at = |error: crate::cluster::ClusterError| Failure::from(error).at("the garden");
+        let selection = source.select(self.garden_context.as_deref()).map_err(at)?;
+        Ok(Some(Garden {
+            connection: Connection::open(&selection, connection.request_timeout).await.map_err(at)?,
+            namespace: self.gardener_namespace.clone(),
+            shoot: self.shoot.clone().unwrap_or_else(|| worker.to_owned()),
+        }))
     }
 
     /// What is wrong with the flags themselves.
@@ -139,33 +181,49 @@ pub(super) async fn run(
     console: &mut Console,
 ) -> Outcome {
     args.refuse_bad_names()?;
-    let request = args.request(connection);
+    let Some(name) = &args.name else { return add_all::run(&args, connection, console).await };
+    let request = args.request(name, connection);
     let at = |error: crate::worker::WorkerError| Failure::from(error).at(format!("worker {}", request.name));
     // What can be seen without a cluster is said before one is asked.
-    resolve(&request).map_err(at)?;
-    let hub = hub(connection).await?;
+    let resolved = resolve(&request, &mut Kubeconfigs::default()).map_err(at)?;
+    resolved.refuse_ended().map_err(at)?;
+    let mut hub = hub(connection).await?;
+    let mut repository = args.repository.open(&mut hub, &[name]).await?;
+    let (hub, mode) = (hub, args.dry_run.mode());
     let dry_run = args.dry_run != DryRun::None;
     let mut talk = Talk::new(&mut console.err, dry_run);
     talk.cluster("infra", &hub.connection);
-    let candidate = Candidate::open(&request).await.map_err(at)?;
+    let candidate = Candidate::open(&resolved).await.map_err(at)?;
     candidate.refuse_mistaken(&hub).map_err(at)?;
     talk.cluster(&request.name, &candidate.connection);
     if let (Some(print), Some(selection)) = (args.print, &hub.selection) {
         let configuration = candidate.authentication_configuration(&hub, selection).await.map_err(at)?;
-        return print_configuration(&args, print, &configuration, console);
+        return print_configuration(&args, name, print, &configuration, console);
+    }
+    if let (Some(garden), Some(selection)) = (args.garden(name, connection).await?, &hub.selection) {
+        let configuration = candidate.authentication_configuration(&hub, selection).await.map_err(at)?;
+        garden.refuse_unheard(name, &configuration).await.map_err(at)?;
+        let text = format!("Shoot {}/{} trusts the infra cluster's issuer", garden.namespace, garden.shoot);
+        talk.say("reconciled", Color::Green, &text);
     }
     if candidate.uid.is_none() {
         talk.warning(
             "you may not read the namespace kube-system of the worker: which cluster it is stays unknown",
         );
     }
-    let namespaces = if args.secret_namespace.is_empty() {
-        vec![hub.namespace.clone()]
-    } else {
-        args.secret_namespace.clone()
-    };
-    let added = candidate.add(&hub, &namespaces, args.dry_run.mode()).await.map_err(at)?;
+    if let Some(repository) = &mut repository {
+        repository.own_key(&hub, name, &request.terms, mode, &mut talk).await?;
+    }
+    let place = Repository::place(repository.as_ref());
+    let mut added = candidate.add(&hub, place, mode).await.map_err(at)?;
+    if let Some(repository) = &repository {
+        added.stored.extend(repository.layout(&hub, name, &request.terms, mode)?);
+    }
     tell(&mut talk, &request, &added, dry_run);
+    if let Some(repository) = repository.as_ref().filter(|_| !dry_run) {
+        repository.unnamed(name).iter().for_each(|warning| talk.warning(warning));
+        talk.next(&repository.next(&[name]));
+    }
     if !dry_run {
         let context = &hub.connection.context;
         talk.next(&format!("{} worker check {} --context {context}", invocation.command(), request.name));
@@ -176,12 +234,13 @@ pub(super) async fn run(
 
 fn print_configuration(
     args: &AddArgs,
+    name: &str,
     print: Print,
     configuration: &Value,
     console: &mut Console,
 ) -> Outcome {
     let text = match print {
-        Print::Gardener => for_gardener(configuration, &args.name, &args.gardener_namespace),
+        Print::Gardener => for_gardener(configuration, name, &args.gardener_namespace),
         // A tree of maps with string keys always renders.
         Print::File => serde_yaml::to_string(configuration).unwrap_or_default(),
     };
@@ -229,7 +288,7 @@ fn tell(talk: &mut Talk<'_>, request: &AddRequest, added: &Added, dry_run: bool)
 }
 
 /// The result for programs.
-fn result(added: &Added, dry_run: bool) -> Value {
+pub(super) fn result(added: &Added, dry_run: bool) -> Value {
     let objects = |place: &str, applied: &[Applied]| -> Vec<Value> {
         let one = |one: &Applied| json!({"cluster": place, "kind": one.kind, "name": one.name, "action": one.action});
         applied.iter().map(one).collect()

@@ -1,10 +1,11 @@
 //! `worker check`: whether workers do what they are there for.
 
 use super::hub;
+use super::talk::Talk;
 use crate::cluster::ConnectionArgs;
 use crate::commands::formats::OutputArgs;
 use crate::duration;
-use crate::worker::{Finding, Level, Report, WorkerError, check, document, left};
+use crate::worker::{AT_ONCE, Count, Finding, Level, Report, WorkerError, check, document, left};
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -25,7 +26,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, conflicts_with = "names")]
     all: bool,
     /// How many workers are looked at at once
-    #[arg(long, value_name = "COUNT", default_value_t = 8)]
+    #[arg(long, value_name = "COUNT", default_value_t = AT_ONCE)]
     concurrency: usize,
     #[command(flatten)]
     output: OutputArgs,
@@ -38,16 +39,27 @@ pub(super) async fn run(args: CheckArgs, connection: &ConnectionArgs, console: &
     for name in &names {
         hub.known(name)?;
     }
-    let checked: Vec<(&String, Result<Report, WorkerError>)> = futures::stream::iter(&names)
-        .map(async |name| (name, check(&hub, name, connection.request_timeout).await))
-        .buffered(args.concurrency.max(1))
-        .collect()
-        .await;
+    let mut talk = Talk::new(&mut console.err, false);
+    let mut count = Count::of(names.len());
+    let mut checked: Vec<(usize, Result<Report, WorkerError>)> = Vec::new();
+    let mut coming = futures::stream::iter(names.iter().enumerate())
+        .map(async |(index, name)| (index, check(&hub, name, connection.request_timeout).await))
+        .buffer_unordered(args.concurrency.max(1));
+    while let Some((index, outcome)) = coming.next().await {
+        let well = outcome.as_ref().is_ok_and(|report| !report.is_broken());
+        if names.len() > 1 {
+            talk.count("checking", count.add(well));
+        }
+        checked.push((index, outcome));
+    }
+    drop(coming);
+    talk.end_progress();
+    checked.sort_by_key(|(index, _)| *index);
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
-    for (name, outcome) in checked {
+    for (index, outcome) in checked {
         match outcome {
             Ok(report) => reports.push(report),
-            Err(error) => failures.push(Failure::from(error).at(format!("worker {name}"))),
+            Err(error) => failures.push(Failure::from(error).at(format!("worker {}", names[index]))),
         }
     }
     let items: Vec<Value> = reports.iter().map(as_document).collect();

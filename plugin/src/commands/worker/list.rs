@@ -1,17 +1,16 @@
 //! `worker list`: all workers at a glance.
 
 use super::hub;
+use super::table::{columns, expires};
+use super::talk::Talk;
 use crate::cluster::ConnectionArgs;
 use crate::duration;
-use crate::worker::{Row, ask, document, left, list};
+use crate::worker::{AT_ONCE, Count, Row, ask, document, list};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kubiya_hook::edge::{Console, Failure, Outcome};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// How many workers are asked at once.
-const AT_ONCE: usize = 32;
 
 /// List the workers that the infra cluster knows
 ///
@@ -22,6 +21,9 @@ pub(crate) struct ListArgs {
     /// Only workers whose credentials end within this time, such as 14d; exit code 1 if there are any
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     expiring: Option<Duration>,
+    /// How many workers are asked at once
+    #[arg(long, value_name = "COUNT", default_value_t = AT_ONCE)]
+    concurrency: usize,
     /// `wide` asks the workers, too; `json` and `yaml` as well
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     output: Option<Format>,
@@ -46,7 +48,10 @@ pub(super) async fn run(args: ListArgs, connection: &ConnectionArgs, console: &m
     }
     if !matches!(args.output, None | Some(Format::Name)) {
         // A worker that hangs must not hold up the list of the others.
-        ask(&hub, &mut rows, AT_ONCE, connection.request_timeout.min(Duration::from_secs(10))).await;
+        let patience = connection.request_timeout.min(Duration::from_secs(10));
+        let (mut count, mut talk) = (Count::of(rows.len()), Talk::new(&mut console.err, false));
+        ask(&hub, &mut rows, args.concurrency, patience, |well| talk.count("asking", count.add(well))).await;
+        talk.end_progress();
     }
     let text = match args.output {
         None | Some(Format::Wide) => table(&rows, args.output.is_some(), now),
@@ -100,11 +105,6 @@ fn header(wide: bool) -> Vec<String> {
 }
 
 fn cells(row: &Row, wide: bool, now: Timestamp) -> Vec<String> {
-    let expires = match row.record.expires {
-        None => "never".to_owned(),
-        Some(end) if end <= now => "expired".to_owned(),
-        Some(end) => duration::long(left(end, now)),
-    };
     let revision = match row.revisions.as_slice() {
         [] => "-".to_owned(),
         [one] => short(one),
@@ -113,7 +113,7 @@ fn cells(row: &Row, wide: bool, now: Timestamp) -> Vec<String> {
     let mut cells = vec![
         row.record.worker.clone(),
         row.record.kind.word().to_owned(),
-        expires,
+        expires(&row.record, now),
         format!("{}/{}", row.ready, row.total),
         revision,
     ];
@@ -133,20 +133,6 @@ fn short(revision: &str) -> String {
         Some((branch, oid)) => format!("{branch}:{}", oid.get(..10).unwrap_or(oid)),
         None => revision.to_owned(),
     }
-}
-
-/// Columns as kubectl sets them: three blanks between.
-fn columns(lines: &[Vec<String>]) -> String {
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text += cells.join("   ").trim_end();
-        text += "\n";
-    }
-    text
 }
 
 #[cfg(test)]

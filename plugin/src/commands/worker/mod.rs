@@ -1,17 +1,20 @@
 //! `worker`: the clusters that Flux reaches from the infra cluster.
 
 mod add;
+mod add_all;
 mod check;
 mod list;
 mod remove;
 mod renew;
+mod repository;
+pub(crate) mod table;
 mod talk;
 
 use crate::cluster::{Connection, ConnectionArgs, KubeconfigSource, Selection};
 use crate::invocation::Invocation;
 use crate::worker::Hub;
 use clap::{Args, Subcommand};
-use kubiya_hook::edge::{Console, Failure, Outcome};
+use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
 use std::path::PathBuf;
 
 /// Let Flux reach worker clusters, with credentials that can be revoked
@@ -49,13 +52,24 @@ pub(crate) async fn run(
     }
 }
 
+/// Some failed: which, and that the others did not.
+fn ended(failures: Vec<Failure>, done: usize) -> Outcome {
+    match (failures.len(), done) {
+        (0, _) => Ok(0),
+        (count, 0) => Err(Failure::all(format!("{count} workers failed"), failures)),
+        (count, done) => {
+            let all = Failure::all(format!("{count} workers failed, {done} did not"), failures);
+            Err(all.of_kind(Kind::Partial))
+        }
+    }
+}
+
 /// The infra cluster, with what it knows of its workers.
 async fn hub(connection: &ConnectionArgs) -> Result<Hub, Failure> {
     let selection = connection.selection()?;
     let open = Connection::open(&selection, connection.request_timeout).await?;
     let open = open.guarded(&connection.namespace, "worker");
-    let hub = Hub::read(open, &connection.namespace).await?;
-    Ok(Hub { selection: Some(selection), ..hub })
+    Ok(Hub::read(open, Some(selection), &connection.namespace).await?)
 }
 
 /// The operator's own way to one worker, where Flux's is not enough.

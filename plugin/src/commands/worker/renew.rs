@@ -1,15 +1,15 @@
 //! `worker renew`: new tokens before the old ones run out.
 
 use super::talk::Talk;
-use super::{WayArgs, hub};
+use super::{WayArgs, ended, hub};
 use crate::cluster::ConnectionArgs;
 use crate::commands::formats::OutputArgs;
 use crate::duration;
-use crate::worker::{CredentialKind, Hub, LIFETIME, Renewal, document, renew};
+use crate::worker::{AT_ONCE, Count, CredentialKind, Hub, LIFETIME, Renewal, document, renew};
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
+use kubiya_hook::edge::{Color, Console, Failure, Outcome};
 use serde_json::json;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) struct RenewArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     duration: Option<Duration>,
     /// How many workers are renewed at once
-    #[arg(long, value_name = "COUNT", default_value_t = 8)]
+    #[arg(long, value_name = "COUNT", default_value_t = AT_ONCE)]
     concurrency: usize,
     #[command(flatten)]
     output: OutputArgs,
@@ -54,10 +54,14 @@ pub(super) async fn run(args: RenewArgs, connection: &ConnectionArgs, console: &
     let names = chosen(&args, &hub)?;
     let (mut failures, mut results) = (Vec::new(), Vec::new());
     let mut talk = Talk::new(&mut console.err, false);
+    let mut count = Count::of(names.len());
     let mut outcomes = futures::stream::iter(&names)
         .map(async |name| (name, renew(&hub, name, &how).await))
         .buffer_unordered(args.concurrency.max(1));
     while let Some((name, outcome)) = outcomes.next().await {
+        if names.len() > 1 {
+            talk.count("renewing", count.add(outcome.is_ok()));
+        }
         match outcome {
             Ok(renewed) => {
                 let end = renewed.record.expires.map(|end| end.to_string()).unwrap_or_default();
@@ -72,6 +76,7 @@ pub(super) async fn run(args: RenewArgs, connection: &ConnectionArgs, console: &
         }
     }
     drop(outcomes);
+    talk.end_progress();
     if names.is_empty() {
         talk.say("done", Color::Green, "nothing to renew");
     }
@@ -82,18 +87,6 @@ pub(super) async fn run(args: RenewArgs, connection: &ConnectionArgs, console: &
         &json!({"apiVersion": "kubiya.dev/v1alpha1", "kind": "WorkerList", "items": results}),
     )?;
     ended(failures, done)
-}
-
-/// Some failed: which, and that the others did not.
-pub(super) fn ended(failures: Vec<Failure>, done: usize) -> Outcome {
-    match (failures.len(), done) {
-        (0, _) => Ok(0),
-        (count, 0) => Err(Failure::all(format!("{count} workers failed"), failures)),
-        (count, done) => {
-            let all = Failure::all(format!("{count} workers failed, {done} did not"), failures);
-            Err(all.of_kind(Kind::Partial))
-        }
-    }
 }
 
 fn chosen(args: &RenewArgs, hub: &Hub) -> Result<Vec<String>, Failure> {

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Action, Applied, Connection};
 use crate::commands::lines::Lines;
+use crate::worker::Count;
 use kubiya_hook::edge::{Color, Stream};
 
 /// The talk of one run.
@@ -19,6 +20,15 @@ impl<'a> Talk<'a> {
         self.lines.say(word, color, text);
     }
 
+    /// How far it is.
+    pub(super) fn count(&mut self, what: &str, count: Count) {
+        self.lines.count(what, count.done, count.of, count.failed);
+    }
+
+    pub(super) fn end_progress(&mut self) {
+        self.lines.end_progress();
+    }
+
     pub(super) fn cluster(&mut self, role: &str, connection: &Connection) {
         let text =
             format!("{role}: {} ({}) as {}", connection.server, connection.version, connection.username);
@@ -32,6 +42,8 @@ impl<'a> Talk<'a> {
     /// What happened to objects, or would happen.
     pub(super) fn applied(&mut self, place: &str, applied: &[Applied]) {
         for one in applied {
+            // What is in the repository is on no cluster.
+            let place = if one.kind == "File" { "repository" } else { place };
             let word = match (one.action, self.dry_run) {
                 (Action::Created, true) => "would create",
                 (Action::Configured, true) => "would change",

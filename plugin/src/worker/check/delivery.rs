@@ -62,21 +62,22 @@ pub(super) fn strays(worker: &str, all: &[Applier], findings: &mut Vec<Finding>)
         let path = applier.spec()["path"].as_str().unwrap_or_default();
         let named =
             path.split('/').any(|part| part == worker) || ends_of(applier.name()).any(|end| end == worker);
+        if !named {
+            continue;
+        }
         // What a folder for a worker rightly puts on the infra cluster are Flux's own objects.
         let here: Vec<Item> =
             applier.inventory().into_iter().filter(|item| !item.group.ends_with(".fluxcd.io")).collect();
         let Some(example) = here.iter().find(|item| item.kind == "Secret").or(here.first()) else { continue };
-        if named {
-            let text = format!(
-                "it applies {} to the infra cluster ({} objects): it has no `spec.kubeConfig`",
-                example.id(),
-                here.len()
-            );
-            let fix = format!(
-                "if it is for worker {worker}, add `kubeConfig: {{secretRef: {{name: {worker}-kubeconfig}}}}` to its spec, and delete what it left on the infra cluster"
-            );
-            findings.push(Finding::error(State::OnlyOnHub, applier.id(), text, fix));
-        }
+        let text = format!(
+            "it applies {} to the infra cluster ({} objects): it has no `spec.kubeConfig`",
+            example.id(),
+            here.len()
+        );
+        let fix = format!(
+            "if it is for worker {worker}, add `kubeConfig: {{secretRef: {{name: {worker}-kubeconfig}}}}` to its spec, and delete what it left on the infra cluster"
+        );
+        findings.push(Finding::error(State::OnlyOnHub, applier.id(), text, fix));
     }
 }
 

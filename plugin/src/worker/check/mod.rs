@@ -4,7 +4,7 @@ mod delivery;
 mod finding;
 mod said;
 
-use super::delivered::{Applier, applied_kinds, appliers};
+use super::delivered::{Applier, applied_kinds};
 use super::error::WorkerError;
 use super::hub::Hub;
 use super::lifetime::{self, certificate_data_end, user_end};
@@ -58,7 +58,7 @@ pub async fn check(hub: &Hub, worker: &str, request_timeout: Duration) -> Result
     let Some(first) = stored.first() else {
         return Err(WorkerError::Unknown { name: worker.to_owned(), known: hub.names() });
     };
-    let all = appliers(&hub.connection, &hub.namespace).await?;
+    let all = hub.appliers().await?;
     let mut findings = Vec::new();
     let mut report = Report {
         record: first.record.clone(),
@@ -84,7 +84,7 @@ pub async fn check(hub: &Hub, worker: &str, request_timeout: Duration) -> Result
                     report.version = Some((connection.version.clone(), connection.username.clone()));
                     report.clock_ahead = clock(&connection, worker, &mut findings).await;
                     rights(hub, &connection, worker, &mut findings).await?;
-                    delivery::delivered(hub, &connection, worker, &all, &mut findings).await?;
+                    delivery::delivered(hub, &connection, worker, all, &mut findings).await?;
                 }
                 // Named already, by its cause.
                 Err(_) if findings.iter().any(|finding| finding.state == State::Audience) => {}
@@ -99,7 +99,7 @@ pub async fn check(hub: &Hub, worker: &str, request_timeout: Duration) -> Result
     report.appliers =
         there.iter().map(|applier| (applier.id(), applier.ready().0, applier.ready().1)).collect();
     delivery::states(&there, &mut findings);
-    delivery::strays(worker, &all, &mut findings);
+    delivery::strays(worker, all, &mut findings);
     findings.sort_by_key(|finding| finding.level);
     report.findings = findings;
     Ok(report)

@@ -88,6 +88,23 @@ fn what_works_is_ok_and_each_broken_delivery_has_its_name_and_its_fix() {
     workers.until_found("namespace-missing", "Kustomization flux-system/no-namespace");
     hub.run(["-n", "flux-system", "delete", "kustomization", "no-namespace"]).unwrap();
 
+    // Credentials that may not do what the Kustomizations do there are refused, by what these apply.
+    let there = workers.there("worker01");
+    let token = there.run(["-n", "default", "create", "token", "default"]).unwrap();
+    let cluster = there.run(["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster}"]).unwrap();
+    let poor = format!(
+        "{{current-context: w, clusters: [{{name: w, cluster: {cluster}}}], users: [{{name: u, user: {{token: {}}}}}], \
+         contexts: [{{name: w, context: {{cluster: w, user: u}}}}]}}",
+        token.trim()
+    );
+    world.write("poor.yaml", &poor);
+    let said =
+        workers.add(&["worker01", "--copy-credentials", "--worker-kubeconfig", "poor.yaml", "--replace"]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    for lacking in ["configmaps in namespace default", "secrets in namespace default", "verbs:"] {
+        assert!(said.stderr.contains(lacking), "{lacking}\n{}", said.stderr);
+    }
+
     // What was delivered and went.
     eventually("the good one is ready again", LONG, || Ok(workers.findings().is_empty())).unwrap();
     workers.there("worker01").run(["delete", "secret", "of-good"]).unwrap();

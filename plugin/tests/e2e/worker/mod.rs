@@ -3,7 +3,9 @@
 mod add;
 mod check;
 mod life;
+mod many;
 mod oidc;
+mod repository;
 
 use crate::world::{Said, World};
 use base64::Engine as _;

@@ -4,11 +4,12 @@ use super::{LONG, Workers};
 use crate::world::config_map;
 use kubiya_testdata::harness::eventually;
 
-const NOBODY: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\n";
+pub(super) const NOBODY: &str =
+    "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\n";
 
 impl Workers {
     /// Lets a worker trust what an AuthenticationConfiguration says.
-    fn trust(&self, worker: &str, configuration: &str) {
+    pub(super) fn trust(&self, worker: &str, configuration: &str) {
         let path = self.there(worker).authentication();
         let staged = path.with_extension("new");
         std::fs::write(&staged, configuration).unwrap();
@@ -131,6 +132,93 @@ fn a_token_for_one_worker_is_refused_by_the_hub_and_by_the_other_worker() {
     for worker in ["worker01", "worker02"] {
         workers.trust(worker, NOBODY);
     }
+}
+
+/// As much of a Shoot as is looked at.
+const SHOOTS: &str = "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: shoots.core.gardener.cloud}
+spec:
+  group: core.gardener.cloud
+  scope: Namespaced
+  names: {plural: shoots, singular: shoot, kind: Shoot, listKind: ShootList}
+  versions:
+  - name: v1beta1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+#[test]
+fn a_shoot_is_looked_at_before_it_is_trusted_to_have_heard() {
+    let workers = Workers::new();
+    let hub = workers.world.rig.hub();
+    let garden = workers.world.rig.fresh_namespace().unwrap();
+    hub.apply(SHOOTS).unwrap();
+    hub.run(["wait", "--for=condition=Established", "crd/shoots.core.gardener.cloud"]).unwrap();
+    let oidc = ["worker01", "--oidc", "--gardener-namespace", &garden];
+    let add = || workers.add(&[&oidc[..], &["--garden-context", "hub"]].concat());
+    let refused = |why: &str, hint: &str| {
+        let said = add();
+        assert!(
+            said.code == 3 && said.stderr.contains(why) && said.stderr.contains(hint),
+            "{why}\n{}",
+            said.stderr
+        );
+        assert_eq!(workers.audience("worker01"), "");
+    };
+    refused("the project has no ConfigMap", "--print gardener");
+    let printed = workers.add(&[&oidc[..], &["--print", "gardener"]].concat());
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    // An infra cluster that was built anew has another issuer.
+    assert!(printed.stdout.contains("url: https://"), "{}", printed.stdout);
+    hub.apply(&printed.stdout.replace("url: https://", "url: https://old.")).unwrap();
+    refused("does not say what the worker is to trust", "--print gardener");
+    hub.apply(&printed.stdout).unwrap();
+    refused("there is no Shoot", "--shoot NAME");
+    let shoot = |map: &str| {
+        format!(
+            "apiVersion: core.gardener.cloud/v1beta1\nkind: Shoot\nmetadata: {{name: worker01, namespace: {garden}}}\n\
+             spec: {{kubernetes: {{kubeAPIServer: {{structuredAuthentication: {{configMapName: {map}}}}}}}}}\n"
+        )
+    };
+    hub.apply(&shoot("showroominfra-issuer-configmap")).unwrap();
+    refused("the Shoot names `showroominfra-issuer-configmap`", "edit shoot worker01");
+    hub.apply(&shoot("worker01-authentication")).unwrap();
+    refused("Gardener has not seen the Shoot as it is now", "gardener.cloud/operation=reconcile");
+    let reconciled = |at: &str| {
+        let generation = workers.world.hub(&["shoot", "worker01", "-n", &garden], "{.metadata.generation}");
+        let status = format!(
+            r#"{{"status":{{"observedGeneration":{generation},"lastOperation":{{"type":"Reconcile","state":"Succeeded","lastUpdateTime":"{at}"}}}}}}"#
+        );
+        let patch = [
+            "-n",
+            &garden,
+            "patch",
+            "shoot",
+            "worker01",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            &status,
+        ];
+        hub.run(patch).unwrap();
+    };
+    reconciled("2020-01-01T00:00:00Z");
+    refused("before the ConfigMap was written", "gardener.cloud/operation=reconcile");
+    reconciled("2099-01-01T00:00:00Z");
+    // Now it is the worker's own word that counts, and it says no.
+    let said = add();
+    assert!(said.stderr.contains("reconciled Shoot"), "{}", said.stderr);
+    assert!(said.code == 3 && said.stderr.contains("still trusts the old one's"), "{}", said.stderr);
+    let configuration = workers.add(&["worker01", "--oidc", "--print", "file"]);
+    workers.trust("worker01", &configuration.stdout);
+    eventually("the worker trusts the issuer", LONG, || Ok(add().code == 0)).unwrap();
+    assert_eq!(workers.run(&["remove", "worker01"]).code, 0);
+    workers.trust("worker01", NOBODY);
+    hub.run(["delete", "crd", "shoots.core.gardener.cloud"]).unwrap();
+    hub.run(["delete", "namespace", &garden, "--wait=false"]).unwrap();
 }
 
 #[test]
