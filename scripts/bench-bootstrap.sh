@@ -65,13 +65,17 @@ by_hand() {
         on_worker
 }
 
-# The least that can be done: the same objects, one apply for the definitions and one for the rest, one wait.
+# The least that can be done: the same objects in two applies, because one does not know the definitions of the other
+# yet, and waits for the same.
 floor() {
-    kubectl --context hub apply --server-side --force-conflicts -f "$manifests" &&
-        kubectl --context hub -n flux-system wait deployments --all --for=condition=Available --timeout=2m
+    kubectl --context hub apply --server-side -f "$manifests" &&
+        kubectl --context hub wait --for=condition=Established crd/gitrepositories.source.toolkit.fluxcd.io crd/kustomizations.kustomize.toolkit.fluxcd.io --timeout=1m &&
+        kubectl --context hub apply --server-side --force-conflicts -f all.yaml &&
+        kubectl --context hub -n flux-system wait deployments --all --for=condition=Available --timeout=2m &&
+        kubectl --context hub -n flux-system wait kustomization flux-system --for=condition=Ready --timeout=2m
 }
 ours_alone() { kubectl kubiya bootstrap --context hub --url "$url" --path clusters/none --age-key-file age.agekey \
-    --flux-manifests "$manifests" --allow-loopback; }
+    --flux-manifests "$manifests" --allow-loopback "$@"; }
 
 # Nothing of Flux, of what it applied and of the worker's access.
 nothing_there() {
@@ -90,6 +94,7 @@ bootstrap() {
     printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: nothing, namespace: default}\n' >gitops/clusters/none/a.yaml
     git -C gitops add . && git -C gitops -c user.name=a -c user.email=a@example.com commit --quiet -m none
     git -C gitops push --quiet "$url" main
+    ours_alone --export --export-private-keys >all.yaml
     for ((round = 0; round < runs; round++)); do
         nothing_there && measure 'ours/to the worker' ours_to_worker
         measure 'ours/again' ours_bootstraps

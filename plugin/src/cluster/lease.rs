@@ -1,10 +1,11 @@
 //! One change of a cluster at a time: a Lease in Flux's namespace, which whoever changes something takes, renews while at
 //! it, and gives back at the end. Who only looks never touches it.
 
-use super::{ClusterError, Connection, Deadline};
+use super::{ClusterError, Connection, Deadline, FIELD_MANAGER};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{Api, PostParams, Preconditions};
+use kube::api::{Api, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -169,15 +170,25 @@ impl Claim {
             lease_transitions: Some(transitions.saturating_add(1)),
             ..LeaseSpec::default()
         };
-        let params =
-            PostParams { field_manager: Some(super::FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match found {
-            Some(lease) => self.api.replace(LEASE, &params, &Lease { spec: Some(spec), ..lease }).await,
+            // A spec always has a JSON form.
+            Some(lease) => self.change(&lease, &serde_json::to_value(spec).unwrap_or_default()).await,
             None => {
                 let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
+                let params =
+                    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
                 self.api.create(&params, &Lease { metadata, spec: Some(spec) }).await
             }
         }
+    }
+
+    /// Changes fields of the version that was read, and of no other (409). A patch, as everything that we write, so that
+    /// no other right is needed for it.
+    async fn change(&self, lease: &Lease, spec: &Value) -> Result<Lease, kube::Error> {
+        let version = &lease.metadata.resource_version;
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": spec});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.api.patch(LEASE, &params, &Patch::Merge(&patch)).await
     }
 
     /// Renews it from now on, until it is given back.
@@ -187,24 +198,19 @@ impl Claim {
         locked(&HELD).push(Held { claim: self.clone(), lease, renewal });
     }
 
-    /// Writes it as it is wanted now. Where an answer was lost, the version that is there is taken.
-    async fn rewrite(&self, held: &Mutex<Lease>, change: impl Fn(&mut LeaseSpec)) -> Result<(), kube::Error> {
-        let mut lease = locked(held).clone();
-        lease.spec.as_mut().map(&change);
-        let params =
-            PostParams { field_manager: Some(super::FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let written = match self.api.replace(LEASE, &params, &lease).await {
+    /// Changes fields of what we hold. Where an answer was lost, the version that is there is taken.
+    async fn rewrite(&self, held: &Mutex<Lease>, spec: &Value) -> Result<(), kube::Error> {
+        let lease = locked(held).clone();
+        let written = match self.change(&lease, spec).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                let mut found = self.api.get(LEASE).await?;
-                if let Some(other) = self.other(&found) {
-                    *locked(&LOST_TO) = Some(other);
-                    LOST.notify_one();
-                }
-                found.spec.as_mut().map(&change);
-                if self.other(&found).is_some() {
-                    found
-                } else {
-                    self.api.replace(LEASE, &params, &found).await?
+                let found = self.api.get(LEASE).await?;
+                match self.other(&found) {
+                    Some(other) => {
+                        *locked(&LOST_TO) = Some(other);
+                        LOST.notify_one();
+                        return Ok(());
+                    }
+                    None => self.change(&found, spec).await?,
                 }
             }
             answer => answer?,
@@ -218,7 +224,8 @@ async fn renew(claim: Claim, held: Arc<Mutex<Lease>>) {
     loop {
         tokio::time::sleep(RENEWED_EVERY).await;
         // What cannot be renewed now may be renewed the next time.
-        let _ = claim.rewrite(&held, |spec| spec.renew_time = Some(MicroTime(jiff::Timestamp::now()))).await;
+        let now = MicroTime(jiff::Timestamp::now());
+        let _ = claim.rewrite(&held, &json!({"renewTime": now})).await;
     }
 }
 
@@ -234,10 +241,8 @@ pub(crate) async fn let_go() {
     let all = held.into_iter().map(async |Held { claim, lease, renewal }| {
         renewal.abort();
         let _ = renewal.await;
-        let given = claim.rewrite(&lease, |spec| {
-            spec.holder_identity = None;
-            spec.renew_time = None;
-        });
+        let free = json!({"holderIdentity": null, "renewTime": null});
+        let given = claim.rewrite(&lease, &free);
         let _ = tokio::time::timeout(PARTING, given).await;
     });
     futures::future::join_all(all).await;

@@ -16,9 +16,6 @@ const CONCURRENCY: usize = 8;
 /// What server-side apply needs of each kind.
 const VERBS: [&str; 3] = ["get", "create", "patch"];
 
-/// What taking and giving back the Lease needs.
-const LEASE_VERBS: [&str; 3] = ["get", "create", "update"];
-
 /// What is not allowed, as one problem. Whoever may do everything is asked about once.
 ///
 /// # Errors
@@ -37,7 +34,7 @@ pub(super) async fn missing(
     }
     let mut wanted = BTreeSet::new();
     let (group, plural, place) = ("coordination.k8s.io", "leases", Some(namespace.to_owned()));
-    wanted.extend(LEASE_VERBS.map(|verb| (group.to_owned(), plural.to_owned(), place.clone(), verb)));
+    wanted.extend(VERBS.map(|verb| (group.to_owned(), plural.to_owned(), place.clone(), verb)));
     for manifest in plan.objects() {
         // A kind that is not served is said elsewhere.
         if let Ok((resource, namespace)) = kinds.resource(manifest.object()) {
