@@ -34,14 +34,10 @@ rotation_repository() { # NAME COUNT
     cp -r secrets encrypted
 }
 
-gone=0
 # Everything encrypted to the old key again, and the rules for a key.
 as_before() { # KEY
-    # Not removed: a file system that has just lost many files is slow to make new ones.
-    mkdir -p "$work/gone" && mv secrets "$work/gone/$((++gone))" && cp -r encrypted secrets
     rules_for "$(age-keygen -y "$1")"
-    # What the copies left to be written is nobody's to wait for.
-    sync -f .
+    renewed encrypted secrets
 }
 
 ours_rotates() { "$target/release/kubectl-kubiya" rotate-key --no-cluster --age-key-file old.agekey --new-age-key-file new.agekey; }

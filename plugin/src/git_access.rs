@@ -1,18 +1,26 @@
 //! The credentials by which Flux reads its repository: read and checked, as the Secret that the GitRepository names, and
 //! as what this machine looks at the repository with.
 
+mod github_app;
 mod look;
 mod secret;
+mod signers;
 mod ssh;
+#[cfg(test)]
+mod ways;
 
 use kubiya_hook::edge::Failure;
-use kubiya_hook::git::remote::Access;
-use secrecy::SecretString;
+use kubiya_hook::git::remote::{Access, ClientCertificate};
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
+pub use github_app::{AppError, GithubApp, GithubAppRequest};
 pub use look::{Look, LookError};
-pub use secret::{ReadBack, read_back};
+pub use secret::{ReadBack, proxy_of, read_back};
+pub use signers::{signer_keys, signer_keys_of};
 
 /// What was asked for, unchecked. Files may be `-` for standard input, but for those that are no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,9 +39,29 @@ pub struct GitAccessRequest {
     pub generate_private_key: bool,
     /// File with the server's keys for ssh.
     pub known_hosts_file: Option<PathBuf>,
+    /// File with the certificate by which Flux is known to the server.
+    pub tls_crt_file: Option<PathBuf>,
+    /// File with its key.
+    pub tls_key_file: Option<PathBuf>,
+    /// URL of the proxy by which the repository is reached.
+    pub proxy: Option<String>,
+    /// User name for the proxy.
+    pub proxy_username: Option<String>,
+    /// File with the password for the proxy.
+    pub proxy_password_file: Option<String>,
+    /// A GitHub App.
+    pub github_app: GithubAppRequest,
+    /// Files with the public keys of those whose commits Flux takes.
+    pub verify_keys: Vec<PathBuf>,
     /// Name of the Secret.
     pub secret_name: Option<String>,
 }
+
+/// A Secret that is to be written: its name and its entries.
+pub type NamedSecret = (String, BTreeMap<String, SecretString>);
+
+/// The entries of a proxy's Secret, and its URL for this machine.
+type Proxy = (BTreeMap<String, SecretString>, SecretString);
 
 /// Checked credentials. Without data, only the name of a Secret that somebody else writes.
 #[derive(Clone, Debug, Default)]
@@ -44,15 +72,38 @@ pub struct GitAccess {
     pub data: BTreeMap<String, SecretString>,
     /// The same for this machine.
     pub access: Access,
+    /// The app for which a token is asked before that.
+    pub app: Option<Arc<GithubApp>>,
+    /// The Secret with the proxy.
+    pub proxy: Option<NamedSecret>,
+    /// The Secret with the keys of those whose commits are taken.
+    pub signers: Option<NamedSecret>,
     /// What people must see: the public half of the key, the server's keys. A word and a text each.
     pub notes: Vec<(&'static str, String)>,
+}
+
+impl GitAccess {
+    /// The Secrets that are to be written, by name.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeMap<&str, &BTreeMap<String, SecretString>> {
+        let main = self.secret_name.as_deref().map(|name| (name, &self.data));
+        let others = self.proxy.iter().chain(&self.signers).map(|(name, data)| (name.as_str(), data));
+        main.into_iter().chain(others).filter(|(_, data)| !data.is_empty()).collect()
+    }
+
+    /// `spec.provider`: what kind of credentials the Secret has, where Flux does not see it by its entries.
+    #[must_use]
+    pub fn provider(&self) -> Option<&'static str> {
+        self.app.is_some().then_some("github")
+    }
 }
 
 impl GitAccessRequest {
     /// Whether standard input is read for a secret.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
-        [&self.password_file, &self.bearer_token_file].into_iter().flatten().any(|file| file == "-")
+        let files = [&self.password_file, &self.bearer_token_file, &self.proxy_password_file];
+        files.into_iter().flatten().any(|file| file == "-")
     }
 
     /// Reads and checks the credentials for a URL, as a Secret of a namespace. A key is made only where `may_write`.
@@ -69,7 +120,7 @@ impl GitAccessRequest {
         let result = if is_ssh { self.ssh(url, may_write, &mut found) } else { self.http(&mut found) };
         result.unwrap_or_else(|failure| problems.push(failure));
         if let Some(path) = &self.ca_file {
-            match certificates(path) {
+            match certificates(path, "--ca-file") {
                 Ok((text, path)) => {
                     found.data.insert("ca.crt".to_owned(), text.into());
                     found.access.certificate_authority = Some(path);
@@ -81,6 +132,22 @@ impl GitAccessRequest {
             // The name that `flux bootstrap` gives it.
             found.secret_name = Some(namespace.to_owned());
         }
+        let beside = |end: &str| format!("{}-{end}", found.secret_name.as_deref().unwrap_or(namespace));
+        let (proxy_name, signers_name) = (beside("proxy"), beside("signers"));
+        match self.proxy() {
+            Ok(Some((data, url))) => {
+                found.proxy = Some((proxy_name, data));
+                found.access.proxy = Some(url);
+            }
+            Ok(None) => {}
+            Err(failure) => problems.push(failure),
+        }
+        if let Some(app) = found.app.as_mut().and_then(Arc::get_mut) {
+            app.certificate_authority = found.access.certificate_authority.clone();
+            app.proxy = found.access.proxy.clone();
+        }
+        let signers = signers::entries(&self.verify_keys, &mut problems);
+        found.signers = (!signers.is_empty()).then_some((signers_name, signers));
         if problems.is_empty() { Ok(found) } else { Err(problems) }
     }
 
@@ -91,6 +158,10 @@ impl GitAccessRequest {
             (self.password_file.is_some(), "--password-file"),
             (self.bearer_token_file.is_some(), "--bearer-token-file"),
             (self.ca_file.is_some(), "--ca-file"),
+            (self.tls_crt_file.is_some(), "--tls-crt-file"),
+            (self.tls_key_file.is_some(), "--tls-key-file"),
+            (self.github_app.is_some(), "--github-app-id"),
+            (self.proxy.is_some(), "--proxy"),
         ];
         let ssh = [
             (self.private_key_file.is_some(), "--private-key-file"),
@@ -103,6 +174,19 @@ impl GitAccessRequest {
         let mut problems: Vec<Failure> = given.map(|(_, flag)| wrong(flag)).collect();
         if self.password_file.is_some() && self.bearer_token_file.is_some() {
             problems.push(Failure::usage("--password-file and --bearer-token-file: Flux takes one of them"));
+        }
+        let password = self.password_file.is_some() || self.bearer_token_file.is_some();
+        if self.github_app.is_some() && (password || self.username.is_some()) {
+            problems.push(Failure::usage("--github-app-id: an app needs no user name, password or token"));
+        }
+        if self.tls_crt_file.is_some() != self.tls_key_file.is_some() {
+            problems.push(Failure::usage("--tls-crt-file and --tls-key-file: Flux takes both or none"));
+        }
+        if self.proxy.is_none() && (self.proxy_username.is_some() || self.proxy_password_file.is_some()) {
+            problems.push(
+                Failure::usage("--proxy-username, --proxy-password-file: the proxy is missing")
+                    .hint("--proxy URL"),
+            );
         }
         if self.username.is_some() && self.password_file.is_none() {
             problems.push(Failure::usage("--username: the password is missing").hint("--password-file FILE"));
@@ -134,8 +218,45 @@ impl GitAccessRequest {
             let token = secret::line(file, "--bearer-token-file")?;
             found.access.authorization = Some(secret::bearer(&token));
             found.data.insert("bearerToken".to_owned(), token);
+        } else if self.github_app.is_some() {
+            let (app, data) = self.github_app.gather()?;
+            found.data.extend(data);
+            found.app = Some(Arc::new(app));
+        }
+        if let (Some(certificate), Some(key)) = (&self.tls_crt_file, &self.tls_key_file) {
+            let (text, certificate) = certificates(certificate, "--tls-crt-file")?;
+            let (secret, key) = certificate_key(key)?;
+            found.data.insert("tls.crt".to_owned(), text.into());
+            found.data.insert("tls.key".to_owned(), secret);
+            found.access.client = Some(ClientCertificate { certificate, key });
         }
         Ok(())
+    }
+
+    /// The entries of the proxy's Secret, and its URL with the password in it, for this machine.
+    fn proxy(&self) -> Result<Option<Proxy>, Failure> {
+        let Some(address) = &self.proxy else { return Ok(None) };
+        let wrong = |what: &str| Failure::usage(format!("--proxy: {what}"));
+        let mut url = url::Url::parse(address)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https" | "socks5") && url.has_host())
+            .ok_or_else(|| wrong("a URL is wanted, such as http://proxy.example.com:3128 or socks5://…"))?;
+        if url.password().is_some() || !url.username().is_empty() {
+            return Err(wrong("credentials do not belong into the URL")
+                .hint("--proxy-username NAME --proxy-password-file FILE"));
+        }
+        let mut data = BTreeMap::from([("address".to_owned(), SecretString::from(address.as_str()))]);
+        if let (Some(username), Some(file)) = (&self.proxy_username, &self.proxy_password_file) {
+            let password = secret::line(file, "--proxy-password-file")?;
+            // It cannot fail: the URL has a host.
+            let _ = url.set_username(username);
+            let _ = url.set_password(Some(password.expose_secret()));
+            data.insert("username".to_owned(), SecretString::from(username.as_str()));
+            data.insert("password".to_owned(), password);
+        } else if self.proxy_username.is_some() || self.proxy_password_file.is_some() {
+            return Err(wrong("--proxy-username and --proxy-password-file go together"));
+        }
+        Ok(Some((data, SecretString::from(String::from(url)))))
     }
 
     fn ssh(&self, url: &str, may_write: bool, found: &mut GitAccess) -> Result<(), Failure> {
@@ -156,16 +277,31 @@ impl GitAccessRequest {
 }
 
 /// Certificates in PEM, and the file's absolute path.
-fn certificates(path: &Path) -> Result<(String, PathBuf), Failure> {
-    let (text, absolute) = public_file(path, "--ca-file")?;
+fn certificates(path: &Path, flag: &str) -> Result<(String, PathBuf), Failure> {
+    let (text, absolute) = public_file(path, flag)?;
     if !text.contains("-----BEGIN CERTIFICATE-----") || text.contains("PRIVATE KEY-----") {
-        return Err(Failure::usage("--ca-file: not a file of certificates alone, in PEM")
+        return Err(Failure::usage(format!("{flag}: not a file of certificates alone, in PEM"))
             .at(path.display().to_string()));
     }
     Ok((text, absolute))
 }
 
-/// A file that is no secret, and its absolute path.
+/// The key of a certificate in PEM, and the file's absolute path.
+fn certificate_key(path: &Path) -> Result<(SecretString, PathBuf), Failure> {
+    let flag = "--tls-key-file";
+    let (text, absolute) = public_file(path, flag)?;
+    let text = Zeroizing::new(text);
+    let wrong = |what: &str| Err(Failure::usage(format!("{flag}: {what}")).at(path.display().to_string()));
+    if !text.contains("PRIVATE KEY-----") {
+        return wrong("no private key in PEM");
+    }
+    if text.contains("ENCRYPTED") {
+        return wrong("a key with a passphrase is no use to Flux");
+    }
+    Ok((SecretString::from(text.as_str()), absolute))
+}
+
+/// The text of a file, and its absolute path.
 fn public_file(path: &Path, flag: &str) -> Result<(String, PathBuf), Failure> {
     let failed = |error: &std::io::Error| {
         Failure::usage(format!("{flag}: cannot read it")).at(path.display().to_string()).because(error)
@@ -177,7 +313,6 @@ fn public_file(path: &Path, flag: &str) -> Result<(String, PathBuf), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret as _;
 
     fn said(result: Result<GitAccess, Vec<Failure>>) -> String {
         result.unwrap_err().iter().flat_map(Failure::lines).collect::<Vec<_>>().join("\n")
@@ -240,8 +375,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.crt");
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n").unwrap();
-        assert!(certificates(&path).is_err());
+        assert!(certificates(&path, "--ca-file").is_err());
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----\n").unwrap();
-        assert!(certificates(&path).unwrap().1.is_absolute());
+        assert!(certificates(&path, "--ca-file").unwrap().1.is_absolute());
     }
 }

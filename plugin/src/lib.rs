@@ -3,6 +3,7 @@
 //! [`main`] is the program; the rooms below it are plain library code. Commands know the domain
 //! (`bootstrap`, `flux`, `keys`), the domain knows the boundary (`cluster`), never back.
 
+pub mod alerts;
 pub mod bootstrap;
 mod cli;
 pub mod cluster;
@@ -21,6 +22,7 @@ pub mod policies;
 pub mod rotation;
 pub mod secrets;
 pub mod uninstall;
+mod whereabouts;
 pub mod worker;
 
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome, guarded};
@@ -70,7 +72,7 @@ fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console
         cli::Command::Completion(args) => commands::completion::print_script(&args, invocation, console),
         cli::Command::Complete(args) => commands::completion::candidates(&args.words, invocation, console),
         cli::Command::Uninstall(args) => on_runtime(commands::uninstall::run(args, &cli.connection, console)),
-        cli::Command::Policies(args) => commands::policies::run(&args, console),
+        cli::Command::Policies(args) => commands::policies::run(&args, &cli.connection.namespace, console),
         cli::Command::Schema(args) => commands::schema::run(&args, console),
         cli::Command::Man(args) => commands::man::run(&args, invocation, console),
     }
@@ -87,10 +89,20 @@ fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = command => outcome,
-            () = interrupted() => Err(Failure::new(Kind::Interrupted, "interrupted")
-                .hint("run the same command again: it goes on where this one stopped")),
+            () = interrupted() => {
+                let failure = Failure::new(Kind::Interrupted, "interrupted");
+                let failure = match whereabouts::last() {
+                    Some(place) => failure.because_of(format!("it stopped {place}")),
+                    None => failure,
+                };
+                Err(failure.hint("run the same command again: it goes on where this one stopped"))
+            }
+            other = cluster::lost() => Err(Failure::new(Kind::Partial, "this run was too slow, and another one took over")
+                .because_of(other)
+                .hint("run the same command again when that one is done: it goes on where this one stopped")),
         }
     });
+    runtime.block_on(cluster::let_go());
     // A lookup or a child that hangs must not keep a finished command from ending.
     runtime.shutdown_background();
     outcome

@@ -113,17 +113,21 @@ fn policy(
     }]);
     let (api_version, metadata) =
         ("admissionregistration.k8s.io/v1", json!({"name": name, "labels": labels}));
+    let mut wanted = json!({
+        "failurePolicy": failure,
+        "matchConstraints": {"resourceRules": rules},
+        "validations": validations,
+    });
+    // An empty list is not stored, and would be a difference at every look.
+    if !conditions.is_empty() {
+        wanted["matchConditions"] = conditions.into();
+    }
     [
         json!({
             "apiVersion": api_version,
             "kind": "ValidatingAdmissionPolicy",
             "metadata": metadata,
-            "spec": {
-                "failurePolicy": failure,
-                "matchConstraints": {"resourceRules": rules},
-                "matchConditions": conditions,
-                "validations": validations,
-            },
+            "spec": wanted,
         }),
         json!({
             "apiVersion": api_version,

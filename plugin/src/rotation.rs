@@ -29,6 +29,7 @@ pub use awaiting::{Applied, kustomizations};
 pub(crate) use checkout::put_in_place;
 pub use checkout::{Checkout, Publish, Published, Wanted};
 pub use client::Clients;
+pub(crate) use course::noted;
 pub use course::{Course, Ended, Talk, counted};
 pub use elsewhere::Elsewhere;
 pub use entries::{Entries, EntryChange, Held, MalformedEntry};

@@ -3,6 +3,7 @@
 mod controllers;
 pub mod crowd;
 pub mod env;
+pub mod fault_proxy;
 pub mod git;
 pub mod git_server;
 pub mod harness;

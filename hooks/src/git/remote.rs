@@ -15,8 +15,21 @@ pub struct Access {
     pub authorization: Option<SecretString>,
     /// File with the certificates that the server's may be signed by, in place of this machine's.
     pub certificate_authority: Option<PathBuf>,
+    /// The certificate by which we are known to the server.
+    pub client: Option<ClientCertificate>,
+    /// The proxy for HTTP: a URL, which may hold a user and a password.
+    pub proxy: Option<SecretString>,
     /// The key for ssh.
     pub ssh: Option<SshAccess>,
+}
+
+/// Files in PEM, by absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key, without a passphrase.
+    pub key: PathBuf,
 }
 
 /// Files for ssh, by absolute paths.
@@ -52,7 +65,7 @@ impl RemoteError {
     /// else may be different from another machine: names, routes, proxies.
     pub fn is_refusal(&self) -> bool {
         // The words of git, curl and ssh, which run in English.
-        const REFUSALS: [&str; 9] = [
+        const REFUSALS: [&str; 16] = [
             "Authentication failed",
             "could not read Username",
             "could not read Password",
@@ -62,6 +75,15 @@ impl RemoteError {
             "Host key verification failed",
             "epository not found",
             "' not found",
+            // TLS, where the server wants another certificate of ours or none at all (GnuTLS, OpenSSL).
+            "TLS fatal alert",
+            "alert bad certificate",
+            "alert certificate required",
+            "alert unknown ca",
+            // A proxy that does not know us.
+            "returned error: 407",
+            "response 407",
+            "HTTP code 407 from proxy",
         ];
         matches!(&self.0, ProcessError::Failed(text) if REFUSALS.iter().any(|refusal| text.contains(refusal)))
     }
@@ -163,6 +185,10 @@ fn git_with(url: &str, access: &Access) -> Command {
     command.current_dir("/").env("HOME", "/nonexistent").env_remove("XDG_CONFIG_HOME");
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     command.env("GIT_ASKPASS", "").env("SSH_ASKPASS_REQUIRE", "never").env("GIT_TRACE_REDACT", "1");
+    // These would win over what is set here.
+    for variable in ["GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY", "GIT_SSL_NO_VERIFY"] {
+        command.env_remove(variable);
+    }
     // For a Git that does not know GIT_CONFIG_GLOBAL (before 2.32).
     let mut settings = vec![("credential.helper".to_owned(), String::new())];
     if let (Some(header), Some(origin)) = (&access.authorization, origin(url)) {
@@ -171,6 +197,15 @@ fn git_with(url: &str, access: &Access) -> Command {
     }
     if let Some(path) = &access.certificate_authority {
         settings.push(("http.sslCAInfo".to_owned(), path.display().to_string()));
+    }
+    if let Some(client) = &access.client {
+        settings.push(("http.sslCert".to_owned(), client.certificate.display().to_string()));
+        settings.push(("http.sslKey".to_owned(), client.key.display().to_string()));
+    }
+    if let Some(proxy) = &access.proxy {
+        settings.push(("http.proxy".to_owned(), proxy.expose_secret().to_owned()));
+        // It is for every host; what this machine leaves out is no business of Flux.
+        command.env_remove("NO_PROXY").env_remove("no_proxy");
     }
     command.env("GIT_CONFIG_COUNT", settings.len().to_string());
     for (index, (key, value)) in settings.into_iter().enumerate() {

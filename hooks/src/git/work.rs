@@ -237,6 +237,26 @@ impl WorkTree {
         self.resolve("HEAD").ok_or_else(|| ProcessError::Failed("there is no commit".to_owned()))
     }
 
+    /// A commit of what `HEAD` is, signed as this clone signs, that is not kept: the bytes of the object. Whoever holds the
+    /// key may be asked for it.
+    ///
+    /// # Errors
+    /// What Git says, such as that there is no key.
+    pub fn signed_trial(&self) -> Result<Vec<u8>, ProcessError> {
+        let objects = tempfile::Builder::new().prefix("kubiya-").tempdir().map_err(ProcessError::Talk)?;
+        let kept = self.common_folder()?.join("objects");
+        let git = |arguments: &[&str]| {
+            let mut command = self.talking(arguments);
+            command
+                .env("GIT_OBJECT_DIRECTORY", objects.path())
+                .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &kept);
+            output(command, b"")
+        };
+        let made = git(&["commit-tree", "-S", "HEAD^{tree}", "-m", "A trial of the signature"])?;
+        let name = String::from_utf8_lossy(&made).trim().to_owned();
+        git(&["cat-file", "commit", &name])
+    }
+
     /// Makes a branch of a remote what `HEAD` is; with `replacing` also where that takes commits away, as long as the
     /// branch is there what it is said to be (`None` for not there).
     ///

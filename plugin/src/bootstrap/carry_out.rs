@@ -1,11 +1,15 @@
 //! Carrying a plan out: thin, because all decisions are in the plan.
 
+use super::plan::NAMESPACE;
 use super::preflight::settled;
 use super::{Plan, Stage, Wait};
 use crate::cluster::{
-    Action, Applied, Applier, ClusterError, Deadline, crd_established, kind_served, rolled_out,
+    Action, Applied, Applier, ClusterError, Deadline, Manifest, Taken, crd_established, established_now,
+    kind_served, rolled_out, rolled_out_now,
 };
+use crate::failpoint;
 use futures::StreamExt as _;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many requests are under way at once.
@@ -22,6 +26,8 @@ pub struct CarryOut {
     pub wait: bool,
     /// What a dry run found a moment ago.
     pub dry_run: Carried,
+    /// The version of the Lease when the cluster was looked at.
+    pub lease: Option<String>,
 }
 
 /// What was done.
@@ -39,7 +45,8 @@ impl Carried {
     }
 }
 
-/// Carries a plan out; `say` gets each stage with what happened in it, and each wait that begins.
+/// Carries a plan out; `say` gets each stage with what happened in it, and each wait that begins. Gives nothing where
+/// somebody else has changed the cluster since it was looked at: it must be looked at once more.
 ///
 /// # Errors
 /// The first error, with what had been done until then.
@@ -47,9 +54,21 @@ pub async fn carry_out(
     plan: &Plan,
     how: &CarryOut,
     mut say: impl FnMut(Event<'_>),
-) -> Result<Carried, (ClusterError, Carried)> {
+) -> Result<Option<Carried>, (ClusterError, Carried)> {
     let mut carried = Carried::default();
+    let mut is_claimed = how.dry_run.changed() == 0;
     for stage in &plan.stages {
+        // The Lease is in that namespace, so only the namespace itself can come before it.
+        if !is_claimed && stage.title != NAMESPACE {
+            is_claimed = true;
+            let before = claim(how, |message| say(Event::Progress { message })).await;
+            match before {
+                Ok(Taken::Now(before)) if before != how.lease => return Ok(None),
+                Ok(_) => {}
+                Err(error) => return Err((error, carried)),
+            }
+        }
+        say(Event::Begins { stage });
         let applied = match apply_stage(stage, how).await {
             Ok(applied) => applied,
             Err((error, done)) => {
@@ -75,14 +94,23 @@ pub async fn carry_out(
         }
         say(Event::Waited { waits: &waits });
     }
-    Ok(carried)
+    Ok(Some(carried))
+}
+
+/// Makes this run the only one that changes the cluster.
+async fn claim(how: &CarryOut, say: impl FnMut(&str)) -> Result<Taken, ClusterError> {
+    how.applier.connection.take_lease(Deadline::after(how.timeout), say).await
 }
 
 /// Finds out what the plan would change, without a change; the applier's mode says who is asked. For each object what
 /// would happen, or what keeps it from happening.
 pub(super) async fn dry_run(plan: &Plan, applier: &Applier) -> Vec<Result<Applied, ClusterError>> {
+    let there = applier.read_many(plan.objects()).await;
     futures::stream::iter(plan.objects())
-        .map(async |manifest| applier.apply(manifest).await)
+        .map(async |manifest| match there.get(&manifest.id()) {
+            Some(live) => applier.apply_to(manifest, Some(live)).await,
+            None => applier.apply(manifest).await,
+        })
         .buffered(CONCURRENCY)
         .collect()
         .await
@@ -91,6 +119,11 @@ pub(super) async fn dry_run(plan: &Plan, applier: &Applier) -> Vec<Result<Applie
 /// What happens on the way.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A stage begins.
+    Begins {
+        /// The stage.
+        stage: &'a Stage,
+    },
     /// A stage was applied.
     Applied {
         /// The stage.
@@ -121,7 +154,12 @@ async fn apply_stage(stage: &Stage, how: &CarryOut) -> Result<Vec<Applied>, (Clu
     let results: Vec<Result<Applied, ClusterError>> = futures::stream::iter(&stage.objects)
         .map(async |manifest| match settled(&how.dry_run).find(|applied| applied.is_of(manifest)) {
             Some(applied) => Ok(applied.clone()),
-            None => how.applier.apply(manifest).await,
+            None => {
+                failpoint::at(&format!("before {}", manifest.id()));
+                let applied = apply(manifest, how).await;
+                failpoint::at(&format!("after {}", manifest.id()));
+                applied
+            }
         })
         .buffered(CONCURRENCY)
         .collect()
@@ -140,10 +178,47 @@ async fn apply_stage(stage: &Stage, how: &CarryOut) -> Result<Vec<Applied>, (Clu
     }
 }
 
+/// Applies one object. What was not there a moment ago is not asked for again; if it came meanwhile, the API server says
+/// whether that is in the way.
+async fn apply(manifest: &Manifest, how: &CarryOut) -> Result<Applied, ClusterError> {
+    let seen = how.dry_run.applied.iter().find(|applied| applied.is_of(manifest));
+    if seen.is_some_and(|seen| seen.action == Action::Created) {
+        match how.applier.apply_to(manifest, None).await {
+            Err(ClusterError::Refused { code: 409, .. }) => {}
+            applied => return applied,
+        }
+    }
+    how.applier.apply(manifest).await
+}
+
+/// Flux's own definitions have this label.
+const FLUX: &str = "app.kubernetes.io/part-of=flux";
+
 async fn wait_for(waits: &[&Wait], how: &CarryOut, say: impl Fn(&str)) -> Result<(), ClusterError> {
     let deadline = Deadline::after(how.timeout);
     let connection = &how.applier.connection;
-    let all = waits.iter().map(async |wait| match wait {
+    // What is there already is seen by one request for each kind; the rest is waited for one by one.
+    let established = async {
+        let wanted = waits.iter().any(|wait| matches!(wait, Wait::Established(_)));
+        if wanted { established_now(connection, FLUX).await } else { BTreeSet::new() }
+    };
+    let place = waits.iter().find_map(|wait| match wait {
+        Wait::RolledOut { namespace, .. } => Some(namespace),
+        _ => None,
+    });
+    let rolled = async {
+        match place {
+            Some(namespace) => rolled_out_now(connection, namespace).await,
+            None => BTreeSet::new(),
+        }
+    };
+    let (established, rolled) = futures::join!(established, rolled);
+    let open = waits.iter().filter(|wait| match wait {
+        Wait::Established(name) => !established.contains(name),
+        Wait::RolledOut { namespace, name } => place != Some(namespace) || !rolled.contains(name),
+        Wait::Served(_) => true,
+    });
+    let all = open.map(async |wait| match wait {
         Wait::Established(name) => crd_established(connection, name, deadline).await,
         Wait::Served(gvk) => kind_served(connection, gvk, deadline).await,
         Wait::RolledOut { namespace, name } => rolled_out(connection, namespace, name, deadline, &say).await,

@@ -1,5 +1,11 @@
 //! A bootstrap as a document: what the flags can say, to be kept in Git. It holds no secret, only where to get one.
 
+mod git;
+mod keys;
+
+pub use git::{GitSection, GithubAppSection, ProxySection};
+pub use keys::{AgeSection, NamespaceSection, SettingsSection};
+
 use super::WorkerSection;
 use kubiya_hook::edge::Failure;
 use schemars::JsonSchema;
@@ -63,7 +69,7 @@ pub struct BootstrapSpec {
     /// The repository that Flux is to follow.
     #[serde(default)]
     pub git: GitSection,
-    /// The age key that Flux decrypts with.
+    /// The keys that Flux decrypts with.
     #[serde(default)]
     pub age: AgeSection,
     /// Flux itself.
@@ -72,6 +78,12 @@ pub struct BootstrapSpec {
     /// Worker clusters.
     #[serde(default)]
     pub workers: Vec<WorkerSection>,
+    /// Folder of a kustomization to be applied when Flux is there (--apply-kustomize).
+    #[serde(default)]
+    pub apply_kustomize: Option<PathBuf>,
+    /// Admission policies (--policies).
+    #[serde(default)]
+    pub policies: Option<PoliciesSection>,
     /// Accept addresses that only this machine reaches (--allow-loopback).
     #[serde(default)]
     pub allow_loopback: bool,
@@ -84,67 +96,6 @@ pub struct BootstrapSpec {
     pub wait: Option<bool>,
 }
 
-/// The repository, and files with what Flux reads it by.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GitSection {
-    /// URL, https or ssh (--url).
-    #[serde(default)]
-    pub url: Option<String>,
-    /// Branch (--branch).
-    #[serde(default)]
-    pub branch: Option<String>,
-    /// Folder of the repository that Flux is to apply (--path).
-    #[serde(default)]
-    pub path: Option<String>,
-    /// User name for the password (--username).
-    #[serde(default)]
-    pub username: Option<String>,
-    /// File with the password or token (--password-file).
-    #[serde(default)]
-    pub password_file: Option<PathBuf>,
-    /// File with a bearer token (--bearer-token-file).
-    #[serde(default)]
-    pub bearer_token_file: Option<PathBuf>,
-    /// File with certificates (--ca-file).
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// File with the private key for ssh (--private-key-file).
-    #[serde(default)]
-    pub private_key_file: Option<PathBuf>,
-    /// Make that key where it is not there (--generate-private-key).
-    #[serde(default)]
-    pub generate_private_key: bool,
-    /// File with the server's keys for ssh (--known-hosts-file).
-    #[serde(default)]
-    pub known_hosts_file: Option<PathBuf>,
-    /// Name of the Secret (--secret-name).
-    #[serde(default)]
-    pub secret_name: Option<String>,
-    /// Accept a URL with plain http (--allow-insecure-http).
-    #[serde(default)]
-    pub allow_insecure_http: bool,
-}
-
-/// Where the age key comes from: one of the two.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AgeSection {
-    /// File with the identity (--age-key-file).
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-    /// Command that prints the identity (--age-key-cmd); it runs only with --allow-commands.
-    #[serde(default)]
-    pub key_command: Option<String>,
-}
-
-/// Never shows the command: a password may be in it.
-impl std::fmt::Debug for AgeSection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AgeSection").field("key_file", &self.key_file).finish_non_exhaustive()
-    }
-}
-
 /// Where Flux's manifests come from.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -155,6 +106,60 @@ pub struct FluxSection {
     /// SHA-256 that downloaded manifests must have (--flux-manifests-sha256).
     #[serde(default)]
     pub sha256: Option<String>,
+    /// Keep tenants apart (--multitenant).
+    #[serde(default)]
+    pub multitenant: bool,
+    /// Registry and folder with the controllers' images (--registry).
+    #[serde(default)]
+    pub registry: Option<String>,
+    /// Secret by which they are pulled (--image-pull-secret).
+    #[serde(default)]
+    pub image_pull_secret: Option<String>,
+    /// Docker's config.json for that Secret (--image-pull-secret-file).
+    #[serde(default)]
+    pub image_pull_secret_file: Option<PathBuf>,
+    /// Proxy that the controllers use (--controller-proxy).
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// What they reach without it (--controller-no-proxy).
+    #[serde(default)]
+    pub no_proxy: Option<String>,
+    /// File with certificates that they trust (--controller-ca-file).
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Leave the pods' user and group to OpenShift (--openshift).
+    #[serde(default)]
+    pub openshift: bool,
+    /// Annotations of the controllers' ServiceAccounts, by controller (--service-account-annotation).
+    #[serde(default)]
+    pub service_account_annotations: SettingsSection,
+    /// Annotations of the controllers' pods, by controller (--pod-annotation).
+    #[serde(default)]
+    pub pod_annotations: SettingsSection,
+    /// Labels of the controllers' pods, by controller (--pod-label).
+    #[serde(default)]
+    pub pod_labels: SettingsSection,
+}
+
+/// Admission policies against secrets in clear.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoliciesSection {
+    /// What they do (--policies).
+    pub action: PolicyAction,
+    /// Users who may write Secrets by hand (--policy-allow-user).
+    #[serde(default)]
+    pub allow_users: Vec<String>,
+}
+
+/// What the policies do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum PolicyAction {
+    /// Warn, and note it in the audit log.
+    Warn,
+    /// Refuse.
+    Deny,
 }
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -195,18 +200,15 @@ impl BootstrapDocument {
 impl BootstrapSpec {
     /// Makes paths relative to the current folder instead of that of the document.
     fn relocate(&mut self, folder: &Path) {
-        let git = &mut self.git;
-        let fixed = [
-            &mut git.password_file,
-            &mut git.bearer_token_file,
-            &mut git.ca_file,
-            &mut git.private_key_file,
-            &mut git.known_hosts_file,
-            &mut self.age.key_file,
-        ];
         let kubeconfigs = self.workers.iter_mut().map(|worker| &mut worker.kubeconfig);
-        for path in fixed.into_iter().chain(kubeconfigs).flatten() {
+        let flux = [&mut self.flux.image_pull_secret_file, &mut self.flux.ca_file, &mut self.apply_kustomize];
+        let kubeconfigs = kubeconfigs.chain(flux).flatten();
+        for path in kubeconfigs.chain(self.git.paths()).chain(self.age.paths()) {
             *path = folder.join(&*path);
+        }
+        // Its default name is a file of the folder, too.
+        for namespace in &mut self.age.namespaces {
+            namespace.key_file.get_or_insert_with(|| folder.join(super::own_file(&namespace.name)));
         }
         if let Some(manifests) = &mut self.flux.manifests
             && !manifests.contains("://")
@@ -246,8 +248,8 @@ mod tests {
         assert_eq!(
             wrong(&format!("{HEAD}spec:\n  git:\n    pasword: CANARY\n")),
             "kubiya.yaml:5:5: spec.git: unknown field `pasword`, expected one of `url`, `branch`, `path`, `username`, \
-             `passwordFile`, `bearerTokenFile`, `caFile`, `privateKeyFile`, `generatePrivateKey`, `knownHostsFile`, \
-             `secretName`, `allowInsecureHttp`"
+             `passwordFile`, `bearerTokenFile`, `caFile`, `tlsCrtFile`, `tlsKeyFile`, `githubApp`, `proxy`, `privateKeyFile`, \
+             `generatePrivateKey`, `knownHostsFile`, `verifyKeys`, `secretName`, `allowInsecureHttp`"
         );
         for text in [
             "spec: {}\n",

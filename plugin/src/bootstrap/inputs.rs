@@ -1,19 +1,20 @@
 //! All that was asked for, read and checked before anything is touched.
 
-use super::WorkerSection;
+use super::{Decryption, DecryptionRequest, InstallRequest, Installation, Settings, WorkerSection};
 use crate::cluster::{
     ConnectionArgs, KubeconfigSource, Kubeconfigs, RemoteKubeconfig, RemoteProblem, Selection,
 };
-use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec};
+use crate::flux::{InstallManifests, ManifestError, ManifestSource, SyncSpec, decryption as flux_decryption};
 use crate::git_access::{GitAccess, GitAccessRequest};
-use crate::keys::KeySource;
 use crate::worker::{
     AT_ONCE, AddRequest, CredentialKind, LIFETIME, Resolved, Scope, Terms, WorkerError, is_label, resolve,
 };
 use kubiya_hook::edge::Failure;
-use kubiya_policies::sops::age::IdentityFile;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The Secret that Flux decrypts with.
+pub(crate) const AGE_SECRET: &str = "sops-age";
 
 /// What is asked for, unchecked: from flags, later from a file as well.
 #[derive(Clone, Debug)]
@@ -28,8 +29,10 @@ pub struct Request {
     pub branch: String,
     /// Folder in the repository.
     pub path: String,
-    /// Where the age identity comes from.
-    pub age_key: KeySource,
+    /// With what Flux is to decrypt.
+    pub decryption: DecryptionRequest,
+    /// What controllers get beyond Flux's manifests.
+    pub settings: Settings,
     /// The workers.
     pub workers: Vec<WorkerRequest>,
     /// Where Flux's manifests come from.
@@ -44,6 +47,8 @@ pub struct Request {
     pub allow_insecure_http: bool,
     /// The credentials for Git.
     pub git: GitAccessRequest,
+    /// How Flux is to be installed.
+    pub install: InstallRequest,
     /// What else was said about the way.
     pub options: Options,
     /// Whether files of this machine may be written: a key that is to be made.
@@ -104,12 +109,16 @@ pub struct Inputs {
     pub git: GitAccess,
     /// What the user decided.
     pub options: Options,
-    /// The age identities.
-    pub identities: IdentityFile,
+    /// With what Flux is to decrypt.
+    pub decryption: Decryption,
+    /// What controllers get beyond Flux's manifests.
+    pub settings: Settings,
     /// The workers, in the order they were named.
     pub workers: Vec<Worker>,
-    /// Flux itself.
+    /// Flux itself, as it is to be.
     pub flux: InstallManifests,
+    /// How it is installed, and what comes with it.
+    pub install: Installation,
 }
 
 impl Inputs {
@@ -128,28 +137,43 @@ impl Inputs {
         problems
             .extend(request.git.secret_name.as_ref().and_then(|name| label_problem("--secret-name", name)));
         problems.extend(stdin_problem(request));
-        let key = &request.age_key;
-        let identities = key.read().map_err(|error| problems.push(key.failure(&error))).ok();
+        let decryption = request.decryption.gather(&request.namespace, &mut problems);
         let workers = workers(request, &mut problems);
         let flux = request.manifests.load(&request.namespace);
         let flux = flux.map_err(|error| problems.push(manifest_failure(&error))).ok();
+        problems.extend(flux.iter().flat_map(|flux| request.settings.problems(&flux.objects)));
+        let install = request.install.gather().map_err(|failures| problems.extend(failures)).ok();
         let git = git_access(request, hub.is_some(), &mut problems);
-        match (url, path, identities, flux) {
-            (Some(url), Some(path), Some(identities), Some(flux)) if problems.is_empty() => Ok(Self {
+        match (url, path, flux.zip(install)) {
+            (Some(url), Some(path), Some((flux, install))) if problems.is_empty() => Ok(Self {
                 hub,
                 sync: SyncSpec {
                     namespace: request.namespace.clone(),
                     url,
                     branch: request.branch.clone(),
                     path,
-                    decryption_secret: "sops-age".to_owned(),
+                    decryption_secret: AGE_SECRET.to_owned(),
+                    decryption: match decryption.is_empty() {
+                        true if request.settings.give_identity() => flux_decryption(None),
+                        true => serde_json::Value::Null,
+                        false => flux_decryption(Some(AGE_SECRET)),
+                    },
                     git_secret: git.secret_name.clone(),
+                    proxy_secret: git.proxy.as_ref().map(|(name, _)| name.clone()),
+                    provider: git.provider().map(str::to_owned),
+                    verify_secret: git.signers.as_ref().map(|(name, _)| name.clone()),
+                    service_account: install.options.sync_account(),
                 },
                 git,
                 options: request.options.clone(),
-                identities,
+                decryption,
+                settings: request.settings.clone(),
                 workers,
-                flux,
+                flux: InstallManifests {
+                    objects: install.options.apply(flux.objects, &request.namespace),
+                    ..flux
+                },
+                install,
             }),
             _ => {
                 let count = problems.len();
@@ -170,8 +194,9 @@ fn label_problem(what: &str, name: &str) -> Option<Failure> {
 
 /// Standard input can be read once.
 fn stdin_problem(request: &Request) -> Option<Failure> {
-    let twice = request.age_key == KeySource::Stdin && request.git.reads_stdin();
-    twice.then(|| Failure::usage("two secrets are to be read from standard input, which can be read once"))
+    let count = request.decryption.stdin_count() + usize::from(request.git.reads_stdin());
+    (count > 1)
+        .then(|| Failure::usage("two secrets are to be read from standard input, which can be read once"))
 }
 
 /// The credentials for Git. A key is made only when all else is right.
@@ -361,7 +386,8 @@ mod tests {
             url: given.to_owned(),
             branch: "main".to_owned(),
             path: String::new(),
-            age_key: KeySource::Stdin,
+            decryption: DecryptionRequest::default(),
+            settings: Settings::default(),
             workers: Vec::new(),
             manifests: ManifestSource::FluxCli,
             force_conflicts: false,
@@ -369,6 +395,7 @@ mod tests {
             allow_loopback: more.contains(&"--allow-loopback"),
             allow_insecure_http: more.contains(&"--allow-insecure-http"),
             git: GitAccessRequest::default(),
+            install: InstallRequest::default(),
             options: Options::default(),
             may_write: false,
         };

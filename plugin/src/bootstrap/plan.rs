@@ -1,44 +1,60 @@
 //! What will be done, as a value: stages of objects, each with what must be true before the next.
 
 use super::Inputs;
-use crate::cluster::{Manifest, dynamic};
-use crate::flux::{SYNC_API_VERSIONS, SyncSpec, git_repository, kustomization};
-use crate::keys;
+use super::settings::Remembered;
+use super::sops_age::{self, Given};
+use crate::cluster::{LiveSecret, Manifest, dynamic};
+use crate::flux::{SYNC_API_VERSIONS, SyncSpec, decryption, git_repository, kustomization};
 use crate::rotation::RETIRED_RECIPIENTS;
 use kube::api::{DynamicObject, GroupVersionKind, TypeMeta};
 use kubiya_hook::edge::Failure;
-use kubiya_policies::sops::age::{Identity, IdentityFile, IdentityFileError};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use kubiya_policies::sops::age::IdentityFileError;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Entry of the Secret that Flux reads: it looks at names that end in `.agekey` and at no other.
 pub(crate) const AGE_ENTRY: &str = "age.agekey";
 
+/// The type of a Secret that images are pulled with.
+const PULL_SECRET: &str = "kubernetes.io/dockerconfigjson";
+
+/// The title of the stage that is about the namespace alone.
+pub(super) const NAMESPACE: &str = "namespace";
+
 /// What the plan needs to know of the cluster as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
-    /// The entry `age.agekey` of the Secret that is there.
-    pub age_entry: Option<SecretString>,
-    /// The Secret that the GitRepository on the cluster names.
-    pub git_secret: Option<String>,
+    /// The Secrets with age identities that are there, by namespace.
+    pub age_secrets: BTreeMap<String, LiveSecret>,
+    /// The `spec` of the GitRepository on the cluster.
+    pub source: Value,
+    /// The `spec.decryption` of the Kustomization on the cluster.
+    pub decryption: Value,
     /// Objects of the sync that are suspended.
     pub suspended: Vec<String>,
     /// The controllers are in the inventory of the sync, as `flux bootstrap` makes it: they come out of the repository,
     /// and are left alone with the sync itself.
     pub in_repository: bool,
-    /// The public keys that a rotation took out of the Secret.
-    pub retired: Vec<String>,
+    /// The Secret that images are to be pulled with, where it is neither there nor written.
+    pub no_pull_secret: Option<String>,
+    /// The version of the Lease that whoever changes the cluster takes.
+    pub lease: Option<String>,
+    /// Flux's ServiceAccounts and Deployments, which remember their settings.
+    pub remembered: Remembered,
 }
 
 /// Why no plan can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The Secret that is there stops Flux from decrypting anything.
-    #[error("the Secret {secret} on the cluster has a malformed entry `{AGE_ENTRY}`")]
+    #[error("the Secret {namespace}/{secret} on the cluster has a malformed entry `{entry}`")]
     MalformedAgeEntry {
-        /// `namespace/name`.
+        /// The namespace of the Secret.
+        namespace: String,
+        /// The name of the Secret.
         secret: String,
+        /// The name of the entry.
+        entry: String,
         /// What is wrong with it.
         source: IdentityFileError,
     },
@@ -57,10 +73,12 @@ pub enum PlanError {
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match &error {
-            PlanError::MalformedAgeEntry { source, .. } => Failure::unverified(error.to_string())
-                .because(source)
-                .because_of("one malformed line keeps Flux from decrypting anything")
-                .hint("mend or remove that line: kubectl -n flux-system edit secret sops-age"),
+            PlanError::MalformedAgeEntry { namespace, secret, source, .. } => {
+                Failure::unverified(error.to_string())
+                    .because(source)
+                    .because_of("one malformed line keeps Flux from decrypting anything")
+                    .hint(format!("mend or remove that line: kubectl -n {namespace} edit secret {secret}"))
+            }
             PlanError::Retired { namespace, secret, .. } => Failure::usage(error.to_string())
                 .hint("--age-key-file FILE   # the key that took its place")
                 .hint(format!("kubectl annotate secret {secret} -n {namespace} {RETIRED_RECIPIENTS}-   # if it is to come back on purpose")),
@@ -111,8 +129,9 @@ pub struct Plan {
 /// # Errors
 /// A Secret on the cluster to which no identity can be added, or to which this one is not to be added again.
 pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
-    let mut secrets = vec![age_secret(inputs, live)?];
-    secrets.extend(git_secret(inputs));
+    let mut secrets = age_secrets(inputs, live)?;
+    secrets.extend(git_secrets(inputs));
+    secrets.extend(pull_secret(inputs));
     let stage = |title, objects, waits| Stage { title, objects, waits };
     if live.in_repository {
         return Ok(Plan { stages: vec![stage("secrets", secrets, Vec::new())] });
@@ -121,15 +140,17 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let mut definitions = Vec::new();
     let mut controllers = Vec::new();
     for object in &inputs.flux.objects {
-        match kind(object) {
-            "Namespace" => namespace.push(Manifest::new(object.clone())),
-            "Deployment" | "StatefulSet" | "DaemonSet" => controllers.push(Manifest::new(object.clone())),
-            _ => definitions.push(Manifest::new(object.clone())),
+        let object = inputs.settings.applied_to(object, &live.remembered);
+        match kind(&object) {
+            "Namespace" => namespace.push(Manifest::new(object)),
+            "Deployment" | "StatefulSet" | "DaemonSet" => controllers.push(Manifest::new(object)),
+            _ => definitions.push(Manifest::new(object)),
         }
     }
     if namespace.is_empty() {
         namespace.push(Manifest::new(namespace_object(&inputs.sync.namespace)));
     }
+    namespace.extend(inputs.decryption.namespaces.keys().map(|name| Manifest::new(namespace_object(name))));
     let established = definitions.iter().filter(|m| m.kind() == "CustomResourceDefinition");
     let established = established.map(|m| Wait::Established(m.name())).collect::<Vec<_>>();
     let served = SYNC_API_VERSIONS.iter().filter_map(|(api_version, kind)| {
@@ -148,14 +169,33 @@ pub fn plan(inputs: &Inputs, live: &Live) -> Result<Plan, PlanError> {
     let sync = sync(inputs, live);
     controllers.push(Manifest::new(git_repository(&sync)));
     controllers.push(Manifest::new(kustomization(&sync)));
-    Ok(Plan {
+    let mut plan = Plan {
         stages: vec![
-            stage("namespace", namespace, Vec::new()),
+            stage(NAMESPACE, namespace, Vec::new()),
             stage("secrets", secrets, Vec::new()),
             stage("definitions and access", definitions, waits),
             stage("controllers and sync", controllers, rollouts),
         ],
-    })
+    };
+    plan.stages.extend(own(inputs));
+    Ok(plan)
+}
+
+/// What the operator brings, after Flux, because most of it is for Flux: definitions and namespaces first. Policies come
+/// last, so that they judge nothing of this run.
+fn own(inputs: &Inputs) -> Vec<Stage> {
+    let is_first =
+        |manifest: &&Manifest| ["CustomResourceDefinition", "Namespace"].contains(&manifest.kind());
+    let (first, rest): (Vec<_>, Vec<_>) = inputs.install.own.iter().partition(is_first);
+    let definitions = first.iter().filter(|m| m.kind() == "CustomResourceDefinition");
+    let waits = definitions.map(|m| Wait::Established(m.name())).collect();
+    let owned = |manifests: Vec<&Manifest>| manifests.into_iter().cloned().collect();
+    let stages = [
+        Stage { title: "your own definitions", objects: owned(first), waits },
+        Stage { title: "your own objects", objects: owned(rest), waits: Vec::new() },
+        Stage { title: "admission policies", objects: inputs.install.policies.clone(), waits: Vec::new() },
+    ];
+    stages.into_iter().filter(|stage| !stage.objects.is_empty()).collect()
 }
 
 impl Plan {
@@ -165,35 +205,61 @@ impl Plan {
     }
 }
 
-/// The Secret with the age identities: those that are there stay, ours are added.
-fn age_secret(inputs: &Inputs, live: &Live) -> Result<Manifest, PlanError> {
-    let name = &inputs.sync.decryption_secret;
-    let given = inputs.identities.identities().iter().filter_map(Identity::recipient);
-    if let Some(recipient) = given.into_iter().find(|recipient| live.retired.contains(recipient)) {
-        let namespace = inputs.sync.namespace.clone();
-        return Err(PlanError::Retired { recipient, namespace, secret: name.clone() });
-    }
-    let existing =
-        live.age_entry.as_ref().map(ExposeSecret::expose_secret).filter(|text| !text.trim().is_empty());
-    let parsed = existing.map(|text| IdentityFile::parse(text.as_bytes())).transpose().map_err(|source| {
-        PlanError::MalformedAgeEntry { secret: format!("{}/{name}", inputs.sync.namespace), source }
-    })?;
-    let text = keys::merged(existing.zip(parsed.as_ref()), &inputs.identities);
-    let data = BTreeMap::from([(AGE_ENTRY.to_owned(), SecretString::from(text.as_str().to_owned()))]);
-    Ok(Manifest::secret(secret_object(&inputs.sync.namespace, name), data))
+/// The Secrets with what Flux decrypts with: its own, and those of other namespaces.
+fn age_secrets(inputs: &Inputs, live: &Live) -> Result<Vec<Manifest>, PlanError> {
+    let (own, name) = (&inputs.sync.namespace, &inputs.sync.decryption_secret);
+    let given = &inputs.decryption;
+    let none = BTreeMap::new();
+    let main = Given { identities: &given.identities, entries: &given.entries };
+    let others = given
+        .namespaces
+        .iter()
+        .map(|(namespace, identities)| (namespace, Given { identities, entries: &none }));
+    let all = std::iter::once((own, main)).chain(others);
+    let secrets = all.map(|(namespace, given)| {
+        sops_age::secret((namespace, name), given, live.age_secrets.get(namespace))
+    });
+    Ok(secrets.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// The Secret with the credentials for Git, and with nothing else: an entry that is left over from other credentials
-/// would be used as well.
-fn git_secret(inputs: &Inputs) -> Option<Manifest> {
-    let name = inputs.git.secret_name.as_ref().filter(|_| !inputs.git.data.is_empty())?;
-    Some(Manifest::whole_secret(secret_object(&inputs.sync.namespace, name), inputs.git.data.clone()))
+/// The Secrets with the credentials for Git, each with its entries and with nothing else: what is left over from other
+/// credentials would be used as well.
+fn git_secrets(inputs: &Inputs) -> impl Iterator<Item = Manifest> {
+    let namespace = &inputs.sync.namespace;
+    let secrets = inputs.git.secrets().into_iter();
+    secrets.map(move |(name, data)| Manifest::whole_secret(secret_object(namespace, name), data.clone()))
 }
 
-/// What Flux is to follow. Credentials that an earlier run gave it, it keeps when this one names none.
+/// What the controllers' images are pulled with.
+fn pull_secret(inputs: &Inputs) -> Option<Manifest> {
+    let name = inputs.install.options.image_pull_secret.as_ref()?;
+    let config = inputs.install.pull_secret.clone()?;
+    let mut object = secret_object(&inputs.sync.namespace, name);
+    object.data["type"] = PULL_SECRET.into();
+    Some(Manifest::whole_secret(object, BTreeMap::from([(".dockerconfigjson".to_owned(), config)])))
+}
+
+/// What Flux is to follow. What an earlier run gave it (credentials, keys to decrypt and to verify with), it keeps when
+/// this one names none.
 pub(super) fn sync(inputs: &Inputs, live: &Live) -> SyncSpec {
-    let git_secret = inputs.sync.git_secret.clone().or_else(|| live.git_secret.clone());
-    SyncSpec { git_secret, ..inputs.sync.clone() }
+    let wanted = &inputs.sync;
+    let source = &live.source;
+    let kept = |pointer: &str| source.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let keeps_credentials = wanted.git_secret.is_none();
+    let kept_decryption = match &live.decryption {
+        Value::Null if live.age_secrets.get(&wanted.namespace).is_some_and(LiveSecret::is_ours) => {
+            decryption(Some(&wanted.decryption_secret))
+        }
+        there => there.clone(),
+    };
+    SyncSpec {
+        git_secret: wanted.git_secret.clone().or_else(|| kept("/secretRef/name")),
+        provider: wanted.provider.clone().or_else(|| kept("/provider").filter(|_| keeps_credentials)),
+        proxy_secret: wanted.proxy_secret.clone().or_else(|| kept("/proxySecretRef/name")),
+        verify_secret: wanted.verify_secret.clone().or_else(|| kept("/verify/secretRef/name")),
+        decryption: if wanted.decryption.is_null() { kept_decryption } else { wanted.decryption.clone() },
+        ..wanted.clone()
+    }
 }
 
 fn kind(object: &DynamicObject) -> &str {
@@ -206,7 +272,8 @@ fn namespace_object(name: &str) -> DynamicObject {
 
 /// A Secret that Flux watches: with the label it reconciles within seconds of a change, without it
 /// only at the next interval.
-fn secret_object(namespace: &str, name: &str) -> DynamicObject {
+pub(super) fn secret_object(namespace: &str, name: &str) -> DynamicObject {
+    let (label, ours) = LiveSecret::OURS;
     dynamic(json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -214,7 +281,7 @@ fn secret_object(namespace: &str, name: &str) -> DynamicObject {
             "name": name,
             "namespace": namespace,
             "labels": {
-                "app.kubernetes.io/managed-by": "kubectl-kubiya",
+                label: ours,
                 "reconcile.fluxcd.io/watch": "Enabled",
             },
             "annotations": {"kustomize.toolkit.fluxcd.io/prune": "disabled"},
@@ -224,11 +291,35 @@ fn secret_object(namespace: &str, name: &str) -> DynamicObject {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::bootstrap::Options;
+    use crate::bootstrap::{Decryption, Installation, Options, Settings};
     use crate::flux::InstallManifests;
     use crate::git_access::GitAccess;
+    use kubiya_policies::sops::age::{Identity, IdentityFile};
+    use secrecy::ExposeSecret as _;
+    use zeroize::Zeroizing;
+
+    /// A Secret as it is read from a cluster.
+    pub(in crate::bootstrap) fn live_secret(entries: &[(&str, &str)]) -> LiveSecret {
+        let data =
+            entries.iter().map(|(name, text)| ((*name).to_owned(), Zeroizing::new(text.as_bytes().to_vec())));
+        LiveSecret {
+            namespace: "flux-system".to_owned(),
+            name: "sops-age".to_owned(),
+            uid: String::new(),
+            resource_version: "1".to_owned(),
+            kind: "Opaque".to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            immutable: false,
+            data: data.collect(),
+        }
+    }
+
+    fn live(secret: LiveSecret) -> Live {
+        Live { age_secrets: BTreeMap::from([(secret.namespace.clone(), secret)]), ..Live::default() }
+    }
 
     fn inputs(identity: &Identity) -> Inputs {
         let object = |api_version: &str, kind: &str, name: &str| {
@@ -246,11 +337,17 @@ mod tests {
                 branch: "main".to_owned(),
                 path: "clusters/infra".to_owned(),
                 decryption_secret: "sops-age".to_owned(),
+                decryption: decryption(Some("sops-age")),
                 git_secret: None,
+                service_account: None,
+                proxy_secret: None,
+                provider: None,
+                verify_secret: None,
             },
             git: GitAccess::default(),
             options: Options::default(),
-            identities: IdentityFile::parse(identity.expose_line().expose_secret().as_bytes()).unwrap(),
+            decryption: Decryption { identities: vec![identity.clone()], ..Decryption::default() },
+            settings: Settings::default(),
             workers: Vec::new(),
             flux: InstallManifests {
                 objects: vec![
@@ -260,7 +357,31 @@ mod tests {
                 ],
                 version: None,
             },
+            install: Installation::default(),
         }
+    }
+
+    #[test]
+    fn images_can_be_pulled_before_there_are_controllers_and_what_is_yours_comes_after_them() {
+        let mut inputs = inputs(&Identity::generate());
+        inputs.install.options.image_pull_secret = Some("mirror".to_owned());
+        inputs.install.pull_secret = Some("CANARY".to_owned().into());
+        let own = |kind: &str, name: &str| {
+            Manifest::new(dynamic(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}})))
+        };
+        inputs.install.own = vec![own("Widget", "w"), own("CustomResourceDefinition", "widgets")];
+        inputs.install.policies = vec![own("ValidatingAdmissionPolicy", "p")];
+        let plan = plan(&inputs, &Live::default()).unwrap();
+        let titles: Vec<&str> = plan.stages.iter().map(|stage| stage.title).collect();
+        assert_eq!(
+            titles[3..],
+            ["controllers and sync", "your own definitions", "your own objects", "admission policies"]
+        );
+        let secret =
+            plan.stages[1].objects.iter().find(|object| object.name() == "flux-system/mirror").unwrap();
+        assert_eq!(secret.shown()["type"], PULL_SECRET);
+        assert_eq!(plan.stages[4].waits, [Wait::Established("widgets".to_owned())]);
+        assert!(!format!("{plan:?}").contains("CANARY"));
     }
 
     #[test]
@@ -301,7 +422,8 @@ mod tests {
     fn a_key_that_was_retired_does_not_come_back() {
         let identity = Identity::generate();
         let recipient = identity.recipient().unwrap();
-        let live = Live { retired: vec![recipient.clone()], ..Live::default() };
+        let annotations = BTreeMap::from([(RETIRED_RECIPIENTS.to_owned(), format!("age1x,{recipient}"))]);
+        let live = live(LiveSecret { annotations, ..live_secret(&[]) });
         let error = plan(&inputs(&identity), &live).unwrap_err();
         assert!(matches!(error, PlanError::Retired { recipient: named, .. } if named == recipient));
         assert!(plan(&inputs(&Identity::generate()), &live).is_ok());
@@ -310,8 +432,7 @@ mod tests {
     #[test]
     fn an_identity_on_the_cluster_is_kept_and_a_broken_one_is_no_plan() {
         let (old, new) = (Identity::generate(), Identity::generate());
-        let live = |text: &str| Live { age_entry: Some(text.to_owned().into()), ..Live::default() };
-        let plan_of = |text: &str| plan(&inputs(&new), &live(text));
+        let plan_of = |text: &str| plan(&inputs(&new), &live(live_secret(&[(AGE_ENTRY, text)])));
         let kept = plan_of(old.expose_line().expose_secret()).unwrap();
         let secret = kept.stages[1].objects[0].expose();
         use base64::Engine as _;
@@ -323,6 +444,55 @@ mod tests {
     }
 
     #[test]
+    fn without_a_key_it_is_a_plain_flux_and_what_decrypts_already_goes_on() {
+        let mut inputs = inputs(&Identity::generate());
+        inputs.decryption = Decryption::default();
+        inputs.sync.decryption = Value::Null;
+        let decrypts = |live: &Live| {
+            let plan = plan(&inputs, live).unwrap();
+            let found = plan.objects().find(|m| m.kind() == "Kustomization").unwrap();
+            assert!(plan.objects().all(|m| m.kind() != "Secret"));
+            found.object().data["spec"]["decryption"].clone()
+        };
+        assert_eq!(decrypts(&Live::default()), Value::Null);
+        let there = json!({"provider": "sops", "secretRef": {"name": "theirs"}});
+        assert_eq!(decrypts(&Live { decryption: there.clone(), ..Live::default() }), there);
+    }
+
+    #[test]
+    fn another_namespace_has_a_secret_of_its_own() {
+        let (main, own) = (Identity::generate(), Identity::generate());
+        let mut inputs = inputs(&main);
+        inputs.decryption.namespaces.insert("apps".to_owned(), vec![own.clone()]);
+        let plan = plan(&inputs, &Live::default()).unwrap();
+        let ids: Vec<String> =
+            plan.stages.iter().flat_map(|stage| &stage.objects).map(Manifest::id).collect();
+        let at = |id: &str| ids.iter().position(|found| found == id).unwrap();
+        assert!(at("Namespace apps") < at("Secret apps/sops-age"), "{ids:?}");
+        let secret = plan.objects().find(|m| m.id() == "Secret apps/sops-age").unwrap().expose();
+        use base64::Engine as _;
+        let entry = base64::engine::general_purpose::STANDARD
+            .decode(secret["data"][AGE_ENTRY].as_str().unwrap())
+            .unwrap();
+        assert_eq!(IdentityFile::parse(&entry).unwrap().identities(), [own]);
+    }
+
+    #[test]
+    fn what_is_not_said_is_kept_and_an_apps_provider_goes_with_its_credentials() {
+        let source = json!({"secretRef": {"name": "a"}, "provider": "github", "proxySecretRef": {"name": "p"},
+            "verify": {"mode": "HEAD", "secretRef": {"name": "v"}}});
+        let live = Live { source, ..Live::default() };
+        let mut inputs = inputs(&Identity::generate());
+        let kept = sync(&inputs, &live);
+        assert_eq!((kept.provider.as_deref(), kept.proxy_secret.as_deref()), (Some("github"), Some("p")));
+        assert_eq!((kept.git_secret.as_deref(), kept.verify_secret.as_deref()), (Some("a"), Some("v")));
+        inputs.sync.git_secret = Some("b".to_owned());
+        let other = sync(&inputs, &live);
+        assert_eq!((other.provider, other.git_secret.as_deref()), (None, Some("b")));
+        assert_eq!((other.proxy_secret.as_deref(), other.verify_secret.as_deref()), (Some("p"), Some("v")));
+    }
+
+    #[test]
     fn credentials_for_git_are_a_secret_of_their_own_and_stay_when_none_are_named() {
         let repository = |plan: &Plan| {
             let found = plan.objects().find(|m| m.kind() == "GitRepository").unwrap();
@@ -331,7 +501,7 @@ mod tests {
         let mut inputs = inputs(&Identity::generate());
         let plain = plan(&inputs, &Live::default()).unwrap();
         assert!(repository(&plain).is_null());
-        let live = Live { git_secret: Some("theirs".to_owned()), ..Live::default() };
+        let live = Live { source: json!({"secretRef": {"name": "theirs"}}), ..Live::default() };
         assert_eq!(repository(&plan(&inputs, &live).unwrap()), "theirs");
         inputs.git.secret_name = Some("git".to_owned());
         inputs.git.data = BTreeMap::from([("bearerToken".to_owned(), "CANARY".to_owned().into())]);

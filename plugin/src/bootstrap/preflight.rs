@@ -8,12 +8,14 @@ mod live;
 mod permissions;
 mod repository;
 mod server;
+mod tenants;
 
 use super::carry_out::{self, Carried};
-use super::{Inputs, Live, Plan, Workers, plan, workers};
-use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Mode};
+use super::{Inputs, Live, Plan, Workers, plan, sops_age, workers};
+use crate::cluster::{Applied, Applier, ClusterError, Connection, Kinds, Manifest, Mode};
 use crate::git_access::Look;
 use crate::worker::Count;
+use kube::api::DynamicObject;
 use kubiya_hook::edge::Failure;
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ pub struct Preflight {
     pub look: Option<Look>,
     /// The tip of the branch, where it could be seen.
     pub tip: Option<String>,
+    /// Who signed that commit, where commits must be signed.
+    pub signed_by: Option<String>,
     /// What will be done.
     pub plan: Option<Plan>,
     /// The kinds of the infra cluster, and those that the plan brings.
@@ -65,6 +69,7 @@ pub async fn preflight(inputs: &Inputs, how: How, told: impl FnMut(Count)) -> Pr
     let hub = async {
         let Some(selection) = &inputs.hub else { return Ok(None) };
         let hub = Connection::open(selection, how.request_timeout).await?;
+        let hub = hub.guarded(&inputs.sync.namespace, "bootstrap");
         let live = live::look_at(&hub, inputs).await;
         Ok::<_, ClusterError>(Some((hub, live)))
     };
@@ -76,10 +81,12 @@ pub async fn preflight(inputs: &Inputs, how: How, told: impl FnMut(Count)) -> Pr
         }
     };
     let (hub, early) = futures::join!(hub, early);
+    let mut signers = None;
     let hub = match hub {
-        Ok(Some((hub, Ok((live, git_data))))) => {
+        Ok(Some((hub, Ok((live, for_git))))) => {
             found.live = live;
-            found.look = given.or_else(|| repository::later_look(inputs, git_data, &mut found));
+            found.look = given.or_else(|| repository::later_look(inputs, &for_git, &mut found));
+            signers = repository::signers(inputs, &for_git, &mut found);
             found.hub = Some(hub.clone());
             Some(hub)
         }
@@ -125,7 +132,7 @@ pub async fn preflight(inputs: &Inputs, how: How, told: impl FnMut(Count)) -> Pr
         Ok(workers) => found.workers = workers,
         Err(problems) => found.problems.extend(problems),
     }
-    repository::judge_seen(inputs, seen, &mut found).await;
+    repository::judge_seen(inputs, seen, signers, &mut found).await;
     found
 }
 
@@ -172,9 +179,16 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
             return asked;
         }
     }
-    inputs.flux.objects.iter().for_each(|object| asked.kinds.define(object));
+    objects(inputs).for_each(|object| asked.kinds.define(object));
+    asked.problems.extend(live.no_pull_secret.as_ref().map(no_pull_secret));
+    if live.in_repository {
+        asked.warnings.extend(inputs.settings.for_repository(&inputs.sync.namespace));
+    }
+    for secret in live.age_secrets.values() {
+        sops_age::judge(secret, &mut asked.problems, &mut asked.warnings);
+    }
     match plan(inputs, live) {
-        Ok(plan) => ask_about(hub, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
+        Ok(plan) => ask_about(hub, inputs, &plan, how, &mut asked).await.then(|| asked.plan = Some(plan)),
         Err(error) => {
             asked.problems.push(error.into());
             None
@@ -183,22 +197,37 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     asked
 }
 
+/// Pods would wait for an image that nobody lets them have.
+fn no_pull_secret(name: &String) -> Failure {
+    Failure::unverified(format!("the Secret {name}, by which images are to be pulled, is not there"))
+        .hint("let it be written: --image-pull-secret-file FILE")
+}
+
+/// All objects that may define kinds.
+fn objects(inputs: &Inputs) -> impl Iterator<Item = &DynamicObject> {
+    inputs.flux.objects.iter().chain(inputs.install.own.iter().map(Manifest::object))
+}
+
 /// Only what is not allowed.
 async fn ask_permissions(hub: &Connection, inputs: &Inputs) -> Asked {
     let mut asked = Asked::default();
     if let (Ok(mut kinds), Ok(plan)) = (Kinds::discover(&hub.client).await, plan(inputs, &Live::default())) {
-        inputs.flux.objects.iter().for_each(|object| kinds.define(object));
-        asked.problems.extend(permissions::missing(hub, &plan, &kinds).await.ok().flatten());
+        objects(inputs).for_each(|object| kinds.define(object));
+        asked
+            .problems
+            .extend(permissions::missing(hub, &inputs.sync.namespace, &plan, &kinds).await.ok().flatten());
     }
     asked
 }
 
 /// Whether we may, and whether the API server would take every object.
-async fn ask_about(hub: &Connection, plan: &Plan, how: How, asked: &mut Asked) -> bool {
+async fn ask_about(hub: &Connection, inputs: &Inputs, plan: &Plan, how: How, asked: &mut Asked) -> bool {
     let applier =
         Applier { connection: hub.clone(), kinds: asked.kinds.clone(), force: how.force, mode: how.mode() };
-    let (missing, results) =
-        futures::join!(permissions::missing(hub, plan, &asked.kinds), carry_out::dry_run(plan, &applier));
+    let (missing, results) = futures::join!(
+        permissions::missing(hub, &inputs.sync.namespace, plan, &asked.kinds),
+        carry_out::dry_run(plan, &applier)
+    );
     let mut refused = false;
     match missing {
         Ok(missing) => {

@@ -1,7 +1,7 @@
 //! A plan and its result as documents.
 
-use super::{Carried, Plan};
-use crate::cluster::{Action, FieldChange};
+use super::{Carried, Plan, Wait};
+use crate::cluster::{Action, FieldChange, Manifest};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -42,15 +42,47 @@ pub fn differences(dry_run: &Carried) -> String {
     text
 }
 
-/// The result for programs.
+/// The plan for programs: its stages in order, each with its objects, without secret data, and what must be true
+/// before the next.
 #[must_use]
-pub fn result_document(carried: &Carried, dry_run: bool, revision: Option<&str>) -> Value {
-    json!({
+pub fn plan_document(plan: &Plan) -> Value {
+    let wait = |wait: &Wait| match wait {
+        Wait::Established(name) => json!({"established": name}),
+        Wait::Served(kind) => json!({"served": format!("{} {}", kind.api_version(), kind.kind)}),
+        Wait::RolledOut { namespace, name } => json!({"rolledOut": format!("{namespace}/{name}")}),
+    };
+    let object = |manifest: &Manifest| {
+        let shown = manifest.shown();
+        json!({
+            "apiVersion": shown["apiVersion"],
+            "kind": manifest.kind(),
+            "name": manifest.name(),
+            "secret": manifest.holds_secret(),
+        })
+    };
+    let stages = plan.stages.iter().map(|stage| {
+        json!({
+            "title": stage.title,
+            "objects": stage.objects.iter().map(object).collect::<Vec<_>>(),
+            "waits": stage.waits.iter().map(wait).collect::<Vec<_>>(),
+        })
+    });
+    json!(stages.collect::<Vec<_>>())
+}
+
+/// The result for programs; with the plan where nothing was to be carried out.
+#[must_use]
+pub fn result_document(carried: &Carried, plan: Option<&Plan>, revision: Option<&str>) -> Value {
+    let mut document = json!({
         "apiVersion": "kubiya.dev/v1alpha1",
         "kind": "BootstrapResult",
-        "dryRun": dry_run,
+        "dryRun": plan.is_some(),
         "changed": carried.changed(),
         "revision": revision,
         "objects": carried.applied,
-    })
+    });
+    if let Some(plan) = plan {
+        document["plan"] = plan_document(plan);
+    }
+    document
 }

@@ -1,7 +1,7 @@
 //! Server-side apply: what is there, what would change, and the change.
 
 use super::connect::base64;
-use super::{ClusterError, Connection, FieldChange, Kinds, conflict, diff};
+use super::{ClusterError, Connection, FieldChange, Kinds, conflict, diff, owned};
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, TypeMeta};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -222,25 +222,58 @@ impl Applier {
     /// Those of the requests; a conflict when somebody else set the same fields to other values, unless they are taken
     /// over in any case.
     pub async fn apply(&self, manifest: &Manifest) -> Result<Applied, ClusterError> {
+        let live = self.read(manifest).await?;
+        self.apply_to(manifest, live.as_ref()).await
+    }
+
+    /// The object as it is; `None` where it, or its kind, is not there.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn read(&self, manifest: &Manifest) -> Result<Option<DynamicObject>, ClusterError> {
         let api = self.kinds.api(&self.connection.client, manifest.object())?;
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
-        let live = match api.get(name).await {
-            Ok(live) => Some(live),
+        match api.get(name).await {
+            Ok(live) => Ok(Some(live)),
             // Also where its kind is not served yet; that 404 comes without a reason.
-            Err(kube::Error::Api(status)) if status.code == 404 => None,
-            Err(error) => return Err(ClusterError::of_request("get", manifest.id(), &error)),
-        };
-        let uid = live.as_ref().and_then(|live| live.metadata.uid.clone());
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(ClusterError::of_request("get", manifest.id(), &error)),
+        }
+    }
+
+    /// As [`Applier::apply`], to an object that was read a moment ago.
+    ///
+    /// # Errors
+    /// As [`Applier::apply`].
+    pub async fn apply_to(
+        &self,
+        manifest: &Manifest,
+        live: Option<&DynamicObject>,
+    ) -> Result<Applied, ClusterError> {
+        let api = self.kinds.api(&self.connection.client, manifest.object())?;
+        let uid = live.and_then(|live| live.metadata.uid.clone());
         let applied = match live {
             None => return self.create(manifest, &api).await,
+            Some(live) if Self::is_settled(manifest, live) => manifest.applied(Action::Unchanged),
             Some(live) if self.mode == Mode::Compare => {
-                let live = serde_json::to_value(&live).unwrap_or_default();
+                let live = serde_json::to_value(live).unwrap_or_default();
                 let same = has_all(&live, &manifest.expose()) && manifest.stale(&live).is_empty();
                 manifest.applied(if same { Action::Unchanged } else { Action::Configured })
             }
-            Some(live) => self.change(manifest, &api, &live).await?,
+            Some(live) => self.change(manifest, &api, live).await?,
         };
         Ok(Applied { uid, ..applied })
+    }
+
+    /// Whether nothing is to be done, by what the object says of itself.
+    fn is_settled(manifest: &Manifest, live: &DynamicObject) -> bool {
+        let copy = manifest.holds_secret() && live.annotations().contains_key(LAST_APPLIED);
+        !copy && manifest.stale(&live.data).is_empty() && owned::is_as_wanted(live, &manifest.expose())
+    }
+
+    /// The Lease is in a namespace, so a namespace comes before it.
+    async fn claim(&self, manifest: &Manifest) -> Result<(), ClusterError> {
+        if manifest.kind() == "Namespace" { Ok(()) } else { self.connection.before_writing().await }
     }
 
     fn params(&self) -> PatchParams {
@@ -253,6 +286,9 @@ impl Applier {
             return Ok(created);
         }
         let params = PatchParams { dry_run: self.mode == Mode::AskServer, ..self.params() };
+        if self.mode == Mode::Write {
+            self.claim(manifest).await?;
+        }
         let name = manifest.object().metadata.name.as_deref().unwrap_or_default();
         match api.patch(name, &params, &Patch::Apply(&manifest.expose())).await {
             Ok(made) => Ok(Applied { uid: made.metadata.uid.filter(|_| !params.dry_run), ..created }),
@@ -300,6 +336,7 @@ impl Applier {
         let mut changes = diff::changes(live, &wanted);
         changes.extend(stale.iter().map(|entry| diff::removed(format!("data.{entry}"))));
         if self.mode == Mode::Write {
+            self.claim(manifest).await?;
             params.dry_run = false;
             api.patch(name, &params, &patch).await.map_err(|error| failed(&error))?;
             take_away(api, name, &stale, copy).await.map_err(|error| failed(&error))?;
@@ -343,12 +380,16 @@ async fn take_away(
 
 /// Whether an object has everything that is wanted; what it has beyond that (defaults, status, other
 /// managers' fields) does not count.
-fn has_all(live: &Value, wanted: &Value) -> bool {
+pub(super) fn has_all(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
             wanted.iter().all(|(key, value)| match live.get(key) {
                 Some(found) => has_all(found, value),
-                None => value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty),
+                None => {
+                    value.is_null()
+                        || value.as_object().is_some_and(serde_json::Map::is_empty)
+                        || value.as_array().is_some_and(Vec::is_empty)
+                }
             })
         }
         (Value::Array(live), Value::Array(wanted)) => {
@@ -429,7 +470,7 @@ mod tests {
     #[test]
     fn what_others_added_is_no_difference() {
         let live = serde_json::json!({"a": {"b": [1, {"c": 2, "default": true}]}, "status": {}});
-        assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}})));
+        assert!(has_all(&live, &serde_json::json!({"a": {"b": [1, {"c": 2}]}, "empty": {}, "none": []})));
         assert!(has_all(&"1k".into(), &"1000".into()) && has_all(&"1".into(), &"1000m".into()));
         assert!(!has_all(&"1".into(), &"2".into()) && !has_all(&"a".into(), &"b".into()));
         for wanted in [

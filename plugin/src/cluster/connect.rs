@@ -2,6 +2,8 @@
 
 use super::error::innermost;
 use super::kubeconfig::select;
+use super::lease::Claim;
+use super::patience::patient;
 use super::{ClusterError, KubeconfigSource, Selection};
 use base64::Engine as _;
 use clap::Args;
@@ -113,6 +115,8 @@ pub struct Connection {
     pub version: String,
     /// Who the API server says we are: the proof that it accepts the credentials.
     pub username: String,
+    /// The claim to be the only one that changes this cluster, where there is to be one.
+    pub(super) claim: Option<Claim>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -206,7 +210,10 @@ impl Connection {
             config.read_timeout = Some(timeout);
             config.reset_reader_on_write = true;
         }
-        let client = kube::Client::try_from(config).map_err(|error| match &error {
+        // What is asked again, and how often, is decided there.
+        config.default_retry = false;
+        let client = kube::Client::try_from(config).map(|client| patient(client, timeout));
+        let client = client.map_err(|error| match &error {
             kube::Error::Auth(_) => ClusterError::Unauthenticated {
                 context: selection.context.clone(),
                 reason: innermost(&error),
@@ -241,6 +248,7 @@ impl Connection {
             server,
             version: version.git_version,
             username,
+            claim: None,
         })
     }
 }

@@ -20,6 +20,10 @@ pub struct LiveSecret {
     pub uid: String,
     /// Which version of it this is.
     pub resource_version: String,
+    /// Its type.
+    pub kind: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Whether its data can be changed.
@@ -38,6 +42,15 @@ impl std::fmt::Debug for LiveSecret {
 }
 
 impl LiveSecret {
+    /// The label of the Secrets that bootstrap writes.
+    pub const OURS: (&'static str, &'static str) = ("app.kubernetes.io/managed-by", "kubectl-kubiya");
+
+    /// Whether bootstrap wrote it.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.labels.get(Self::OURS.0).is_some_and(|value| value == Self::OURS.1)
+    }
+
     /// `Secret namespace/name`.
     #[must_use]
     pub fn id(&self) -> String {
@@ -94,6 +107,7 @@ impl Connection {
         secret: &LiveSecret,
         change: &SecretChange,
     ) -> Result<LiveSecret, ClusterError> {
+        self.before_writing().await?;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
         let data = change.data.iter().map(|(name, value)| {
             let value = value.as_ref().map(|value| base64(value.expose_secret().as_bytes()));
@@ -130,6 +144,8 @@ fn live(namespace: &str, name: &str, secret: Secret) -> LiveSecret {
         name: name.to_owned(),
         uid: metadata.uid.unwrap_or_default(),
         resource_version: metadata.resource_version.unwrap_or_default(),
+        kind: secret.type_.unwrap_or_default(),
+        labels: metadata.labels.unwrap_or_default(),
         annotations: metadata.annotations.unwrap_or_default(),
         immutable: secret.immutable.unwrap_or_default(),
         data: data.map(|(key, bytes)| (key, Zeroizing::new(bytes.0))).collect(),

@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, GroupVersionKind, ListParams};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long a wait may go on. Each phase has its own, so that one slow phase does not starve the next.
@@ -39,6 +40,25 @@ impl Deadline {
         let pause = (waited / 8).clamp(Duration::from_millis(50), Duration::from_secs(1));
         tokio::time::sleep(pause).await;
     }
+}
+
+/// The definitions with a label that are established now: one request for all. None where they cannot be listed.
+pub async fn established_now(connection: &Connection, labels: &str) -> BTreeSet<String> {
+    let api: Api<CustomResourceDefinition> = Api::all(connection.client.clone());
+    let found =
+        api.list(&ListParams::default().labels(labels)).await.map(|list| list.items).unwrap_or_default();
+    let established = found.into_iter().filter(|crd| {
+        let conditions = crd.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
+    });
+    established.filter_map(|crd| crd.metadata.name).collect()
+}
+
+/// The Deployments of a namespace that are rolled out now: one request for all. None where they cannot be listed.
+pub async fn rolled_out_now(connection: &Connection, namespace: &str) -> BTreeSet<String> {
+    let api: Api<Deployment> = Api::namespaced(connection.client.clone(), namespace);
+    let found = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+    found.into_iter().filter(is_rolled_out).filter_map(|deployment| deployment.metadata.name).collect()
 }
 
 /// Waits until a CustomResourceDefinition is established.

@@ -1,20 +1,26 @@
 //! `bootstrap`: Flux, its age key and its workers' kubeconfigs on an infra cluster.
 
 mod args;
+mod course;
+mod decryption_args;
 mod generate;
+mod git_args;
+mod install_args;
 mod merge;
 mod talk;
 
 use crate::bootstrap::{
-    self, BootstrapDocument, Carried, CarryOut, How, Inputs, Live, Plan, Preflight, Stage, Workers,
+    self, BootstrapDocument, Carried, How, Inputs, Live, Plan, Preflight, Stage, Workers,
 };
-use crate::cluster::{Applier, Connection, ConnectionArgs, Deadline, Mode};
-use crate::flux::{Expected, Sync, git_repository, kustomization, wait_for_sync};
+use crate::cluster::{Applier, Connection, ConnectionArgs, Mode};
 use crate::invocation::Invocation;
+use crate::whereabouts;
 use crate::worker::{CredentialKind, Kept, Record, Scope};
 use args::Format;
+use course::Course;
 use kubiya_hook::edge::{Console, Failure, Kind, Outcome};
-use kubiya_hook::git::remote::BranchTip;
+use kubiya_policies::sops::age::Identity;
+use std::path::Path;
 use talk::Talk;
 
 pub(crate) use args::{BootstrapArgs, DryRun};
@@ -50,27 +56,28 @@ pub(crate) async fn run(
     }
     let connection = &connection;
     let made = generate::generate(&args)?;
-    let request = args.request(connection)?;
-    let key = &request.age_key;
-    if key.is_open_to_others() {
+    let request = args.request(connection).await?;
+    for key in request.decryption.keys.iter().filter(|key| key.is_open_to_others()) {
         console.warn(&format!("{}: others on this machine may read this key", key.name()));
         console.hint(&format!("chmod 600 {}", key.name()));
     }
-    if let Some(made) = &made {
-        tell_made(console, made);
+    for made in &made {
+        made.tell(console);
     }
     let inputs = Inputs::gather(&request)?;
-    if args.export {
+    if args.exports() {
         let mut plan = bootstrap::plan(&inputs, &Live::default())?;
         // Before the controllers, as everything that they need.
         let at = plan.stages.iter().position(|stage| stage.title == "secrets").map_or(0, |at| at + 1);
         plan.stages.splice(at..at, copied_workers(&inputs));
-        let text = bootstrap::export(&plan, args.export_private_keys);
         for worker in inputs.workers.iter().filter(|worker| worker.copied.is_none()) {
             let add = format!("{} worker add {}", invocation.command(), worker.name);
             console.warn(&format!("worker {}: its token is made on the worker: {add}", worker.name));
         }
-        return print(console, &text);
+        if let Some(folder) = &args.export_dir {
+            return export_dir(&args, &plan, folder, &inputs, console);
+        }
+        return print(console, &bootstrap::export(&plan, args.export_private_keys));
     }
     let mut talk = Talk::new(&mut console.err);
     let (hub, plan, mut found) = preflight(&args, &inputs, connection, &mut talk).await?;
@@ -81,32 +88,55 @@ pub(crate) async fn run(
         let changed = found.dry_run.changed() > 0;
         return match args.output {
             None => print(console, &bootstrap::differences(&found.dry_run)),
-            format => finish(console, format, &found.dry_run, true, None),
+            format => finish(console, format, &found.dry_run, Some(&plan), None),
         }
         .map(|code| if changed { Kind::Findings.exit_code() } else { code });
     }
     if !args.writes() {
         talk.dry_run(&found.dry_run);
-        return finish(console, args.output, &found.dry_run, true, None);
+        return finish(console, args.output, &found.dry_run, Some(&plan), None);
     }
-    let kinds = std::mem::take(&mut found.kinds);
-    let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: Mode::Write };
-    let (carried, revision) = carry_out(&args, &inputs, &plan, applier, &found, &mut talk).await?;
+    let course = Course { args: &args, inputs: &inputs };
+    let (mut hub, mut plan) = (hub, plan);
+    let done = loop {
+        let kinds = std::mem::take(&mut found.kinds);
+        let applier = Applier { connection: hub, kinds, force: args.force_conflicts, mode: Mode::Write };
+        match course.carry_out(&plan, applier, &found, &mut talk).await? {
+            Some(done) => break done,
+            None => {
+                talk.note("again", "another run has changed the cluster meanwhile: looking once more");
+                (hub, plan, found) = preflight(&args, &inputs, connection, &mut talk).await?;
+            }
+        }
+    };
+    let revision = course.wait(&done, &found, &mut talk).await?;
+    if let Some(failed) = done.failed {
+        return Err(failed);
+    }
+    let carried = done.carried;
     talk.done(&carried, &inputs, invocation);
-    finish(console, args.output, &carried, false, revision.as_deref())
+    finish(console, args.output, &carried, None, revision.as_deref())
 }
 
-/// Says what was made, and what is still to be done with it.
-fn tell_made(console: &mut Console, made: &generate::Made) {
-    // A closed stderr is no reason to stop.
-    let _ = console
-        .err
-        .line(&format!("a new age key is in {}; keep a copy of it elsewhere", made.file.display()));
-    let _ = console.err.line(&format!("its public half: {}", made.recipient));
-    match &made.rules {
-        Some(path) => console.hint(&format!("{} was written for it: commit and push it", path.display())),
-        None => console.hint("it belongs into the .sops.yaml of the repository, as a recipient"),
+/// Writes the manifests into a folder.
+fn export_dir(
+    args: &BootstrapArgs,
+    plan: &Plan,
+    folder: &Path,
+    inputs: &Inputs,
+    console: &mut Console,
+) -> Outcome {
+    let namespaces = inputs.decryption.namespaces.values().flatten();
+    let identities: Vec<Identity> = inputs.decryption.identities.iter().chain(namespaces).cloned().collect();
+    let written = bootstrap::export_dir(plan, folder, args.overwrite, &identities)?;
+    for path in &written {
+        // A closed stderr is no reason to stop.
+        let _ = console.err.line(&format!("wrote {}", path.display()));
     }
+    if written.is_empty() {
+        let _ = console.err.line(&format!("nothing to write: {} is as it should be", folder.display()));
+    }
+    Ok(0)
 }
 
 /// Looks before anything is written, and says what is there.
@@ -116,6 +146,7 @@ async fn preflight(
     connection: &ConnectionArgs,
     talk: &mut Talk<'_>,
 ) -> Result<(Connection, Plan, Preflight), Failure> {
+    whereabouts::at("while it looked at the clusters; nothing was changed");
     let how = How {
         request_timeout: connection.request_timeout,
         force: args.force_conflicts,
@@ -135,6 +166,9 @@ async fn preflight(
         }
     }
     talk.sync(&inputs.sync, found.tip.as_deref());
+    if let Some(who) = &found.signed_by {
+        talk.note("signed", &format!("the tip is signed by {who}"));
+    }
     for (word, text) in &inputs.git.notes {
         talk.note(word, text);
     }
@@ -172,71 +206,6 @@ fn copied_workers(inputs: &Inputs) -> Option<Stage> {
     (!objects.is_empty()).then_some(Stage { title: "workers", objects, waits: Vec::new() })
 }
 
-async fn carry_out(
-    args: &BootstrapArgs,
-    inputs: &Inputs,
-    plan: &Plan,
-    applier: Applier,
-    found: &Preflight,
-    talk: &mut Talk<'_>,
-) -> Result<(Carried, Option<String>), Failure> {
-    let how =
-        CarryOut { applier, timeout: args.timeout(), wait: args.wait(), dry_run: found.dry_run.clone() };
-    let result = bootstrap::carry_out(plan, &how, |event| talk.event(&event)).await;
-    talk.end_progress();
-    let mut carried = result.map_err(|(error, carried)| part_done(error.into(), &carried))?;
-    let mut failed = None;
-    if let Some(workers) = &found.workers {
-        let taken = workers.take_in(|count| talk.count("taking workers in", count)).await;
-        talk.end_progress();
-        talk.taken_in(&taken);
-        carried.applied.extend(taken.applied());
-        failed = taken.failure();
-    }
-    let revision =
-        if args.wait() { Some(wait(args, inputs, how, found, &carried, talk).await?) } else { None };
-    match failed {
-        Some(failure) => Err(part_done(failure, &carried)),
-        None => Ok((carried, revision)),
-    }
-}
-
-/// Waits until Flux has applied the branch.
-async fn wait(
-    args: &BootstrapArgs,
-    inputs: &Inputs,
-    how: CarryOut,
-    found: &Preflight,
-    carried: &Carried,
-    talk: &mut Talk<'_>,
-) -> Result<String, Failure> {
-    let sync = Sync { source: git_repository(&inputs.sync), kustomization: kustomization(&inputs.sync) };
-    let expected = Expected { branch: inputs.sync.branch.clone(), tip: found.tip.clone() };
-    let look_again = async || match found.look.as_ref()?.tip().await {
-        Ok(BranchTip::Found(oid)) => Some(oid),
-        _ => None,
-    };
-    let Applier { connection, kinds, .. } = &how.applier;
-    let deadline = Deadline::after(args.timeout());
-    let waited =
-        wait_for_sync(connection, kinds, &sync, expected, deadline, look_again, |m| talk.progress(m)).await;
-    talk.end_progress();
-    let revision = waited.map_err(|error| part_done(error.into(), carried))?;
-    talk.applied(&revision);
-    Ok(revision)
-}
-
-/// A failure after the first write is "done in part", unless it is a deadline.
-fn part_done(failure: Failure, carried: &Carried) -> Failure {
-    if carried.changed() == 0 || failure.kind() == Kind::Timeout {
-        return failure;
-    }
-    failure
-        .of_kind(Kind::Partial)
-        .because_of(format!("written before that: {}", talk::objects(carried.changed())))
-        .hint("run the same command again when this is mended: it goes on where this one stopped")
-}
-
 fn print(console: &mut Console, text: &str) -> Outcome {
     // A closed pipe is no failure; `finish` of the console tells it from a full disk.
     let _ = console.out.bytes(text.as_bytes());
@@ -247,10 +216,10 @@ fn finish(
     console: &mut Console,
     format: Option<Format>,
     carried: &Carried,
-    dry_run: bool,
+    plan: Option<&Plan>,
     revision: Option<&str>,
 ) -> Outcome {
-    let document = bootstrap::result_document(carried, dry_run, revision);
+    let document = bootstrap::result_document(carried, plan, revision);
     match format {
         None => Ok(0),
         Some(Format::Json) => print(console, &format!("{document:#}\n")),

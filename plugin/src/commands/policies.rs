@@ -1,16 +1,24 @@
 //! `policies`: admission policies as manifests.
 
+use crate::alerts::{flux_alert, prometheus_rules};
 use crate::policies::{PolicySpec, policies};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kubiya_hook::edge::{Console, Failure, Outcome};
 
-/// Print admission policies against secrets in clear on the cluster
+/// Print admission policies against secrets in clear, and alerts
 ///
 /// ValidatingAdmissionPolicies: Secrets that people write past Git, and private age keys and kubeconfigs in ConfigMaps. They
 /// warn and are noted in the audit log; --deny refuses. Service accounts, the control plane and Secrets of Helm and of
-/// tokens are exempt. Asks no cluster: print, read, and pipe into `kubectl apply --server-side -f -`.
+/// tokens are exempt. Asks no cluster: print, read, and pipe into `kubectl apply --server-side -f -`. With --print, alerts
+/// for what fails of Flux and for tokens of workers that end.
 #[derive(Args, Debug)]
 pub(crate) struct PoliciesArgs {
+    /// What to print
+    #[arg(long, value_name = "WHAT", default_value = "admission", value_enum)]
+    print: Print,
+    /// With --print=alert: the Provider of Flux's notification-controller that is told
+    #[arg(long, value_name = "NAME", default_value = "kubiya")]
+    provider: String,
     /// Refuse instead of warning
     #[arg(long)]
     deny: bool,
@@ -28,8 +36,19 @@ pub(crate) struct PoliciesArgs {
     exempt_namespace: Vec<String>,
 }
 
+/// Which manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Print {
+    /// ValidatingAdmissionPolicies.
+    Admission,
+    /// An Alert of Flux's notification-controller.
+    Alert,
+    /// A PrometheusRule, and what kube-state-metrics needs for it.
+    Prometheus,
+}
+
 /// Runs the command.
-pub(crate) fn run(args: &PoliciesArgs, console: &mut Console) -> Outcome {
+pub(crate) fn run(args: &PoliciesArgs, namespace: &str, console: &mut Console) -> Outcome {
     let spec = PolicySpec {
         deny: args.deny,
         allowed_users: args.allow_user.clone(),
@@ -37,7 +56,12 @@ pub(crate) fn run(args: &PoliciesArgs, console: &mut Console) -> Outcome {
         only_namespaces: args.only_namespace.clone(),
         exempt_namespaces: args.exempt_namespace.clone(),
     };
-    for manifest in policies(&spec) {
+    let manifests = match args.print {
+        Print::Admission => policies(&spec),
+        Print::Alert => vec![flux_alert(namespace, &args.provider)],
+        Print::Prometheus => prometheus_rules(namespace).to_vec(),
+    };
+    for manifest in manifests {
         let text = serde_yaml::to_string(&manifest)
             .map_err(|error| Failure::unverified("cannot write the policies as YAML").because(&error))?;
         // A closed pipe is no failure; the console tells it from a full disk.

@@ -1,7 +1,7 @@
 //! `uninstall`: Flux goes, and what it has applied stays.
 
 use super::formats::OutputArgs;
-use crate::cluster::{Connection, ConnectionArgs, Deadline};
+use crate::cluster::{ClusterError, Connection, ConnectionArgs, Deadline, remove_lease};
 use crate::uninstall::{Going, Uninstall, carry_out, look};
 use clap::Args;
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
@@ -35,6 +35,7 @@ pub(crate) struct UninstallArgs {
 pub(crate) async fn run(args: UninstallArgs, connection: &ConnectionArgs, console: &mut Console) -> Outcome {
     let hub = Connection::open(&connection.selection()?, connection.request_timeout).await?;
     let namespace = &connection.namespace;
+    let hub = hub.guarded(namespace, "uninstall");
     let plan = look(&hub, namespace, args.delete_keys).await?;
     let count = plan.all().count();
     tell(console, &plan);
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: UninstallArgs, connection: &ConnectionArgs, consol
         say(console, "dry run", &format!("{count} objects would go; nothing was changed"));
     } else {
         ask(&args, &hub, console)?;
+        claim(&hub, Deadline::after(args.timeout), console).await?;
         let mut steps = Vec::new();
         let done = carry_out(&hub, &plan, Deadline::after(args.timeout), |what, gone| {
             steps.push(format!("{what} ({})", gone.len()));
@@ -57,12 +59,29 @@ pub(crate) async fn run(args: UninstallArgs, connection: &ConnectionArgs, consol
                 .of_kind(Kind::Partial)
                 .hint("run the same command again: it goes on where this one stopped")
         })?;
+        remove_lease().await;
         let kept =
             if args.delete_keys { String::new() } else { format!("; the Secret {namespace}/sops-age stays") };
         say(console, "done", &format!("{count} objects are gone{kept}"));
     }
     args.output.print(console, &plan)?;
     Ok(0)
+}
+
+/// Makes this run the only one that changes the cluster; says so when it has to wait for another.
+async fn claim(hub: &Connection, deadline: Deadline, console: &mut Console) -> Result<(), ClusterError> {
+    let mut said = String::new();
+    let tell = |text: &str| {
+        if said != text {
+            text.clone_into(&mut said);
+            say(console, "", text);
+        }
+    };
+    match hub.take_lease(deadline, tell).await {
+        // Without the namespace there is nothing that two could change.
+        Err(ClusterError::Refused { code: 404, .. }) => Ok(()),
+        taken => taken.map(|_| ()),
+    }
 }
 
 /// What goes, and what becomes of what it has applied.

@@ -130,6 +130,8 @@ pub struct GitSource {
     pub suspended: bool,
     /// Whether commits must be signed.
     pub verified: bool,
+    /// The Secret with the keys by which they must be.
+    pub signers: Option<String>,
     /// Whether it takes submodules along.
     pub submodules: bool,
     /// The revision that it has, as Flux writes it.
@@ -159,6 +161,7 @@ impl GitSource {
             follows,
             suspended: spec["suspend"].as_bool().unwrap_or_default(),
             verified: spec["verify"].is_object(),
+            signers: text(&spec["verify"]["secretRef"]["name"]),
             submodules: spec["recurseSubmodules"].as_bool().unwrap_or_default(),
             revision: text(&object.data["status"]["artifact"]["revision"]),
         }

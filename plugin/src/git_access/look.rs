@@ -1,8 +1,10 @@
 //! Looking at the repository as Flux will.
 
-use super::ReadBack;
+use super::secret::basic;
+use super::{AppError, GitAccess, GithubApp, ReadBack, github_app};
 use kubiya_hook::git::remote::{Access, BranchTip, Fetched, RemoteError, branch_tip, fetch_branch};
-use std::sync::Arc;
+use secrecy::SecretString;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long the repository may take to answer.
@@ -20,6 +22,26 @@ pub struct Look {
 enum With {
     Given(Access),
     OfCluster(Arc<ReadBack>),
+    App(Arc<OfApp>),
+}
+
+/// The token of an app, asked for once: it is good for an hour.
+#[derive(Debug)]
+struct OfApp {
+    app: Arc<GithubApp>,
+    access: Access,
+    token: Mutex<Option<SecretString>>,
+}
+
+impl OfApp {
+    fn access(&self) -> Result<Access, AppError> {
+        let mut known = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = match &*known {
+            Some(token) => token.clone(),
+            None => known.insert(self.app.token()?).clone(),
+        };
+        Ok(Access { authorization: Some(basic(github_app::USERNAME, &token)), ..self.access.clone() })
+    }
 }
 
 impl Look {
@@ -27,6 +49,17 @@ impl Look {
     #[must_use]
     pub fn given(url: &str, branch: &str, access: Access) -> Self {
         Self { url: url.to_owned(), branch: branch.to_owned(), with: With::Given(access) }
+    }
+
+    /// With the credentials that a run was given.
+    #[must_use]
+    pub fn with(url: &str, branch: &str, git: &GitAccess) -> Self {
+        let access = git.access.clone();
+        let with = match &git.app {
+            None => With::Given(access),
+            Some(app) => With::App(Arc::new(OfApp { app: app.clone(), access, token: Mutex::default() })),
+        };
+        Self { url: url.to_owned(), branch: branch.to_owned(), with }
     }
 
     /// With credentials that Flux has already.
@@ -40,12 +73,7 @@ impl Look {
     /// # Errors
     /// Those of the repository.
     pub async fn tip(&self) -> Result<BranchTip, LookError> {
-        let look = self.clone();
-        let task = move || branch_tip(&look.url, &look.branch, look.access(), PATIENCE);
-        match tokio::task::spawn_blocking(task).await {
-            Ok(answer) => answer.map_err(LookError::Remote),
-            Err(error) => Err(LookError::Broken(error.to_string())),
-        }
+        self.ask(branch_tip).await
     }
 
     /// The branch with its files; `None` where there is no such branch.
@@ -53,18 +81,29 @@ impl Look {
     /// # Errors
     /// Those of the repository.
     pub async fn fetch(&self) -> Result<Option<Fetched>, LookError> {
+        self.ask(fetch_branch).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: fn(&str, &str, &Access, Duration) -> Result<T, RemoteError>,
+    ) -> Result<T, LookError> {
         let look = self.clone();
-        let task = move || fetch_branch(&look.url, &look.branch, look.access(), PATIENCE);
+        let task = move || {
+            let access = look.access()?;
+            Ok(question(&look.url, &look.branch, &access, PATIENCE)?)
+        };
         match tokio::task::spawn_blocking(task).await {
-            Ok(answer) => answer.map_err(LookError::Remote),
+            Ok(answer) => answer,
             Err(error) => Err(LookError::Broken(error.to_string())),
         }
     }
 
-    fn access(&self) -> &Access {
+    fn access(&self) -> Result<Access, AppError> {
         match &self.with {
-            With::Given(access) => access,
-            With::OfCluster(found) => &found.access,
+            With::Given(access) => Ok(access.clone()),
+            With::OfCluster(found) => Ok(found.access.clone()),
+            With::App(app) => app.access(),
         }
     }
 }
@@ -74,7 +113,10 @@ impl Look {
 pub enum LookError {
     /// Git has none.
     #[error(transparent)]
-    Remote(RemoteError),
+    Remote(#[from] RemoteError),
+    /// The app gets no token.
+    #[error(transparent)]
+    App(#[from] AppError),
     /// The thread that asks broke off.
     #[error("{0}")]
     Broken(String),
@@ -84,6 +126,10 @@ impl LookError {
     /// Whether the repository answered, and does not let us in.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, LookError::Remote(error) if error.is_refusal())
+        match self {
+            LookError::Remote(error) => error.is_refusal(),
+            LookError::App(error) => matches!(error, AppError::Refused(_)),
+            LookError::Broken(_) => false,
+        }
     }
 }

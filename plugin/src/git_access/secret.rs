@@ -51,6 +51,18 @@ pub struct ReadBack {
     _certificates: Option<tempfile::NamedTempFile>,
 }
 
+/// The URL of a proxy by the entries of its Secret.
+#[must_use]
+pub fn proxy_of(data: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> Option<SecretString> {
+    let text = |key: &str| Some(Zeroizing::new(String::from_utf8_lossy(data.get(key)?).into_owned()));
+    let mut url = url::Url::parse(&text("address")?).ok()?;
+    if let (Some(username), Some(password)) = (text("username"), text("password")) {
+        url.set_username(&username).ok()?;
+        url.set_password(Some(&password)).ok()?;
+    }
+    Some(SecretString::from(String::from(url)))
+}
+
 /// Reads the entries of a Secret as source-controller does. `None` where this machine cannot look with them: a private
 /// key for ssh would have to be written to a file in clear.
 #[must_use]
@@ -59,7 +71,8 @@ pub fn read_back(data: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> Option<ReadBack
         let bytes = data.get(key)?;
         Some(SecretString::from(String::from_utf8_lossy(bytes).into_owned()))
     };
-    if data.contains_key("identity") {
+    // Nor is the key of a client's certificate or of an app.
+    if ["identity", "tls.key", "githubAppPrivateKey"].iter().any(|key| data.contains_key(*key)) {
         return None;
     }
     let authorization = match (text("bearerToken"), text("username"), text("password")) {
@@ -74,7 +87,7 @@ pub fn read_back(data: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> Option<ReadBack
         Some(file)
     });
     let path = certificates.as_ref().map(|file| file.path().to_owned());
-    let access = Access { authorization, certificate_authority: path, ssh: None };
+    let access = Access { authorization, certificate_authority: path, ..Access::default() };
     Some(ReadBack { access, _certificates: certificates })
 }
 

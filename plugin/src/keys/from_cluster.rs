@@ -1,5 +1,6 @@
 //! The keys that Flux decrypts with, by the user's own kubeconfig.
 
+use super::source::{HeldKey, KeySource};
 use crate::cluster::{ClusterError, Connection, ConnectionArgs};
 use k8s_openapi::api::core::v1::Secret;
 use kubiya_hook::edge::Failure;
@@ -9,6 +10,23 @@ use zeroize::Zeroizing;
 const SECRET: &str = "sops-age";
 /// Flux takes a data entry for an age key by the end of its name.
 const ENTRY: &str = ".agekey";
+
+/// The keys that the Flux of another cluster has, by a context of the same kubeconfig: for a cluster that takes its
+/// place. Nothing of what the flags say of the new cluster goes to the old one but the namespace.
+///
+/// # Errors
+/// It cannot be reached, or has no such Secret, or no key in it.
+pub async fn keys_of_context(connection: &ConnectionArgs, context: &str) -> Result<Vec<KeySource>, Failure> {
+    let old = ConnectionArgs {
+        kubeconfig: connection.kubeconfig.clone(),
+        context: Some(context.to_owned()),
+        namespace: connection.namespace.clone(),
+        request_timeout: connection.request_timeout,
+        ..ConnectionArgs::default()
+    };
+    let entries = entries(&old).await?;
+    Ok(entries.into_iter().map(|(name, bytes)| KeySource::Held(HeldKey { name, bytes })).collect())
+}
 
 /// Reads the entries of the Secret that hold age keys, each with what to call it.
 pub(super) async fn entries(

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
 /// How often a passphrase may be mistyped.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 
 /// Identities from all places, and how to get at those that need a program or a person.
 ///
@@ -103,7 +103,7 @@ impl KeyRing {
     }
 
     /// An empty ring, for the places that somebody named.
-    pub(super) fn explicit(ask: Arc<dyn Ask>) -> Self {
+    pub(crate) fn explicit(ask: Arc<dyn Ask>) -> Self {
         Self::with(Rest::default(), ask)
     }
 
@@ -388,7 +388,7 @@ fn told(error: &dyn std::error::Error) -> String {
     }
 }
 
-fn is_ssh_key(bytes: &[u8]) -> bool {
+pub(super) fn is_ssh_key(bytes: &[u8]) -> bool {
     let first = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
     first.trim_ascii_end().starts_with(b"-----BEGIN ")
         && first.trim_ascii_end().ends_with(b" PRIVATE KEY-----")

@@ -1,8 +1,12 @@
-//! The one key file that bootstrap gives to Flux: read, proven, and merged with what is there.
+//! The keys that bootstrap gives to Flux: read, proven, and merged with what is there.
 
+use super::ask::{Ask, Terminal};
 use super::command::{CommandError, key_printed_by};
+use super::ring::{NOT_ASKED, TRIES, is_ssh_key};
 use kubiya_hook::edge::Failure;
-use kubiya_policies::sops::age::{AgeKeys, Identity, IdentityFile, IdentityFileError, IdentityKind};
+use kubiya_policies::sops::age::{
+    AgeKeys, Identity, IdentityFile, IdentityFileError, IdentityKind, PassphraseError,
+};
 use kubiya_policies::sops::keys::{DataKey, KeyBytes, KeyError as ServiceError, KeyService as _};
 use kubiya_policies::sops::recipient::Recipient;
 use std::io::Read as _;
@@ -21,6 +25,25 @@ pub enum KeySource {
     Stdin,
     /// A command that prints it.
     Command(CommandLine),
+    /// A variable of the environment.
+    Environment(String),
+    /// What was read from somewhere else already, such as a cluster.
+    Held(HeldKey),
+}
+
+/// Bytes that are or hold keys, and what to call the place they were read from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeldKey {
+    /// The place.
+    pub name: String,
+    /// What was there.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for HeldKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 /// A command as it was typed. Never shown: a password may be in it.
@@ -54,6 +77,16 @@ pub enum KeyError {
     /// It is not an identity file.
     #[error("not an age key file")]
     Malformed(#[source] IdentityFileError),
+    /// The variable is not there, or empty.
+    #[error("the variable is not set")]
+    Unset,
+    /// It is protected with a passphrase, which nobody could be asked for, or which was wrong.
+    #[error("{0}")]
+    Passphrase(String),
+    /// An ssh key. sops reads those of this machine; Flux's controllers read none from a Secret
+    /// (`age/keysource.go`: an imported line is an age identity or an error).
+    #[error("this is an ssh key, and Flux reads no ssh keys")]
+    Ssh,
     /// Flux's controllers cannot use it.
     #[error("identity {number} is a plugin identity: Flux's controllers have no age plugin to use it with")]
     Plugin {
@@ -93,6 +126,8 @@ impl KeySource {
             KeySource::File(path) => path.display().to_string(),
             KeySource::Stdin => "standard input".to_owned(),
             KeySource::Command(_) => "the command for the age key".to_owned(),
+            KeySource::Environment(variable) => format!("the variable {variable}"),
+            KeySource::Held(held) => held.name.clone(),
         }
     }
 
@@ -102,15 +137,52 @@ impl KeySource {
             KeySource::Stdin => read_all(std::io::stdin().lock()),
             KeySource::Command(CommandLine(text)) => key_printed_by(text).map_err(KeyError::of_command),
             KeySource::File(path) => read_all(std::fs::File::open(path).map_err(KeyError::Read)?),
+            KeySource::Environment(variable) => match std::env::var_os(variable) {
+                Some(value) if !value.is_empty() => Ok(Zeroizing::new(value.into_encoded_bytes())),
+                _ => Err(KeyError::Unset),
+            },
+            KeySource::Held(held) => Ok(held.bytes.clone()),
         }
     }
 
-    /// Reads identities that Flux can decrypt with.
+    /// Reads identities that Flux can decrypt with. The passphrase of a protected file is asked for on the terminal.
     ///
     /// # Errors
     /// What cannot be read, what is no identity file, and identities that Flux cannot use.
     pub fn read(&self) -> Result<IdentityFile, KeyError> {
-        proven(&self.bytes()?)
+        self.read_asking(&Terminal)
+    }
+
+    fn read_asking(&self, ask: &dyn Ask) -> Result<IdentityFile, KeyError> {
+        let bytes = self.bytes()?;
+        if is_ssh_key(&bytes) {
+            return Err(KeyError::Ssh);
+        }
+        let file = match self {
+            KeySource::Environment(_) => IdentityFile::parse_words(&bytes),
+            _ => IdentityFile::parse(&bytes),
+        };
+        let file = match file {
+            Err(IdentityFileError::PassphraseProtected) => self.unlocked(&bytes, ask)?,
+            other => other.map_err(KeyError::Malformed)?,
+        };
+        usable(&file)?;
+        Ok(file)
+    }
+
+    /// Asks for the passphrase until it fits, or a few times.
+    fn unlocked(&self, bytes: &[u8], ask: &dyn Ask) -> Result<IdentityFile, KeyError> {
+        let question = format!("Passphrase for the key file {}:", self.name());
+        for _ in 0..TRIES {
+            let passphrase =
+                ask.secret(&question).ok_or_else(|| KeyError::Passphrase(NOT_ASKED.to_owned()))?;
+            match IdentityFile::decrypt(bytes, &passphrase) {
+                Err(PassphraseError::Wrong) => ask.say("The passphrase is wrong."),
+                Err(PassphraseError::Content(error)) => return Err(KeyError::Malformed(error)),
+                other => return other.map_err(|error| KeyError::Passphrase(error.to_string())),
+            }
+        }
+        Err(KeyError::Passphrase(PassphraseError::Wrong.to_string()))
     }
 
     /// Whether others than the owner may read the file.
@@ -118,7 +190,9 @@ impl KeySource {
     pub fn is_open_to_others(&self) -> bool {
         use std::os::unix::fs::PermissionsExt as _;
         match self {
-            KeySource::Stdin | KeySource::Command(_) => false,
+            KeySource::Stdin | KeySource::Command(_) | KeySource::Environment(_) | KeySource::Held(_) => {
+                false
+            }
             KeySource::File(path) => {
                 std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o077 != 0)
             }
@@ -137,8 +211,12 @@ impl KeySource {
             (KeyError::Read(io), KeySource::File(path)) if io.kind() == std::io::ErrorKind::NotFound => {
                 failure.hint(format!("make one: age-keygen -o {}", path.display()))
             }
-            (KeyError::Malformed(IdentityFileError::PassphraseProtected), _) => failure
-                .hint("age -d KEYFILE | … --age-key-file -   # Flux needs the key without the passphrase"),
+            (KeyError::Passphrase(_), _) => {
+                failure.hint("age -d KEYFILE | … --age-key-file -   # or run it in a terminal")
+            }
+            (KeyError::Ssh, _) => failure
+                .hint("ssh-to-age -private-key -i KEY > age.agekey   # an ed25519 key as an age identity; encrypt for its public half")
+                .hint("or a key for Flux alone: age-keygen -o age.agekey"),
             (KeyError::Malformed(_), _) => {
                 failure.hint("it needs a line that begins with AGE-SECRET-KEY-1, as age-keygen writes it")
             }
@@ -160,10 +238,13 @@ pub(super) fn read_all(reader: impl std::io::Read) -> Result<Zeroizing<Vec<u8>>,
 /// What is no identity file, and identities that Flux cannot use.
 pub fn proven(bytes: &[u8]) -> Result<IdentityFile, KeyError> {
     let file = IdentityFile::parse(bytes).map_err(KeyError::Malformed)?;
-    for (index, identity) in file.identities().iter().enumerate() {
-        prove(identity, index + 1)?;
-    }
+    usable(&file)?;
     Ok(file)
+}
+
+/// Whether Flux can decrypt with all identities of a file.
+fn usable(file: &IdentityFile) -> Result<(), KeyError> {
+    file.identities().iter().enumerate().try_for_each(|(index, identity)| prove(identity, index + 1))
 }
 
 /// Wraps and unwraps a data key: the proof that Flux will be able to.
@@ -185,10 +266,16 @@ fn prove(identity: &Identity, number: usize) -> Result<(), KeyError> {
 /// and what holds them all already stays as it is, byte for byte.
 #[must_use]
 pub fn merged(existing: Option<(&str, &IdentityFile)>, new: &IdentityFile) -> Zeroizing<String> {
-    use secrecy::ExposeSecret as _;
-    let mut text = Zeroizing::new(existing.map(|(text, _)| text.to_owned()).unwrap_or_default());
     let known: &[Identity] = existing.map_or(&[], |(_, file)| file.identities());
-    for identity in new.identities().iter().filter(|identity| !known.contains(identity)) {
+    let missing: Vec<&Identity> = new.identities().iter().filter(|new| !known.contains(new)).collect();
+    with_identities(existing.map(|(text, _)| text).unwrap_or_default(), &missing)
+}
+
+/// The text of an entry with identities written below what is there.
+pub(crate) fn with_identities(text: &str, identities: &[&Identity]) -> Zeroizing<String> {
+    use secrecy::ExposeSecret as _;
+    let mut text = Zeroizing::new(text.to_owned());
+    for identity in identities {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -224,6 +311,62 @@ mod tests {
         // What holds all of them stays as it is, byte for byte.
         let parsed = IdentityFile::parse(both.as_bytes()).unwrap();
         assert_eq!(merged(Some((&both, &parsed)), &file(&[&new])).as_str(), both.as_str());
+    }
+
+    /// Types one passphrase after the other.
+    struct Types(std::sync::Mutex<Vec<&'static str>>);
+
+    impl Ask for Types {
+        fn secret(&self, _: &str) -> Option<secrecy::SecretString> {
+            self.0.lock().unwrap().pop().map(Into::into)
+        }
+        fn line(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn say(&self, _: &str) {}
+        fn warn(&self, _: &str, _: &str) {}
+    }
+
+    fn typing(passphrases: &[&'static str]) -> Types {
+        Types(std::sync::Mutex::new(passphrases.iter().rev().copied().collect()))
+    }
+
+    fn held(bytes: &[u8]) -> KeySource {
+        KeySource::Held(HeldKey { name: "here".to_owned(), bytes: Zeroizing::new(bytes.to_vec()) })
+    }
+
+    #[test]
+    fn the_passphrase_of_a_protected_file_is_asked_for_and_a_wrong_one_asked_again() {
+        let identity = Identity::generate();
+        let mut recipient = age::scrypt::Recipient::new("hunter2".into());
+        recipient.set_work_factor(2);
+        let protected = age::encrypt(&recipient, identity.expose_line().expose_secret().as_bytes()).unwrap();
+        let read = |typed: &[&'static str]| held(&protected).read_asking(&typing(typed));
+        assert_eq!(read(&["wrong", "hunter2"]).unwrap().identities(), [identity]);
+        for typed in [&[][..], &["wrong", "wrong", "wrong", "hunter2"]] {
+            let error = held(&protected).read_asking(&typing(typed)).unwrap_err();
+            assert!(matches!(error, KeyError::Passphrase(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_ssh_key_is_refused_with_what_flux_could_use_instead() {
+        let key = b"-----BEGIN OPENSSH PRIVATE KEY-----\nCANARY\n-----END OPENSSH PRIVATE KEY-----\n";
+        let source = held(key);
+        let error = source.read_asking(&typing(&[])).unwrap_err();
+        let shown = format!("{:?}", source.failure(&error));
+        assert!(shown.contains("Flux reads no ssh keys") && shown.contains("ssh-to-age"), "{shown}");
+        assert!(!format!("{shown}{source:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn several_identities_are_several_lines() {
+        let identities = [Identity::generate(), Identity::generate()];
+        let text = with_identities("", &identities.iter().collect::<Vec<_>>());
+        assert_eq!(held(text.as_bytes()).read_asking(&typing(&[])).unwrap().identities(), identities);
+        let error =
+            held(format!("{}junk\n", text.as_str()).as_bytes()).read_asking(&typing(&[])).unwrap_err();
+        assert!(matches!(error, KeyError::Malformed(_)), "{error}");
     }
 
     #[test]

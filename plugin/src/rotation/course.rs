@@ -375,7 +375,7 @@ fn overlap_deed(intent: &Intent) -> Deed {
 }
 
 /// The annotations that say who changed what Flux decrypts with.
-pub(super) fn noted(who: &str, recipients: &[String]) -> SecretChange {
+pub(crate) fn noted(who: &str, recipients: &[String]) -> SecretChange {
     let mut change = SecretChange::default();
     for (key, value) in [
         (CHANGED_BY, who.to_owned()),

@@ -254,6 +254,8 @@ mod tests {
             name: "sops-age".to_owned(),
             uid: String::new(),
             resource_version: "1".to_owned(),
+            kind: "Opaque".to_owned(),
+            labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             immutable: false,
             data: data.collect(),

@@ -11,8 +11,10 @@ use super::renew::{Renewal, check};
 use super::scope::Scope;
 use super::{DataKeys, Held, Site};
 use crate::flux::{ReadyState, SourceName};
+use crate::git_access::signer_keys;
 use crate::secrets::{Configs, shown};
 use kubiya_hook::edge::Failure;
+use kubiya_hook::git::{Unsigned, signer};
 use kubiya_policies::rules::{FILE_NAME, RecipientChange};
 use kubiya_policies::sops::age::AgeKeys;
 use rayon::prelude::*;
@@ -167,11 +169,40 @@ impl Course<'_> {
                 problem("it takes signed commits only, and this clone does not sign")
                     .hint("git config commit.gpgsign true   # with a key that Flux knows"),
             );
+        } else if let Some(secret) = &source.signers {
+            match self.signs_as_wanted(site, &name.namespace, secret) {
+                Ok(()) => {}
+                Err(error @ Unsigned::Unknown(_)) => found.notes.push(format!(
+                    "{name} takes signed commits only; whether it takes those of this clone: {error}"
+                )),
+                Err(error) => problems.push(
+                    problem("it takes signed commits only, and would not take those of this clone")
+                        .because(&error)
+                        .hint(format!(
+                            "kubectl -n {} get secret {secret}   # has the public keys that count",
+                            name.namespace
+                        ))
+                        .hint("git config user.signingKey KEY   # one of those"),
+                ),
+            }
         }
         if source.submodules {
             let note = "takes submodules along; their files are rotated in their own repositories";
             found.notes.push(format!("{name} {note}"));
         }
+    }
+
+    /// Whether the keys of a Secret are those by which this clone signs: proven by a commit that is not kept.
+    fn signs_as_wanted(&self, site: &Site, namespace: &str, secret: &str) -> Result<(), Unsigned> {
+        let unknown = |error: &dyn std::fmt::Display| Unsigned::Unknown(error.to_string());
+        let read = self.runtime.block_on(site.connection.secret(namespace, secret));
+        let data = match read.map_err(|error| unknown(&error))? {
+            Some(secret) => secret.data,
+            None => return Err(unknown(&format!("the Secret {namespace}/{secret} is not there"))),
+        };
+        let keys = signer_keys(data.iter().map(|(name, bytes)| (name, bytes.as_slice())));
+        let commit = self.tree.signed_trial().map_err(|error| unknown(&error))?;
+        signer(&commit, &keys).map(|_| ())
     }
 
     fn no_source_of_ours(&self) -> Failure {

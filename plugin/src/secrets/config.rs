@@ -66,13 +66,13 @@ impl Configs {
         }
         for folder in file.ancestors().skip(1) {
             let config = folder.join(FILE_NAME);
-            if self.known(&config) || config.symlink_metadata().is_ok() {
-                match self.read(&config) {
-                    Ok(None) => {}
-                    found => return found,
+            let there = || config.symlink_metadata().is_ok();
+            match self.known(&config) {
+                Some(Ok(None)) => {}
+                None if !there() => {
+                    self.lock().insert(config, Ok(None));
                 }
-            } else {
-                self.lock().insert(config, Ok(None));
+                _ => return self.read(&config),
             }
             if self.top.as_deref() == Some(folder) {
                 break;
@@ -116,8 +116,9 @@ impl Configs {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, config: &Path) -> bool {
-        self.lock().get(config).is_some_and(|found| !matches!(found, Ok(None)))
+    /// What was found there before.
+    fn known(&self, config: &Path) -> Option<Found> {
+        self.lock().get(config).cloned()
     }
 
     fn read(&self, config: &Path) -> Found {

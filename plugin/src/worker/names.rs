@@ -3,7 +3,7 @@
 /// Who manages an object that is ours.
 pub(super) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kubectl-kubiya");
 /// Label of what belongs to a worker, on the infra cluster.
-pub(super) const WORKER_LABEL: &str = "kubiya.dev/worker";
+pub(crate) const WORKER_LABEL: &str = "kubiya.dev/worker";
 /// Label of what belongs to an infra cluster, on a worker: the UID of its `kube-system`.
 pub(super) const HUB_LABEL: &str = "kubiya.dev/hub";
 /// Name of Flux's ServiceAccount on a worker.

@@ -11,7 +11,6 @@ use crate::secrets::{Configs, shown};
 use kubiya_hook::edge::{Failure, Kind};
 use kubiya_policies::rules::{NewRule, Rules};
 use kubiya_policies::sops::age::{Identity, IdentityFile};
-use kubiya_policies::sops::recipient::Recipient;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -139,7 +138,7 @@ fn is_own(rules: &Rules, inside: &Path, wanted: &NewRule) -> Result<bool, String
     if !same_paths {
         return Ok(false);
     }
-    let named: Vec<String> = rule.recipients().map(Recipient::nameable).collect();
+    let named: Vec<String> = rule.recipients().map(ToString::to_string).collect();
     match wanted.recipients.first().is_some_and(|own| named.contains(own)) {
         true => Ok(true),
         false => Err(format!("creation rule {} is for these paths, and for another key", number + 1)),

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 const CREDENTIAL: &str = "kubiya.dev/credential";
 const SERVER: &str = "kubiya.dev/server";
 const CLUSTER: &str = "kubiya.dev/cluster";
-const EXPIRES: &str = "kubiya.dev/expires";
+/// The annotation with when the credential ends (RFC 3339).
+pub(crate) const EXPIRES: &str = "kubiya.dev/expires";
 const TOKEN_SECRET: &str = "kubiya.dev/token-secret";
 const AUDIENCE: &str = "kubiya.dev/audience";
 const SCOPE: &str = "kubiya.dev/scope-namespaces";

@@ -116,6 +116,7 @@ pub async fn remove(hub: &Hub, worker: &str, how: &Removal) -> Result<Removed, W
         _ => None,
     };
     let fate = if how.unreachable { Fate::Orphan } else { how.fate.unwrap_or(Fate::Orphan) };
+    hub.connection.before_writing().await?;
     for applier in &there {
         take_away(&hub.connection, applier, fate).await?;
     }

@@ -58,6 +58,8 @@ pub async fn renew(hub: &Hub, worker: &str, how: &Renewal) -> Result<Renewed, Wo
     let old = first.way(hub).await?;
     let connection = enter(hub, first, &old, how).await?;
     let tenant = Tenant::new(&hub.uid);
+    // Two that renew one worker at once would take back each other's tokens.
+    hub.connection.before_writing().await?;
     let fresh =
         mint_proven(&connection, &tenant, &old, how.lifetime, &record.scope, how.request_timeout).await?;
     let new = Record {

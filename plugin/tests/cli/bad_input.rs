@@ -235,9 +235,8 @@ fn wrong_flags() {
     ------- stderr
     error: the following required arguments were not provided:
       --url <URL>
-      --age-key-file <FILE>
 
-    Usage: kubectl kubiya bootstrap --url <URL> --age-key-file <FILE>
+    Usage: kubectl kubiya bootstrap --url <URL>
 
     For more information, try '--help'.
     ------- exit code 2

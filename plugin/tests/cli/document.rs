@@ -38,7 +38,7 @@ fn what_is_wrong_in_a_document_is_told_with_its_place() {
     sandbox.write("kubiya.yaml", &DOCUMENT.replace("branch: next", &format!("password: {CANARY}")));
     insta::assert_snapshot!(sandbox.run(&["bootstrap", "-f", "kubiya.yaml"]), @"
     ------- stderr
-    error: kubiya.yaml:5:46: spec.git: unknown field `password`, expected one of `url`, `branch`, `path`, `username`, `passwordFile`, `bearerTokenFile`, `caFile`, `privateKeyFile`, `generatePrivateKey`, `knownHostsFile`, `secretName`, `allowInsecureHttp`
+    error: kubiya.yaml:5:46: spec.git: unknown field `password`, expected one of `url`, `branch`, `path`, `username`, `passwordFile`, `bearerTokenFile`, `caFile`, `tlsCrtFile`, `tlsKeyFile`, `githubApp`, `proxy`, `privateKeyFile`, `generatePrivateKey`, `knownHostsFile`, `verifyKeys`, `secretName`, `allowInsecureHttp`
 
     hint: kubectl kubiya schema   # what can be in it
     ------- exit code 2
@@ -58,12 +58,9 @@ fn what_is_wrong_in_a_document_is_told_with_its_place() {
     sandbox.write("kubiya.yaml", "apiVersion: kubiya.dev/v1alpha1\nkind: Bootstrap\nspec: {}\n");
     insta::assert_snapshot!(sandbox.run(&["bootstrap", "-f", "kubiya.yaml"]), @"
     ------- stderr
-    error: the document is not complete
-    problem: the document has no spec.git.url, and no flag says it
-    problem: the document has no spec.age.keyFile, and no flag says it
+    error: the document has no spec.git.url, and no flag says it
 
     hint: --url URL
-    hint: --age-key-file FILE
     ------- exit code 2
     ");
 }

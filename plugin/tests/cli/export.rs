@@ -98,3 +98,76 @@ fn private_keys_are_put_in_when_told() {
         values.flat_map(|v| base64::engine::general_purpose::STANDARD.decode(v).unwrap()).collect();
     assert!(String::from_utf8(decoded).unwrap().contains(CANARY), "{text}");
 }
+
+#[test]
+fn a_folder_gets_manifests_and_encrypted_secrets_and_keeps_what_is_in_it() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.path("repo/clusters/infra")).unwrap();
+    let run = |more: &[&str]| {
+        let words = [&["--export-dir", "repo/clusters/infra/flux-system"], more].concat();
+        sandbox.change(&Sandbox::arguments(None, &words))
+    };
+    // Without a rule nothing is written: a private key is written in no other way.
+    let refused = run(&[]);
+    assert!(
+        refused.contains("secret-flux-system-sops-age.yaml") && refused.ends_with("exit code 2\n"),
+        "{refused}"
+    );
+    assert!(std::fs::read_dir(sandbox.path("repo/clusters/infra/flux-system")).unwrap().next().is_none());
+    sandbox.write_rules("repo/.sops.yaml");
+    let written = run(&[]);
+    assert!(written.ends_with("exit code 0\n"), "{written}");
+    let read = |name: &str| {
+        std::fs::read_to_string(sandbox.path("repo/clusters/infra/flux-system").join(name)).unwrap()
+    };
+    let secret = read("secret-flux-system-sops-age.yaml");
+    assert!(secret.contains("age.agekey: ENC[AES256_GCM") && secret.contains("name: sops-age"), "{secret}");
+    let kustomization = read("kustomization.yaml");
+    assert!(
+        kustomization.contains("- gotk-components.yaml\n- gotk-sync.yaml\n")
+            && !kustomization.contains("secret"),
+        "{kustomization}"
+    );
+    assert!(read("gotk-sync.yaml").contains("decryption:"));
+    // The same again is nothing; another content is somebody's, until told otherwise.
+    assert!(run(&[]).contains("nothing to write"));
+    assert_eq!(read("secret-flux-system-sops-age.yaml"), secret);
+    let other = run(&["--branch", "next"]);
+    assert!(other.contains("gotk-sync.yaml: it is there, with another content"), "{other}");
+    assert!(!read("gotk-sync.yaml").contains("next"));
+    assert!(run(&["--branch", "next", "--overwrite"]).ends_with("exit code 0\n"));
+    assert!(read("gotk-sync.yaml").contains("branch: next"));
+}
+
+#[test]
+fn a_key_of_the_environment_is_read_and_an_unset_variable_is_a_problem() {
+    let sandbox = Sandbox::new();
+    let key = std::fs::read_to_string(sandbox.path("age.agekey")).unwrap();
+    let line = key.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    let words = ["--export", "--age-key-env", "FLUX_KEY"];
+    let run = |value: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-kubiya"));
+        command.args(Sandbox::arguments(Some("--age-key-file"), &words)).current_dir(sandbox.path(""));
+        command.env_remove("FLUX_KEY");
+        command.envs(value.map(|value| ("FLUX_KEY", value)));
+        let output = command.output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stderr).contains(line));
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, stdout, stderr) = run(Some(line));
+    assert!(code == Some(0) && stdout.contains("name: sops-age"), "{stderr}");
+    let (code, _, stderr) = run(None);
+    assert!(code == Some(2) && stderr.contains("the variable FLUX_KEY: the variable is not set"), "{stderr}");
+    // Without any key nothing is decrypted, and there is no Secret.
+    let none = sandbox.run(&Sandbox::arguments(Some("--age-key-file"), &["--export"]));
+    assert!(
+        none.contains("kind: Kustomization")
+            && !none.contains("decryption")
+            && !none.contains("kind: Secret\n"),
+        "{none}"
+    );
+}

@@ -26,7 +26,7 @@ fn help_names_the_command_as_it_was_called() {
       git-setup   Make git diff and git merge of this clone understand encrypted files
       plugin      Make `kubectl kubiya` and `flux kubiya` find this executable
       completion  Print a completion script for the plain executable `kubectl-kubiya`
-      policies    Print admission policies against secrets in clear on the cluster
+      policies    Print admission policies against secrets in clear, and alerts
       schema      Print the JSON schema of the document for bootstrap -f
       man         Write the manual pages into a folder
 

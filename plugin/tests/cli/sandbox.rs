@@ -36,6 +36,15 @@ impl Sandbox {
         std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
+    /// Writes creation rules for everything, for the key of the sandbox.
+    pub(crate) fn write_rules(&self, name: &str) {
+        let recipient = self.identity.recipient().unwrap();
+        self.write(
+            name,
+            &format!("creation_rules:\n  - encrypted_regex: ^(data|stringData)$\n    age: {recipient}\n"),
+        );
+    }
+
     /// Runs `bootstrap` with good arguments, overridden or extended by the given ones.
     pub(crate) fn bootstrap(&self, more: &[&str]) -> String {
         self.run(&Self::arguments(None, more))

@@ -4,12 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 mod bootstrap;
+mod decryption;
 mod demo;
 mod document;
+mod every_fault;
 mod faults;
 mod keys;
 mod killed;
 mod lifetime;
+mod places;
 mod policies;
 mod preflight;
 mod private_git;
@@ -19,5 +22,7 @@ mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
 mod rotation;
+mod signed;
+mod two_at_once;
 mod worker;
 mod world;

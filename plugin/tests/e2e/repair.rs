@@ -100,3 +100,23 @@ fn a_flux_out_of_the_repository_is_left_alone_and_gets_its_secrets() {
     let decryption = ["kustomization", "flux-system", "-n", "flux-system"];
     assert_eq!(world.hub(&decryption, "{.spec.decryption}"), "");
 }
+
+#[test]
+fn the_flux_cli_shows_and_takes_away_what_we_installed_over_what_it_left() {
+    let world = World::new();
+    let flux = |words: &[&str]| {
+        let mut command = world.command(&world.rig.bin("flux"));
+        let output = command.args(["--context", "hub"]).args(words).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{words:?}: {text}");
+        text
+    };
+    flux(&["install", "--components=source-controller,kustomize-controller,helm-controller"]);
+    let ours = world.bootstrap(&[]);
+    assert_eq!(ours.code, 0, "{}", ours.stderr);
+    let shown = flux(&["get", "kustomizations"]);
+    assert!(shown.contains("Applied revision: main@sha1:"), "{shown}");
+    let gone = flux(&["uninstall", "--silent"]);
+    assert!(gone.contains("uninstall finished"), "{gone}");
+    assert_eq!(world.hub(&["crd", "gitrepositories.source.toolkit.fluxcd.io"], "{.metadata.name}"), "");
+}

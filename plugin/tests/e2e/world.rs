@@ -58,6 +58,11 @@ impl World {
         world
     }
 
+    /// Something else that no output may hold.
+    pub(crate) fn hide(&mut self, secret: &str) {
+        self.hidden.push(secret.to_owned());
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -58,7 +58,7 @@ impl NewRule {
             None if bytes.trim_ascii().is_empty() => {
                 format!("creation_rules:\n{}", self.item("  ")).into_bytes()
             }
-            None => return Err(InsertError::Layout),
+            None => self.put_last(bytes)?,
             Some(first) => self.put_before(first, bytes)?,
         };
         let proof = Rules::parse(FILE_NAME.as_bytes(), &after).map_err(|_| InsertError::Unproven)?;
@@ -68,6 +68,13 @@ impl NewRule {
             && rest.len() == before.rules().len()
             && rest.iter().zip(before.rules()).all(same);
         if as_wanted { Ok(after) } else { Err(InsertError::Unproven) }
+    }
+
+    /// As a list of its own, after what else there is.
+    fn put_last(&self, bytes: &[u8]) -> Result<Vec<u8>, InsertError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| InsertError::Layout)?;
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        Ok(format!("{text}{end}creation_rules:\n{}", self.item("  ")).into_bytes())
     }
 
     /// After the line with the key of the list, so that a comment above the first rule stays with it.
@@ -89,10 +96,25 @@ impl NewRule {
         Ok([head.concat(), self.item(indent), tail.concat()].concat().into_bytes())
     }
 
+    /// Whether the rule that counts for a path is for these recipients already, and for no other.
+    ///
+    /// # Errors
+    ///
+    /// A file that sops would refuse.
+    pub fn is_met(&self, bytes: &[u8], path: &[u8]) -> Result<bool, InsertError> {
+        let rules = Rules::parse(FILE_NAME.as_bytes(), bytes)?;
+        let Some((_, rule)) = rules.for_path(path) else { return Ok(false) };
+        let mut named: Vec<_> = rule.recipients().map(ToString::to_string).collect();
+        let mut wanted: Vec<_> = self.recipients.clone();
+        named.sort_unstable();
+        wanted.sort_unstable();
+        Ok(named == wanted)
+    }
+
     /// Whether a rule is this one.
     #[must_use]
     pub fn is(&self, rule: &Rule) -> bool {
-        let named: Vec<String> = rule.recipients().map(crate::sops::recipient::Recipient::nameable).collect();
+        let named: Vec<String> = rule.recipients().map(ToString::to_string).collect();
         rule.path_regex.as_ref().is_some_and(|regex| regex.as_str() == self.path_regex)
             && named == self.recipients
     }
@@ -152,6 +174,18 @@ mod tests {
         let unindented = put("creation_rules:\n- age: age1dev\n").unwrap();
         assert!(unindented.starts_with("creation_rules:\n# worker01 alone\n- path_regex: "), "{unindented}");
         assert!(put("").unwrap().starts_with("creation_rules:\n  # worker01 alone\n"));
+        let others = "stores:\n  yaml: {indent: 2}";
+        assert!(
+            put(others).unwrap().starts_with(&format!("{others}\ncreation_rules:\n  # worker01 alone\n"))
+        );
+    }
+
+    #[test]
+    fn the_rule_that_counts_may_be_for_these_recipients_already() {
+        let text = "creation_rules:\n- path_regex: ^a/\n  age: age1recovery,age1new\n- age: age1new\n";
+        assert!(rule().is_met(text.as_bytes(), b"a/x.yaml").unwrap());
+        assert!(!rule().is_met(text.as_bytes(), b"b/x.yaml").unwrap(), "one is missing");
+        assert!(!rule().is_met(b"", b"a/x.yaml").unwrap());
     }
 
     #[test]
@@ -159,7 +193,9 @@ mod tests {
         for text in [
             "creation_rules: [{age: age1dev}]\n",
             "{creation_rules: [{age: a}]}\n",
-            "stores: {}\n",
+            "{stores: {}}\n",
+            "creation_rules: []\n",
+            "creation_rules: 3\n",
             "creation_rules: [\n",
         ] {
             assert!(put(text).is_err(), "{text}");

@@ -8,6 +8,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle};
 use super::Limits;
 use super::error::{Error, ErrorKind, words};
 use super::node::{Comment, Data, Document, Id, Node, Properties, Scalar, Stream, Style, Tag, inside};
+use super::stretch::{Line, Shortened};
 
 type Input<'t> = granit_parser::StrInput<'t>;
 
@@ -33,6 +34,28 @@ struct Open {
 /// Reads `text`, a part of the source's text (or one of the same length) that begins at `base`, and
 /// appends to the stream.
 pub(super) fn read(stream: &mut Stream<'_>, text: &str, base: usize, limits: Limits) {
+    if let Some(short) = Shortened::of(text) {
+        let before = (stream.nodes.len(), stream.documents.len(), stream.comments.len(), stream.errors.len());
+        let all_in_place = parse(stream, &short.text, base, limits, Some(&short));
+        if all_in_place && stream.errors.len() == before.3 {
+            return;
+        }
+        stream.nodes.truncate(before.0);
+        stream.documents.truncate(before.1);
+        stream.comments.truncate(before.2);
+        stream.errors.truncate(before.3);
+    }
+    parse(stream, text, base, limits, None);
+}
+
+/// Whether all stretches of a shortened text were found where lines are entries of a map.
+pub(super) fn parse(
+    stream: &mut Stream<'_>,
+    text: &str,
+    base: usize,
+    limits: Limits,
+    short: Option<&Shortened>,
+) -> bool {
     let options = granit_parser::options! {
         emit_anchor_events: true,
         max_buffered_comment_events: 1 << 20,
@@ -48,6 +71,8 @@ pub(super) fn read(stream: &mut Stream<'_>, text: &str, base: usize, limits: Lim
         base,
         limits,
         stream,
+        short,
+        stretches: 0,
         anchors: HashMap::new(),
         open: Vec::new(),
         root: None,
@@ -56,6 +81,7 @@ pub(super) fn read(stream: &mut Stream<'_>, text: &str, base: usize, limits: Lim
         floor: 0,
     };
     builder.run();
+    builder.stretches == short.map_or(0, |short| short.stretches.len())
 }
 
 struct Builder<'b, 's, 't> {
@@ -64,6 +90,10 @@ struct Builder<'b, 's, 't> {
     base: usize,
     limits: Limits,
     stream: &'b mut Stream<'s>,
+    /// What the text was shortened by.
+    short: Option<&'b Shortened>,
+    /// How many stretches are put in.
+    stretches: usize,
     anchors: HashMap<usize, Target>,
     open: Vec<Open>,
     root: Option<Id>,
@@ -106,8 +136,8 @@ impl Builder<'_, '_, '_> {
 
     /// Drops the document being read and notes why.
     fn give_up(&mut self, kind: ErrorKind, at: usize) {
-        let at = self.base + at.min(self.text.len());
-        let region = self.start..self.base + self.text.len();
+        let at = self.at(at.min(self.text.len()));
+        let region = self.start..self.at(self.text.len());
         let span = self.stream.source.span(&(at..at));
         self.stream.errors.push(Error { kind, span, region, document: self.index });
         self.finish_document();
@@ -136,9 +166,11 @@ impl Builder<'_, '_, '_> {
                 let tag = tag.map(|tag| self.tag(&tag, tag_range));
                 let data = Data::Scalar(self.scalar(&value, style, &range));
                 self.floor = range.end;
+                let end = self.at(range.end);
                 let id = self.add(data, range, false, tag)?;
                 self.remember(anchor, Target { id, size: Some((1, 1)) });
                 self.attach(id, 1, 1)?;
+                self.stretch(end)?;
             }
             Event::SequenceStart(style, anchor, tag) => {
                 let tag = tag.map(|tag| self.tag(&tag, tag_range));
@@ -161,13 +193,18 @@ impl Builder<'_, '_, '_> {
         }
     }
 
+    /// The place in the source's text.
+    fn at(&self, at: usize) -> usize {
+        self.base + self.short.map_or(at, |short| short.whole(at))
+    }
+
     fn place(&self, range: &Range<usize>) -> Range<usize> {
-        self.base + range.start..self.base + range.end
+        self.at(range.start)..self.at(range.end)
     }
 
     fn start_document(&mut self, range: Range<usize>) {
         self.floor = range.end;
-        self.start = self.base + range.start;
+        self.start = self.at(range.start);
         if let Some(error) = self.stream.errors.last_mut().filter(|error| error.region.end > self.start) {
             error.region.end = self.start.max(error.region.start);
         }
@@ -252,7 +289,7 @@ impl Builder<'_, '_, '_> {
         tag: Option<Tag>,
     ) -> Result<(), ErrorKind> {
         self.floor = self.floor.max(range.end);
-        let end = self.base + range.end;
+        let end = self.at(range.end);
         let id = self.add(data, range, style == StructureStyle::Flow, tag)?;
         self.remember(anchor, Target { id, size: None });
         if self.open.len() >= self.limits.depth as usize {
@@ -264,8 +301,9 @@ impl Builder<'_, '_, '_> {
 
     fn close(&mut self, range: &Range<usize>) -> Result<(), ErrorKind> {
         let Some(open) = self.open.pop() else { return Ok(()) };
+        let end = self.at(range.end);
         if let Some(node) = self.stream.nodes.get_mut(open.id as usize) {
-            let end = if node.flow { self.base + range.end } else { open.end };
+            let end = if node.flow { end } else { open.end };
             node.range.end = end.max(node.range.start);
         }
         self.floor = self.floor.max(range.start);
@@ -297,6 +335,43 @@ impl Builder<'_, '_, '_> {
                 Some(key) => entries.push((key, id)),
             },
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Builder<'_, '_, '_> {
+    /// Puts the next stretch in behind its first line, whose value ends here, if that is an entry of a block map.
+    fn stretch(&mut self, end: usize) -> Result<(), ErrorKind> {
+        let Some(stretch) = self.short.and_then(|short| short.stretches.get(self.stretches)) else {
+            return Ok(());
+        };
+        let Some(first) = stretch.first.filter(|first| self.base + first.value().end == end) else {
+            return Ok(());
+        };
+        let map = self.open.last().filter(|open| open.key.is_none()).map(|open| open.id);
+        let Some(map) = map.and_then(|map| self.stream.nodes.get(map as usize)) else { return Ok(()) };
+        let last = match &map.data {
+            Data::Mapping(entries) if !map.flow => entries.last(),
+            _ => None,
+        };
+        let starts = |id: Id| self.stream.nodes.get(id as usize).map(|node| node.range.start - self.base);
+        let places = last.map(|(key, value)| (starts(*key), starts(*value)));
+        if places != Some((Some(first.key().start), Some(first.value().start))) {
+            return Ok(());
+        }
+        self.stretches += 1;
+        self.stream.nodes.reserve(2 * stretch.others.len());
+        stretch.others.iter().try_for_each(|line| self.line(line))
+    }
+
+    fn line(&mut self, line: &Line) -> Result<(), ErrorKind> {
+        for (range, style) in [(line.key(), Style::Plain), (line.value(), line.style)] {
+            let range = self.base + range.start..self.base + range.end;
+            let data = Data::Scalar(Scalar { value: None, style, header: None });
+            let id = Id::try_from(self.stream.nodes.len()).map_err(|_| ErrorKind::TooLarge)?;
+            self.stream.nodes.push(Node { data, range, flow: false, properties: None });
+            self.attach(id, 1, 1)?;
         }
         Ok(())
     }

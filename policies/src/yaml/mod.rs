@@ -14,6 +14,7 @@ mod parse_path;
 mod readings;
 pub mod resolve;
 mod source;
+mod stretch;
 mod templated;
 pub mod tolerant;
 

@@ -5,7 +5,10 @@ use super::hermetic_git;
 use anyhow::{Context as _, Result, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    WWW_AUTHENTICATE,
+};
 use hyper::{Request, Response, StatusCode};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -16,12 +19,21 @@ pub(super) struct Backend {
     pub(super) home: PathBuf,
     /// The values of the `Authorization` header of which every request must have one; none where it needs none.
     pub(super) authorizations: Vec<String>,
+    /// The value of the `Proxy-Authorization` header that every request must have.
+    pub(super) proxy_authorization: Option<String>,
     pub(super) environment: Vec<(String, String)>,
 }
 
 impl Backend {
     /// Answers one request. What goes wrong on this side is a 500 with the reason.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let by_proxy = header(request.headers(), PROXY_AUTHORIZATION.as_str());
+        if self.proxy_authorization.as_ref().is_some_and(|wanted| wanted != by_proxy) {
+            let mut refusal = plain(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "who are you?\n".into());
+            let challenge = hyper::header::HeaderValue::from_static("Basic realm=\"proxy\"");
+            refusal.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
+            return refusal;
+        }
         let given = header(request.headers(), AUTHORIZATION.as_str());
         if !self.authorizations.is_empty() && !self.authorizations.iter().any(|wanted| wanted == given) {
             let mut refusal = plain(StatusCode::UNAUTHORIZED, "user name and password, please\n".into());

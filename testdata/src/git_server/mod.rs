@@ -2,6 +2,7 @@
 //! server. It speaks the smart protocol, for fetches and pushes, and runs hooks as any server does.
 
 mod cgi;
+mod tls;
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
@@ -15,8 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 /// How a server differs from the plainest one.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +28,23 @@ pub struct Options {
     pub credentials: Option<(String, String)>,
     /// Bearer token that does as well.
     pub token: Option<String>,
+    /// User name and password as for a proxy: whoever reaches this server by its address as a proxy's must carry them.
+    pub proxy_credentials: Option<(String, String)>,
+    /// Speak TLS.
+    pub tls: Option<Tls>,
     /// Variables that Git and its hooks see besides the few that a server sets.
     pub environment: Vec<(String, String)>,
+}
+
+/// What a server shows and asks for, all in PEM.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The server's certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// The authority by which clients' certificates must be signed; without it none is asked for.
+    pub clients: Option<String>,
 }
 
 /// A running server. It ends with the value.
@@ -34,6 +52,7 @@ pub struct GitServer {
     root: PathBuf,
     home: tempfile::TempDir,
     address: SocketAddr,
+    scheme: &'static str,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,21 +78,24 @@ impl GitServer {
             root: root.clone(),
             home: home.path().to_owned(),
             authorizations: authorizations(&options),
+            proxy_authorization: options.proxy_credentials.as_ref().map(basic),
             environment: options.environment,
         });
+        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let (stop, stopped) = oneshot::channel();
         let (ready, address) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("git-server".into()).spawn(move || {
-            let _ = ready.send(serve(backend, stopped, &ready));
+            let _ = ready.send(serve(backend, tls, stopped, &ready));
         })?;
         let address = address.recv().context("the Git server's thread ended")??;
-        Ok(Self { root, home, address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { root, home, address, scheme, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where all repositories are.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// The address of one repository.
@@ -125,24 +147,30 @@ impl Drop for GitServer {
 
 /// The headers that are accepted; none where everybody is.
 fn authorizations(options: &Options) -> Vec<String> {
-    let basic = |(user, password): &(String, String)| {
-        format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
-    };
     let basic = options.credentials.as_ref().map(basic);
     basic.into_iter().chain(options.token.as_ref().map(|token| format!("Bearer {token}"))).collect()
+}
+
+fn basic((user, password): &(String, String)) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
 type Ready = std::sync::mpsc::Sender<Result<SocketAddr>>;
 
 /// Serves until told to stop. What goes wrong before the first request is returned.
-fn serve(backend: Arc<Backend>, stopped: oneshot::Receiver<()>, ready: &Ready) -> Result<SocketAddr> {
+fn serve(
+    backend: Arc<Backend>,
+    tls: Option<TlsAcceptor>,
+    stopped: oneshot::Receiver<()>,
+    ready: &Ready,
+) -> Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let address = runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port for Git")?;
         let address = listener.local_addr()?;
         let _ = ready.send(Ok(address));
         tokio::select! {
-            () = accept(listener, backend) => {}
+            () = accept(listener, tls, backend) => {}
             _ = stopped => {}
         }
         anyhow::Ok(address)
@@ -151,21 +179,31 @@ fn serve(backend: Arc<Backend>, stopped: oneshot::Receiver<()>, ready: &Ready) -
     address
 }
 
-async fn accept(listener: TcpListener, backend: Arc<Backend>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, backend: Arc<Backend>) {
     loop {
         // A connection that breaks while it is accepted concerns its client alone.
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let backend = backend.clone();
+        let (backend, tls) = (backend.clone(), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let backend = backend.clone();
-                async move { anyhow::Ok(backend.answer(request).await) }
-            });
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            match tls {
+                None => connection(stream, backend).await,
+                // Who is not let in is told so by TLS.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        connection(stream, backend).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, backend: Arc<Backend>) {
+    let service = service_fn(move |request| {
+        let backend = backend.clone();
+        async move { anyhow::Ok(backend.answer(request).await) }
+    });
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// Git with nothing of the user's: no configuration, no credentials, no questions.

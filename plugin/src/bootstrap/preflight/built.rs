@@ -3,6 +3,7 @@
 use kubiya_hook::git::{Content, EntryKind, GitError, ObjectId, Repository, Tree};
 use serde::Deserialize as _;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ const KUSTOMIZATION: [&[u8]; 3] = [b"kustomization.yaml", b"kustomization.yml", 
 pub(super) struct Files<'r> {
     repository: &'r Repository,
     root: ObjectId,
+    /// What kustomizations build on that is not in the repository, with their folder.
+    remote: RefCell<Vec<(String, String)>>,
 }
 
 /// A file that is built.
@@ -33,7 +36,12 @@ impl Built<'_> {
 
 impl<'r> Files<'r> {
     pub(super) fn new(repository: &'r Repository, root: ObjectId) -> Self {
-        Self { repository, root }
+        Self { repository, root, remote: RefCell::default() }
+    }
+
+    /// What was met so far that is built on and is elsewhere: the folder, and where it is.
+    pub(super) fn remote(&self) -> Vec<(String, String)> {
+        self.remote.take()
     }
 
     /// What is at a path: a folder without slashes around it, empty for the root.
@@ -97,6 +105,9 @@ impl<'r> Files<'r> {
         for list in ["resources", "components", "bases", "crds"] {
             for entry in document[list].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 // Elsewhere: kustomize takes it for a URL where no such file is there.
+                if is_remote(entry) {
+                    self.remote.borrow_mut().push((path.to_owned(), entry.to_owned()));
+                }
                 let Some(below) = resolved(path, entry) else { continue };
                 match self.find(&below)? {
                     Some((EntryKind::Tree, _)) => self.build(&below, seen, files)?,
@@ -120,6 +131,11 @@ impl<'r> Files<'r> {
         }
         Ok(())
     }
+}
+
+/// What kustomize would fetch.
+fn is_remote(entry: &str) -> bool {
+    entry.contains("://") || entry.starts_with("git@") || entry.starts_with("github.com/")
 }
 
 /// A name below a folder.

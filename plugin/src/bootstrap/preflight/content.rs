@@ -2,6 +2,7 @@
 
 use super::built::{Built, Files, joined, resolved};
 use super::fight::{fight, own_flux};
+use super::tenants::{broken, remote_base};
 use crate::flux::{Served, SyncSpec};
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::GitError;
@@ -12,17 +13,21 @@ use kubiya_policies::sops::keys::unlock;
 use kubiya_policies::sops::recipient::Recipient;
 use kubiya_policies::sops::store::{Format, StoreSettings};
 use serde_json::Value;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// With what the content is judged.
 pub(super) struct Wanted<'w> {
     pub(super) sync: &'w SyncSpec,
-    /// All keys that Flux will have.
-    pub(super) keys: &'w AgeKeys,
+    /// All keys that Flux will have, by namespace.
+    pub(super) keys: &'w BTreeMap<String, AgeKeys>,
     /// The public halves of those that this run brings.
     pub(super) recipients: &'w [String],
+    /// The public halves for other namespaces.
+    pub(super) of_namespaces: &'w BTreeMap<String, Vec<String>>,
     /// What Flux's definitions serve.
     pub(super) served: &'w Served,
+    /// Whether tenants are to be kept apart.
+    pub(super) multitenant: bool,
     /// The Flux that is there comes out of this repository, as it should.
     pub(super) in_repository: bool,
 }
@@ -32,6 +37,8 @@ pub(super) struct Wanted<'w> {
 pub(super) struct Judged {
     pub(super) problems: Vec<Failure>,
     pub(super) warnings: Vec<Failure>,
+    /// Other namespaces in which a Kustomization decrypts, each with where one is.
+    pub(super) elsewhere: BTreeMap<String, String>,
 }
 
 impl Judged {
@@ -45,10 +52,31 @@ struct Work {
     folder: String,
     /// Where it is named; `None` for the sync itself.
     named_in: Option<String>,
-    /// Whether it decrypts with our Secret.
-    decrypts: bool,
+    /// With what it decrypts.
+    opens: Opens,
     /// Whether it goes to the infra cluster, which serves Flux's kinds.
     to_hub: bool,
+}
+
+/// With what a Kustomization decrypts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Opens {
+    /// It does not.
+    Nothing,
+    /// The Secret of ours in this namespace.
+    Keys(String),
+    /// Another Secret, or what its controller may.
+    Unknown,
+}
+
+impl Opens {
+    fn by(decryption: &Value, namespace: &str, secret: &str) -> Self {
+        match &decryption["secretRef"]["name"] {
+            _ if decryption.is_null() => Self::Nothing,
+            name if *name == secret => Self::Keys(namespace.to_owned()),
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// Judges what the sync builds, and what Kustomizations of the same repository build that it brings.
@@ -58,22 +86,35 @@ struct Work {
 pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, GitError> {
     let mut judged = Judged::default();
     rules(files, wanted, &mut judged)?;
-    let root = Work { folder: wanted.sync.path.clone(), named_in: None, decrypts: true, to_hub: true };
+    let sync = wanted.sync;
+    let opens = Opens::by(&sync.decryption, &sync.namespace, &sync.decryption_secret);
+    let root = Work { folder: sync.path.clone(), named_in: None, opens, to_hub: true };
     let mut queue = VecDeque::from([root]);
     let mut seen = BTreeSet::new();
     while let Some(work) = queue.pop_front() {
         let is_root = work.named_in.is_none();
-        if !seen.insert((work.folder.clone(), work.decrypts, work.to_hub)) {
+        if !seen.insert((work.folder.clone(), work.opens.clone(), work.to_hub)) {
             continue;
+        }
+        if let (Opens::Keys(namespace), Some(place)) = (&work.opens, &work.named_in)
+            && !wanted.keys.contains_key(namespace)
+        {
+            judged.elsewhere.entry(namespace.clone()).or_insert_with(|| place.clone());
         }
         let Some(built) = files.built(&work.folder)? else {
             judged.add(is_root, no_folder(&work, &wanted.sync.branch));
             continue;
         };
+        if wanted.multitenant {
+            judged.warnings.extend(files.remote().iter().map(|(path, url)| remote_base(path, url)));
+        }
         for file in &built {
-            if work.decrypts
-                && let Some(failure) = locked(file, wanted.keys)
-            {
+            let failure = match &work.opens {
+                Opens::Nothing => undecrypted(file, work.named_in.as_deref()),
+                Opens::Keys(namespace) => wanted.keys.get(namespace).and_then(|keys| locked(file, keys)),
+                Opens::Unknown => None,
+            };
+            if let Some(failure) = failure {
                 judged.add(is_root, failure);
             }
             for document in file.documents() {
@@ -83,6 +124,9 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
                     }
                     if let Some((is_fight, failure)) = fight(file, &document, wanted.sync) {
                         judged.add(is_fight, failure);
+                    }
+                    if wanted.multitenant {
+                        judged.warnings.extend(broken(file, &document, &wanted.sync.namespace));
                     }
                     if !wanted.in_repository {
                         judged.warnings.extend(own_flux(file, &document, wanted.sync));
@@ -119,12 +163,28 @@ fn named_work(file: &Built<'_>, document: &Value, sync: &SyncSpec) -> Option<Wor
         return None;
     }
     let name = document["metadata"]["name"].as_str().unwrap_or_default();
-    let decryption = &spec["decryption"]["secretRef"]["name"];
     Some(Work {
         folder: resolved("", spec["path"].as_str().unwrap_or_default())?,
         named_in: Some(format!("{}: Kustomization {name}", file.path)),
-        decrypts: namespace == sync.namespace && *decryption == sync.decryption_secret.as_str(),
+        opens: Opens::by(&spec["decryption"], namespace, &sync.decryption_secret),
         to_hub: spec["kubeConfig"].is_null(),
+    })
+}
+
+/// An encrypted file where nothing is decrypted.
+fn undecrypted(file: &Built<'_>, kustomization: Option<&str>) -> Option<Failure> {
+    let format = Format::of_path(file.path.as_bytes());
+    File::read(&file.bytes, format, StoreSettings::default()).ok()?.metadata()?;
+    let failure =
+        Failure::unverified("it is encrypted, and Flux would refuse it: nothing is decrypted there");
+    let failure = failure.at(file.path.clone());
+    Some(match kustomization {
+        None => failure
+            .hint("give the key that opens it: --age-key-file FILE")
+            .hint("or, where a key service of a cloud opens it: --service-account-annotation kustomize-controller=KEY=VALUE"),
+        Some(place) => failure.because_of(format!("{place} has no spec.decryption")).hint(
+            "write into its spec: decryption: {provider: sops, secretRef: {name: sops-age}}",
+        ),
     })
 }
 
@@ -156,7 +216,11 @@ fn rules(files: &Files<'_>, wanted: &Wanted<'_>, judged: &mut Judged) -> Result<
     while let Some(at) = folder {
         let path = joined(at, FILE_NAME);
         if let Some(bytes) = files.read(&path)? {
-            judged.problems.extend(not_in_rules(&path, &bytes, wanted.recipients));
+            judged.problems.extend(not_in_rules(&path, &bytes, wanted.recipients, "Flux"));
+            for (namespace, recipients) in wanted.of_namespaces {
+                let whose = format!("Flux for the namespace `{namespace}`");
+                judged.warnings.extend(not_in_rules(&path, &bytes, recipients, &whose));
+            }
             return Ok(());
         }
         folder = (!at.is_empty()).then(|| at.rsplit_once('/').map_or("", |(above, _)| above));
@@ -164,7 +228,7 @@ fn rules(files: &Files<'_>, wanted: &Wanted<'_>, judged: &mut Judged) -> Result<
     Ok(())
 }
 
-fn not_in_rules(path: &str, bytes: &[u8], recipients: &[String]) -> Option<Failure> {
+fn not_in_rules(path: &str, bytes: &[u8], recipients: &[String], whose: &str) -> Option<Failure> {
     let rules = match Rules::parse(path.as_bytes(), bytes) {
         Ok(rules) => rules,
         Err(problems) => {
@@ -179,7 +243,7 @@ fn not_in_rules(path: &str, bytes: &[u8], recipients: &[String]) -> Option<Failu
     };
     let known = !rules.has_creation_rules() || recipients.is_empty() || recipients.iter().any(named);
     (!known).then(|| {
-        Failure::unverified("no creation rule names the age key that Flux is to get")
+        Failure::unverified(format!("no creation rule names the age key that {whose} is to get"))
             .at(path)
             .because_of(format!("its public half is {}", recipients.join(", ")))
             .hint("is it the right key? If it is: add its public half to .sops.yaml, and kubectl kubiya encrypt")

@@ -6,9 +6,21 @@ use kubiya_hook::edge::Failure;
 use serde_json::{Value, json};
 
 /// The fields that must be the same in the repository; others are its own business.
-const GIT_REPOSITORY: [&str; 3] = ["/spec/url", "/spec/ref/branch", "/spec/secretRef/name"];
-const KUSTOMIZATION: [&str; 4] =
-    ["/spec/path", "/spec/sourceRef/name", "/spec/decryption/provider", "/spec/decryption/secretRef/name"];
+const GIT_REPOSITORY: [&str; 6] = [
+    "/spec/url",
+    "/spec/ref/branch",
+    "/spec/secretRef/name",
+    "/spec/proxySecretRef/name",
+    "/spec/provider",
+    "/spec/verify/secretRef/name",
+];
+const KUSTOMIZATION: [&str; 5] = [
+    "/spec/path",
+    "/spec/sourceRef/name",
+    "/spec/decryption/provider",
+    "/spec/decryption/secretRef/name",
+    "/spec/serviceAccountName",
+];
 
 /// What an object of the repository would change of the sync, with what to write there instead. `true` where it has
 /// another value, which the first sync would put in place of ours; where it has none, ours stays.

@@ -16,12 +16,16 @@ const CONCURRENCY: usize = 8;
 /// What server-side apply needs of each kind.
 const VERBS: [&str; 3] = ["get", "create", "patch"];
 
+/// What taking and giving back the Lease needs.
+const LEASE_VERBS: [&str; 3] = ["get", "create", "update"];
+
 /// What is not allowed, as one problem. Whoever may do everything is asked about once.
 ///
 /// # Errors
 /// Those of the requests.
 pub(super) async fn missing(
     hub: &Connection,
+    namespace: &str,
     plan: &Plan,
     kinds: &Kinds,
 ) -> Result<Option<Failure>, ClusterError> {
@@ -32,6 +36,8 @@ pub(super) async fn missing(
         return Ok(None);
     }
     let mut wanted = BTreeSet::new();
+    let (group, plural, place) = ("coordination.k8s.io", "leases", Some(namespace.to_owned()));
+    wanted.extend(LEASE_VERBS.map(|verb| (group.to_owned(), plural.to_owned(), place.clone(), verb)));
     for manifest in plan.objects() {
         // A kind that is not served is said elsewhere.
         if let Ok((resource, namespace)) = kinds.resource(manifest.object()) {

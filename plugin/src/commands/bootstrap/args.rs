@@ -1,19 +1,17 @@
 //! What `bootstrap` can be told, and the request that it makes of it.
 
+use super::decryption_args::DecryptionArgs;
+use super::git_args::GitArgs;
+use super::install_args::InstallArgs;
 use crate::bootstrap::{Options, Request, WorkerRequest, WorkerSection};
 use crate::cluster::{ConnectionArgs, KubeconfigSource, Mode};
 use crate::flux::ManifestSource;
-use crate::git_access::GitAccessRequest;
-use crate::keys::KeySource;
 use crate::worker::AT_ONCE;
 use clap::{Args, ValueEnum};
 use kubiya_hook::edge::Failure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Heading of the credentials in the help.
-const GIT: &str = "Credentials for Git";
 
 /// Install Flux with SOPS decryption on the infra cluster, and the kubeconfigs of its workers
 ///
@@ -31,21 +29,6 @@ pub(crate) struct BootstrapArgs {
     /// Folder of the repository that Flux is to apply [default: ./]
     #[arg(long, value_name = "FOLDER")]
     pub path: Option<String>,
-    /// File with the age identity that Flux decrypts with, or `-` for standard input
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["file", "age_key_cmd"])]
-    pub age_key_file: Option<String>,
-    /// Command that prints the age identity, such as `gopass show flux/age`; no shell runs it
-    #[arg(long, value_name = "COMMAND", conflicts_with = "age_key_file")]
-    pub age_key_cmd: Option<String>,
-    /// Make the age identity where the file is not there yet; its public half is shown
-    #[arg(long, requires = "age_key_file")]
-    pub generate_age_key: bool,
-    /// Public key of somebody who can decrypt when a made identity is lost; may be repeated
-    #[arg(long, value_name = "RECIPIENT", requires = "generate_age_key")]
-    pub recovery: Vec<String>,
-    /// Nobody is to be able to decrypt when a made identity is lost
-    #[arg(long, requires = "generate_age_key", conflicts_with = "recovery")]
-    pub no_recovery: bool,
     /// Document with what is said here by flags, which win over it; the command `schema` prints its form
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -79,33 +62,17 @@ pub(crate) struct BootstrapArgs {
     /// Accept addresses that only this machine reaches: all clusters run here
     #[arg(long)]
     pub allow_loopback: bool,
-    /// User name for --password-file
-    #[arg(long, value_name = "NAME", help_heading = GIT)]
-    pub username: Option<String>,
-    /// File with the password or token for Git over https, or `-`; Flux gets it in a Secret
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub password_file: Option<String>,
-    /// File with a bearer token for Git over https, or `-`
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub bearer_token_file: Option<String>,
-    /// File with the certificates (PEM) that the Git server's may be signed by
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub ca_file: Option<PathBuf>,
-    /// File with the private key for Git over ssh, without a passphrase
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub private_key_file: Option<PathBuf>,
-    /// Make the private key where the file is not there yet; its public half is shown
-    #[arg(long, help_heading = GIT)]
-    pub generate_private_key: bool,
-    /// File with the Git server's keys for ssh (known_hosts); the fingerprints are shown
-    #[arg(long, value_name = "FILE", help_heading = GIT)]
-    pub known_hosts_file: Option<PathBuf>,
-    /// Name of the Secret for Git: where it is written, or one that is there [default: that of Flux's namespace]
-    #[arg(long, value_name = "NAME", help_heading = GIT)]
-    pub secret_name: Option<String>,
+    #[command(flatten)]
+    pub install: InstallArgs,
+    /// Credentials.
+    #[command(flatten)]
+    pub git: GitArgs,
     /// Accept a Git URL with plain http
     #[arg(long)]
     pub allow_insecure_http: bool,
+    /// Keys.
+    #[command(flatten)]
+    pub decryption: DecryptionArgs,
     /// Take over fields that another manager has set to other values
     #[arg(long)]
     pub force_conflicts: bool,
@@ -131,6 +98,12 @@ pub(crate) struct BootstrapArgs {
     /// Put the private keys into the export
     #[arg(long, requires = "export")]
     pub export_private_keys: bool,
+    /// Write the manifests as files of a folder in the repository, Secrets encrypted by its .sops.yaml; asks no cluster
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["dry_run", "diff", "export"])]
+    pub export_dir: Option<PathBuf>,
+    /// Replace files in that folder that have another content
+    #[arg(long, requires = "export_dir")]
+    pub overwrite: bool,
     /// How long each wait may take, such as 90s or 5m [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
     pub timeout: Option<Duration>,
@@ -188,7 +161,7 @@ pub(crate) struct Pair {
     pub value: String,
 }
 
-fn pair(text: &str) -> Result<Pair, String> {
+pub(super) fn pair(text: &str) -> Result<Pair, String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => {
             Ok(Pair { name: name.to_owned(), value: value.to_owned() })
@@ -204,48 +177,39 @@ fn missing(flag: &str, field: &str) -> Failure {
 
 impl BootstrapArgs {
     /// The request, unchecked.
-    pub(super) fn request(&self, connection: &ConnectionArgs) -> Result<Request, Failure> {
+    pub(super) async fn request(&self, connection: &ConnectionArgs) -> Result<Request, Failure> {
         self.complete()?;
         Ok(Request {
-            hub: (!self.export).then(|| connection.clone()),
+            hub: (!self.exports()).then(|| connection.clone()),
             namespace: connection.namespace.clone(),
             url: self.url.clone().unwrap_or_default(),
             branch: self.branch.clone().unwrap_or_else(|| "main".to_owned()),
             path: self.path.clone().unwrap_or_else(|| "./".to_owned()),
-            age_key: self.age_key()?,
+            decryption: self.decryption.request(connection).await?,
+            settings: self.decryption.settings(),
             workers: self.worker_requests(&connection.source()),
             force_conflicts: self.force_conflicts,
             copy_credentials: self.copy_credentials,
             manifests: self.manifest_source(),
             allow_loopback: self.allow_loopback,
             allow_insecure_http: self.allow_insecure_http,
-            git: self.git_access(),
+            git: self.git.request(),
+            install: self.install.request()?,
             options: Options {
                 take_over: self.take_over,
                 allow_downgrade: self.allow_downgrade,
                 repo: self.repo.clone(),
                 at_once: self.concurrency.max(1),
             },
-            may_write: !self.export && self.writes(),
+            may_write: !self.exports() && self.writes(),
         })
     }
 
     /// Whether all is said that has no default, by a flag or by the document.
     fn complete(&self) -> Result<(), Failure> {
-        let url = self.url.is_none().then(|| missing("--url URL", "spec.git.url"));
-        let problems: Vec<Failure> = url.into_iter().chain(self.age_key().err()).collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::all("the document is not complete", problems)),
-        }
-    }
-
-    /// Where the age key comes from.
-    pub(super) fn age_key(&self) -> Result<KeySource, Failure> {
-        match (&self.age_key_file, &self.age_key_cmd) {
-            (Some(file), _) => Ok(KeySource::from_flag(file)),
-            (None, Some(command)) => Ok(KeySource::Command(command.clone().into())),
-            (None, None) => Err(missing("--age-key-file FILE", "spec.age.keyFile")),
+        match &self.url {
+            Some(_) => Ok(()),
+            None => Err(missing("--url URL", "spec.git.url")),
         }
     }
 
@@ -259,22 +223,14 @@ impl BootstrapArgs {
         self.wait.unwrap_or(true)
     }
 
+    /// Whether manifests are written down instead of applied.
+    pub(super) fn exports(&self) -> bool {
+        self.export || self.export_dir.is_some()
+    }
+
     /// Whether the cluster is to be changed.
     pub(super) fn writes(&self) -> bool {
         self.dry_run == DryRun::None && !self.diff
-    }
-
-    fn git_access(&self) -> GitAccessRequest {
-        GitAccessRequest {
-            username: self.username.clone(),
-            password_file: self.password_file.clone(),
-            bearer_token_file: self.bearer_token_file.clone(),
-            ca_file: self.ca_file.clone(),
-            private_key_file: self.private_key_file.clone(),
-            generate_private_key: self.generate_private_key,
-            known_hosts_file: self.known_hosts_file.clone(),
-            secret_name: self.secret_name.clone(),
-        }
     }
 
     /// Workers by `--worker`, each in the file that `--worker-kubeconfig` gives its name; then those that

@@ -1,68 +1,153 @@
-//! A new age key: stored and read back before anything depends on it, with somebody who can decrypt when it is lost.
+//! New age keys: stored and read back before anything depends on them, with somebody who can decrypt when they are lost,
+//! and with the creation rules that are for them.
 
 use super::args::BootstrapArgs;
-use crate::files::{Batch, FileError, Staged};
+use super::decryption_args::DecryptionArgs;
+use crate::bootstrap::own_file;
+use crate::files::{Batch, Staged, Version};
+use crate::keys::{Ask, KeySource, Terminal, key_read_back_by};
 use crate::rotation::{NewIdentity, Store};
-use crate::secrets::file_failure;
-use kubiya_hook::edge::Failure;
+use crate::secrets::{file_failure, files_below};
+use kubiya_hook::edge::{Console, Failure};
+use kubiya_policies::rules::{FILE_NAME, NewRule};
+use kubiya_policies::sops::age::Identity;
 use kubiya_policies::sops::recipient::age_recipient_problem;
+use serde::Deserialize as _;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What was made.
 #[derive(Debug)]
 pub(super) struct Made {
     /// The public half.
-    pub(super) recipient: String,
+    recipient: String,
     /// Where the private half is.
-    pub(super) file: PathBuf,
-    /// The rules that were written, where there were none.
-    pub(super) rules: Option<PathBuf>,
+    place: String,
+    /// For which namespace; `None` for Flux's own.
+    namespace: Option<String>,
+    /// The file with the rules that were written for it.
+    rules: Option<PathBuf>,
 }
 
-/// Makes the key where its file is not there yet. `None` where nothing was to be made.
+/// A key that is to be there, and is not yet.
+struct Missing {
+    namespace: Option<String>,
+    store: Store,
+}
+
+/// Makes the keys that are asked for and not there yet.
 ///
 /// # Errors
-/// Nobody who could decrypt without it, a file that cannot be written or is not read back as it was written.
-pub(super) fn generate(args: &BootstrapArgs) -> Result<Option<Made>, Failure> {
-    let Some(file) = args.age_key_file.as_deref().filter(|_| args.generate_age_key) else { return Ok(None) };
-    let path = Path::new(file);
-    if path.symlink_metadata().is_ok() {
-        return Ok(None);
+/// Nobody who could decrypt without them, a place that cannot be written or is not read back as it was written, rules
+/// that cannot be changed.
+pub(super) fn generate(args: &BootstrapArgs) -> Result<Vec<Made>, Failure> {
+    generate_asking(args, &Terminal)
+}
+
+fn generate_asking(args: &BootstrapArgs, ask: &dyn Ask) -> Result<Vec<Made>, Failure> {
+    let wanted = &args.decryption;
+    if wanted.generate_age_key && wanted.age_key_file.is_empty() && wanted.store_command.is_none() {
+        return Err(Failure::usage("--generate-age-key: where it is to be kept is not said")
+            .hint("--age-key-file FILE")
+            .hint("--store-command COMMAND --read-back-command COMMAND   # a password manager or a vault"));
     }
-    if args.export || !args.writes() {
-        return Err(Failure::usage("--generate-age-key: a key is made only when it is put to use")
-            .hint("without --dry-run, --diff and --export; or: age-keygen -o FILE"));
+    let missing = missing(wanted);
+    if missing.is_empty() {
+        return rules_of_namespaces(args, &[], &wanted.recovery).map(|()| Vec::new());
     }
-    for recipient in &args.recovery {
+    if args.exports() || !args.writes() {
+        return Err(Failure::usage("a key that is not there yet is made only when it is put to use")
+            .because_of(missing.iter().map(|one| one.store.name()).collect::<Vec<_>>().join(", "))
+            .hint("without --dry-run, --diff, --export and --export-dir; or: age-keygen -o FILE"));
+    }
+    let recovery = recovery(wanted, ask)?;
+    let mut made = Vec::new();
+    for Missing { namespace, store } in missing {
+        let place = store.name();
+        let identity = NewIdentity::generated(store)?;
+        identity.store()?;
+        let recipient = identity.recipient().to_owned();
+        made.push(Made { recipient, place, namespace, rules: None });
+    }
+    if let Some(repo) = &args.repo {
+        for one in made.iter_mut().filter(|one| one.namespace.is_none()) {
+            one.rules = write_rules(repo, &one.recipient, &recovery)?;
+        }
+    }
+    rules_of_namespaces(args, &made, &recovery)?;
+    Ok(made)
+}
+
+/// The keys that are not there yet.
+fn missing(wanted: &DecryptionArgs) -> Vec<Missing> {
+    let is_missing = |path: &Path| path.symlink_metadata().is_err();
+    let mut missing = Vec::new();
+    if let (true, Some(put), Some(get)) =
+        (wanted.generate_age_key, &wanted.store_command, &wanted.read_back_command)
+    {
+        // A store that has nothing under a name says so with its exit code.
+        if !key_read_back_by(get).is_ok_and(|there| !there.trim_ascii().is_empty()) {
+            missing.push(Missing {
+                namespace: None,
+                store: Store::Command { put: put.clone(), get: get.clone() },
+            });
+        }
+    }
+    if wanted.generate_age_key {
+        let files = wanted.age_key_file.iter().filter(|file| *file != "-").map(Path::new);
+        let files = files.filter(|path| is_missing(path));
+        missing.extend(files.map(|path| Missing { namespace: None, store: Store::File(path.to_owned()) }));
+    }
+    if !wanted.share_key {
+        for (namespace, file) in &wanted.decryption_namespace {
+            let path = file.clone().unwrap_or_else(|| own_file(namespace));
+            if is_missing(&path) {
+                missing.push(Missing { namespace: Some(namespace.clone()), store: Store::File(path) });
+            }
+        }
+    }
+    missing
+}
+
+/// Who can decrypt when a made key is lost: by flags, or asked for.
+fn recovery(wanted: &DecryptionArgs, ask: &dyn Ask) -> Result<Vec<String>, Failure> {
+    let mut recovery = wanted.recovery.clone();
+    if recovery.is_empty() && !wanted.no_recovery {
+        let question =
+            "Who can decrypt when the new key is lost? A public key of age that is kept elsewhere:";
+        recovery
+            .extend(ask.line(question).map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()));
+    }
+    for recipient in &recovery {
         if let Some(why) = age_recipient_problem(recipient) {
             return Err(Failure::usage(format!("--recovery: no public key of age: {why}")));
         }
     }
-    if args.recovery.is_empty() && !args.no_recovery {
-        return Err(Failure::usage("--generate-age-key: who can decrypt when the new key is lost?")
+    if recovery.is_empty() && !wanted.no_recovery {
+        return Err(Failure::usage("who can decrypt when the new key is lost?")
             .hint("--recovery age1…   # the public half of a key that is kept elsewhere; may be repeated")
             .hint("--no-recovery where nobody is to"));
     }
-    let identity = NewIdentity::generated(Store::File(path.to_owned()))?;
-    identity.store()?;
-    let rules = args.repo.as_deref().map(|repo| write_rules(repo, identity.recipient(), &args.recovery));
-    let rules = rules.transpose()?.flatten();
-    Ok(Some(Made { recipient: identity.recipient().to_owned(), file: path.to_owned(), rules }))
+    Ok(recovery)
 }
 
 /// Writes a `.sops.yaml` for manifests, unless there is one: what is in it is somebody's decision.
 fn write_rules(repo: &Path, recipient: &str, recovery: &[String]) -> Result<Option<PathBuf>, Failure> {
-    let path = repo.join(kubiya_policies::rules::FILE_NAME);
-    let staged = match Staged::new_file(&path, rules_text(recipient, recovery).as_bytes()) {
-        Ok(staged) => staged,
-        Err(FileError::Exists) => return Ok(None),
-        Err(error) => return Err(file_failure(&path, &error)),
-    };
+    let path = repo.join(FILE_NAME);
+    if path.symlink_metadata().is_ok() {
+        return Ok(None);
+    }
+    let staged = Staged::new_file(&path, rules_text(recipient, recovery).as_bytes());
+    put(&path, staged.map_err(|error| file_failure(&path, &error))?)?;
+    Ok(Some(path))
+}
+
+fn put(path: &Path, staged: Staged) -> Result<(), Failure> {
     let mut batch = Batch::default();
     batch.add(staged);
     match batch.put_in_place().into_iter().next() {
-        None => Ok(Some(path)),
-        Some((path, error)) => Err(file_failure(&path, &error)),
+        None => Ok(()),
+        Some((_, error)) => Err(file_failure(path, &error)),
     }
 }
 
@@ -76,11 +161,123 @@ fn rules_text(recipient: &str, recovery: &[String]) -> String {
     text
 }
 
+/// In the clone, the files that a Kustomization of another namespace builds get a rule for the key of that namespace.
+fn rules_of_namespaces(args: &BootstrapArgs, made: &[Made], recovery: &[String]) -> Result<(), Failure> {
+    let wanted = &args.decryption;
+    let Some(repo) = args.repo.as_deref().filter(|_| args.writes() && !args.exports() && !wanted.share_key)
+    else {
+        return Ok(());
+    };
+    for (namespace, file) in &wanted.decryption_namespace {
+        let known = made.iter().find(|one| one.namespace.as_ref() == Some(namespace));
+        let recipient = match known {
+            Some(made) => made.recipient.clone(),
+            None => {
+                let source = KeySource::File(file.clone().unwrap_or_else(|| own_file(namespace)));
+                let read = source.read().map_err(|error| source.failure(&error))?;
+                read.identities().first().and_then(Identity::recipient).unwrap_or_default()
+            }
+        };
+        let recipients: Vec<&str> =
+            std::iter::once(recipient.as_str()).chain(recovery.iter().map(String::as_str)).collect();
+        for folder in folders_of(repo, namespace) {
+            put_rule(repo, &folder, &recipients)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_rule(repo: &Path, folder: &str, recipients: &[&str]) -> Result<(), Failure> {
+    let path = repo.join(FILE_NAME);
+    let before = std::fs::read(&path).unwrap_or_default();
+    let rule = NewRule {
+        comment: format!("what is in {folder} is for the key of its namespace"),
+        path_regex: regex_of(folder),
+        encrypted_regex: "^(data|stringData)$".to_owned(),
+        recipients: recipients.iter().map(|recipient| (*recipient).to_owned()).collect(),
+    };
+    let after = match rule.is_met(&before, format!("{folder}/secret.yaml").as_bytes()) {
+        Ok(true) => return Ok(()),
+        Ok(false) => rule.put_first(&before),
+        Err(error) => Err(error),
+    };
+    let after = after.map_err(|error| {
+        Failure::unverified(error.to_string())
+            .at(path.display().to_string())
+            .hint(format!("put this rule first:\n{}", rule.item("  ")))
+    })?;
+    let staged = if path.symlink_metadata().is_ok() {
+        Version::read(&path, None).and_then(|version| Staged::replacing(&version, &after))
+    } else {
+        Staged::new_file(&path, &after)
+    };
+    put(&path, staged.map_err(|error| file_failure(&path, &error))?)
+}
+
+/// The expression for the manifests in a folder.
+fn regex_of(folder: &str) -> String {
+    let mut escaped = String::new();
+    for character in folder.chars() {
+        if "\\.+*?()|[]{}^$".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    format!("^{escaped}/.*\\.ya?ml$")
+}
+
+/// The folders that Kustomizations of a namespace build, by the files of a clone.
+fn folders_of(repo: &Path, namespace: &str) -> Vec<String> {
+    let mut folders = Vec::new();
+    let files = files_below(&[repo.to_owned()]);
+    let manifests = files.iter().filter(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"));
+    for text in manifests.filter_map(|path| std::fs::read_to_string(path).ok()) {
+        if !text.contains("kustomize.toolkit.fluxcd.io/") {
+            continue;
+        }
+        let documents = serde_yaml::Deserializer::from_str(&text).map_while(|d| Value::deserialize(d).ok());
+        for document in documents {
+            let is_there =
+                document["kind"] == "Kustomization" && document["metadata"]["namespace"] == namespace;
+            let decrypts = !document["spec"]["decryption"].is_null();
+            let folder = document["spec"]["path"].as_str().unwrap_or_default();
+            let folder = folder.trim_start_matches("./").trim_end_matches('/');
+            if is_there && decrypts && !folder.is_empty() {
+                folders.push(folder.to_owned());
+            }
+        }
+    }
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+impl Made {
+    /// Says what was made, and what is still to be done with it.
+    pub(super) fn tell(&self, console: &mut Console) {
+        let whose =
+            self.namespace.as_ref().map(|name| format!(" of the namespace {name}")).unwrap_or_default();
+        // A closed stderr is no reason to stop.
+        let _ = console
+            .err
+            .line(&format!("a new age key{whose} is in {}; keep a copy of it elsewhere", self.place));
+        let _ = console.err.line(&format!("its public half: {}", self.recipient));
+        match (&self.rules, &self.namespace) {
+            (Some(path), _) => {
+                console.hint(&format!("{} was written for it: commit and push it", path.display()));
+            }
+            (None, None) => console.hint("it belongs into the .sops.yaml of the repository, as a recipient"),
+            (None, Some(_)) => console.hint(
+                "it belongs into a rule of its own, the first of .sops.yaml, for the files of that namespace; with --repo CLONE it is put there",
+            ),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use kubiya_policies::rules::Rules;
-    use kubiya_policies::sops::age::Identity;
     use kubiya_policies::sops::recipient::Recipient;
 
     #[test]
@@ -92,5 +289,99 @@ mod tests {
         let named: Vec<String> = rule.recipients().map(Recipient::nameable).collect();
         assert_eq!(named, [one, other]);
         assert!(rules.problems().is_empty(), "{:?}", rules.problems());
+    }
+
+    /// Answers a question, or nothing.
+    struct Answers(Option<String>);
+
+    impl Ask for Answers {
+        fn secret(&self, _: &str) -> Option<secrecy::SecretString> {
+            None
+        }
+        fn line(&self, _: &str) -> Option<String> {
+            self.0.clone()
+        }
+        fn say(&self, _: &str) {}
+        fn warn(&self, _: &str, _: &str) {}
+    }
+
+    fn args(words: &[&str]) -> BootstrapArgs {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            args: BootstrapArgs,
+        }
+        Only::parse_from([&["bootstrap", "--url", "https://h/r"], words].concat()).args
+    }
+
+    #[test]
+    fn who_recovers_is_asked_for_where_somebody_can_be_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("k").display().to_string();
+        let args =
+            args(&["--age-key-file", &file, "--generate-age-key", "--repo", folder.path().to_str().unwrap()]);
+        let recovery = Identity::generate().recipient().unwrap();
+        for answer in [None, Some(String::new()), Some("age1nonsense".to_owned())] {
+            assert!(generate_asking(&args, &Answers(answer)).is_err());
+            assert!(!Path::new(&file).exists());
+        }
+        let made = generate_asking(&args, &Answers(Some(format!("{recovery}\n")))).unwrap();
+        let rules = std::fs::read_to_string(folder.path().join(".sops.yaml")).unwrap();
+        assert!(rules.contains(&recovery) && rules.contains(&made[0].recipient), "{rules}");
+        // It is there now.
+        assert!(generate_asking(&args, &Answers(None)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_store_takes_the_key_and_gives_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = folder.path().join("stored").display().to_string();
+        let (put, get) = (format!("tee {stored}"), format!("cat {stored}"));
+        let words =
+            ["--generate-age-key", "--no-recovery", "--store-command", &put, "--read-back-command", &get];
+        let made = generate_asking(&args(&words), &Answers(None)).unwrap();
+        assert_eq!(made.len(), 1);
+        assert!(std::fs::read_to_string(&stored).unwrap().contains(&made[0].recipient));
+        assert!(generate_asking(&args(&words), &Answers(None)).unwrap().is_empty());
+        // A store that forgets is found out before anything depends on the key.
+        let words = [
+            "--generate-age-key",
+            "--no-recovery",
+            "--store-command",
+            "true",
+            "--read-back-command",
+            "false",
+        ];
+        assert!(generate_asking(&args(&words), &Answers(None)).is_err());
+    }
+
+    #[test]
+    fn a_namespace_gets_an_identity_and_a_rule_for_what_it_builds() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("repo");
+        std::fs::create_dir_all(repo.join("clusters")).unwrap();
+        let main = Identity::generate().recipient().unwrap();
+        std::fs::write(repo.join(FILE_NAME), rules_text(&main, &[])).unwrap();
+        let kustomization = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n\
+            metadata: {name: a, namespace: apps}\nspec: {path: ./apps/a.b, decryption: {provider: sops}}\n";
+        std::fs::write(repo.join("clusters/apps.yaml"), kustomization).unwrap();
+        let file = folder.path().join("apps.agekey");
+        let namespace = format!("apps={}", file.display());
+        let repo_flag = repo.display().to_string();
+        let words = ["--decryption-namespace", &namespace, "--no-recovery", "--repo", &repo_flag];
+        let made = generate_asking(&args(&words), &Answers(None)).unwrap();
+        let own = made[0].recipient.clone();
+        let read = || std::fs::read(repo.join(FILE_NAME)).unwrap();
+        let rules = Rules::parse(FILE_NAME.as_bytes(), &read()).unwrap();
+        let named = |path: &[u8]| {
+            rules.for_path(path).unwrap().1.recipients().map(Recipient::nameable).collect::<Vec<_>>()
+        };
+        assert_eq!(named(b"apps/a.b/db.yaml"), [own]);
+        assert_eq!(named(b"apps/axb/db.yaml"), std::slice::from_ref(&main));
+        assert_eq!(named(b"clusters/db.yaml"), [main]);
+        let before = read();
+        assert!(generate_asking(&args(&words), &Answers(None)).unwrap().is_empty());
+        assert_eq!(before, read());
     }
 }

@@ -6,6 +6,7 @@ use crate::commands::lines::Lines;
 use crate::commands::worker::table;
 use crate::flux::SyncSpec;
 use crate::invocation::Invocation;
+use crate::whereabouts;
 use crate::worker::{Added, Count};
 use jiff::Timestamp;
 use kubiya_hook::edge::{Color, Failure, Stream};
@@ -58,11 +59,17 @@ impl<'a> Talk<'a> {
 
     pub(super) fn event(&mut self, event: &Event<'_>) {
         match event {
+            Event::Begins { stage } => {
+                whereabouts::at(format!("while it wrote: {}", stage.title));
+            }
             Event::Applied { applied, .. } => {
                 self.end_progress();
                 self.applied_objects(applied, Action::word);
             }
-            Event::Waiting { waits } => self.progress(&waits_text(waits)),
+            Event::Waiting { waits } => {
+                whereabouts::at(format!("while it waited for {}", waits_text(waits)));
+                self.progress(&waits_text(waits));
+            }
             Event::Progress { message } => self.progress(message),
             Event::Waited { waits } => {
                 self.end_progress();

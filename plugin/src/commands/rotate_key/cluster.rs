@@ -6,7 +6,7 @@ use super::under_way::{
     World, checkouts, forget_what_is_over, fresh, has_begun, identity_of, intent, keep_holders,
     nothing_under_way, old, under_way,
 };
-use crate::cluster::{ClusterError, Connection, ConnectionArgs};
+use crate::cluster::{ClusterError, Connection, ConnectionArgs, let_go, lost};
 use crate::commands::formats::gathered;
 use crate::commands::lines::Lines;
 use crate::failpoint;
@@ -97,6 +97,7 @@ fn rotate(
         Action::Abort => abort(args, way, world, console),
         Action::Status => status(args, way, world, console),
     };
+    runtime.block_on(let_go());
     runtime.shutdown_background();
     outcome
 }
@@ -122,8 +123,12 @@ fn runtime() -> Result<Runtime, Failure> {
 /// Every change is one request, one rename or one command of Git, so a run may end anywhere.
 fn watch_signals(runtime: &Runtime, command: String) {
     runtime.spawn(async move {
-        crate::interrupted().await;
-        let failure = Failure::new(Kind::Interrupted, "interrupted")
+        let failure = tokio::select! {
+            () = crate::interrupted() => Failure::new(Kind::Interrupted, "interrupted"),
+            other = lost() => Failure::new(Kind::Partial, "this run was too slow, and another one took over").because_of(other),
+        };
+        let_go().await;
+        let failure = failure
             .hint(format!("{command} --continue   # goes on from where this one stopped"))
             .hint(format!("{command} --status     # shows where that is"));
         let code = Console::of_process().finish(Err(failure));
@@ -154,6 +159,7 @@ fn sites(way: &Way, connection: &ConnectionArgs, runtime: &Handle) -> Result<Vec
         async move {
             let selection = arguments.selection()?;
             let connection = Connection::open(&selection, arguments.request_timeout).await?;
+            let connection = connection.guarded(&arguments.namespace, "rotate-key");
             let context = connection.context.clone();
             let looked = Site::look(connection, &arguments.namespace).await;
             looked.map_err(|error| match &error {

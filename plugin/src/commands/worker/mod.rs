@@ -68,6 +68,7 @@ fn ended(failures: Vec<Failure>, done: usize) -> Outcome {
 async fn hub(connection: &ConnectionArgs) -> Result<Hub, Failure> {
     let selection = connection.selection()?;
     let open = Connection::open(&selection, connection.request_timeout).await?;
+    let open = open.guarded(&connection.namespace, "worker");
     Ok(Hub::read(open, Some(selection), &connection.namespace).await?)
 }
 

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::recipient::Long;
 use super::passphrase::{self, PassphraseError};
-use super::post_quantum;
+use super::{post_quantum, x25519};
 
 /// What kind of identity it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +92,7 @@ impl Identity {
         let (recipient, opener): (_, Opener) = match kind {
             IdentityKind::X25519 => {
                 let identity: ::age::x25519::Identity = line.parse().ok()?;
-                (identity.to_public().to_string(), Arc::new(identity))
+                (identity.to_public().to_string(), Arc::new(x25519::Identity::parse(line)?))
             }
             IdentityKind::PostQuantum => {
                 let identity = post_quantum::Identity::parse(line)?;
@@ -113,12 +113,13 @@ impl Identity {
     /// Makes a new X25519 identity from the system's randomness.
     pub fn generate() -> Self {
         let identity = ::age::x25519::Identity::generate();
-        Self {
-            kind: IdentityKind::X25519,
-            line: identity.to_string(),
-            recipient: Some(identity.to_public().to_string()),
-            opener: Some(Arc::new(identity)),
-        }
+        let line = identity.to_string();
+        let opener: Opener = match x25519::Identity::parse(line.expose_secret()) {
+            Some(own) => Arc::new(own),
+            None => Arc::new(identity.clone()),
+        };
+        let recipient = Some(identity.to_public().to_string());
+        Self { kind: IdentityKind::X25519, line, recipient, opener: Some(opener) }
     }
 
     /// Its kind.

@@ -9,6 +9,7 @@ mod post_quantum;
 mod ssh;
 #[cfg(test)]
 mod vectors;
+mod x25519;
 mod x_wing;
 
 pub use identity::{Identity, IdentityFile, IdentityFileError, IdentityKind, LineProblem};
@@ -20,10 +21,11 @@ use std::io::{Read as _, Write as _};
 
 use ::age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age_core::format::{FileKey, Stanza};
+use bech32::primitives::decode::CheckedHrpstring;
 use zeroize::Zeroizing;
 
 use super::keys::{KeyBytes, KeyError, KeyService, WrappedKey};
-use super::recipient::Recipient;
+use super::recipient::{Long, Recipient};
 use super::shamir::SHARE_BYTES;
 
 /// A key service over age identities. Wrapping needs none.
@@ -69,6 +71,12 @@ impl RecipientKind {
             None => None,
         }
     }
+}
+
+/// The bytes of a key in Bech32 whose prefix is `name`.
+fn decode(text: &str, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let decoded = CheckedHrpstring::new::<Long>(text).ok()?;
+    (decoded.hrp().to_string() == name).then(|| Zeroizing::new(decoded.byte_iter().collect()))
 }
 
 fn age_only(recipient: &Recipient) -> Result<&str, KeyError> {
@@ -164,7 +172,7 @@ impl ::age::Identity for Patient<'_> {
 pub fn public(recipient: &str) -> Result<Box<dyn ::age::Recipient>, KeyError> {
     let bad = || KeyError::BadRecipient(recipient.to_owned());
     Ok(match RecipientKind::of(recipient).ok_or_else(bad)? {
-        RecipientKind::X25519 => Box::new(recipient.parse::<::age::x25519::Recipient>().map_err(|_| bad())?),
+        RecipientKind::X25519 => Box::new(x25519::Recipient::parse(recipient).ok_or_else(bad)?),
         RecipientKind::PostQuantum => Box::new(post_quantum::Recipient::parse(recipient).ok_or_else(bad)?),
         RecipientKind::Ssh => Box::new(recipient.parse::<::age::ssh::Recipient>().map_err(|_| bad())?),
         RecipientKind::Plugin(plugin) => {
@@ -198,7 +206,7 @@ mod tests {
 
     fn plugin_identity() -> Identity {
         let name = bech32::Hrp::parse("AGE-PLUGIN-YUBIKEY-").unwrap();
-        let line = bech32::encode_upper::<super::super::recipient::Long>(name, &[7; 12]).unwrap();
+        let line = bech32::encode_upper::<Long>(name, &[7; 12]).unwrap();
         Identity::parse(&line).unwrap()
     }
 
@@ -218,7 +226,7 @@ mod tests {
     #[test]
     fn any_text_is_encrypted_to_a_post_quantum_key_too() {
         let name = bech32::Hrp::parse("AGE-SECRET-KEY-PQ-").unwrap();
-        let line = bech32::encode_upper::<super::super::recipient::Long>(name, &[7; 32]).unwrap();
+        let line = bech32::encode_upper::<Long>(name, &[7; 32]).unwrap();
         for identity in [Identity::parse(&line).unwrap(), Identity::generate()] {
             let public = public(&identity.recipient().unwrap()).unwrap();
             let encryptor = ::age::Encryptor::with_recipients(std::iter::once(&*public)).unwrap();

@@ -8,7 +8,6 @@ use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
 use age_core::secrecy::ExposeSecret as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
-use bech32::primitives::decode::CheckedHrpstring;
 use chacha20poly1305::aead::Aead as _;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 use hkdf::Hkdf;
@@ -16,6 +15,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::super::recipient::Long;
+use super::decode;
 use super::x_wing::{Public, Secret, Shared};
 
 const STANZA: &str = "mlkem768x25519";
@@ -24,11 +24,6 @@ const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
 const BODY_BYTES: usize = FILE_KEY_BYTES + 16;
 const PUBLIC: &str = "age1pq";
 const SECRET: &str = "AGE-SECRET-KEY-PQ-";
-
-fn decode(text: &str, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let decoded = CheckedHrpstring::new::<Long>(text).ok()?;
-    (decoded.hrp().to_string() == name).then(|| Zeroizing::new(decoded.byte_iter().collect()))
-}
 
 /// A public key.
 #[derive(Clone)]

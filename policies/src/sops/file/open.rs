@@ -245,6 +245,23 @@ impl<'t> Leaf<'t> {
         let plain = open_value(cipher, &sealed, &self.aad)?;
         Ok(Clear { plain: Cow::Owned(plain), sealed: Some(sealed) })
     }
+
+    /// Whether it says that it is an encrypted comment.
+    pub(super) fn is_sealed_comment(&self) -> bool {
+        let text = self.plain.as_text().filter(|text| self.must_be_sealed() && value::claims(text));
+        text.is_some_and(|text| text.trim_end_matches(['\n', '\r']).ends_with(",type:comment]"))
+    }
+
+    /// Whether it opens to a value, or to a comment where none is given, and is as the selector wants it.
+    pub(super) fn opens_to(&self, cipher: &Cipher, value: Option<&Value>) -> bool {
+        match (self.opened(cipher), value) {
+            (Ok(Clear { sealed: Some(sealed), .. }), None) => sealed.kind == ValueType::Comment,
+            (Ok(Clear { plain, sealed }), Some(value)) => {
+                (sealed.is_some() || !self.must_be_sealed()) && value.plain.same(&plain)
+            }
+            _ => false,
+        }
+    }
 }
 
 struct Opening<'t> {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::open::{Clear, Opened, Value, verify_mac};
+use super::open::{Opened, Value, verify_mac};
 use super::stamp::{new_block, renewed};
 use super::{File, Recipe};
 use crate::sops::block::Meta;
@@ -207,26 +207,33 @@ fn prove_sealed(again: &File<'_>, key: &DataKey, values: &[Value]) -> Result<(),
     let metadata = again.usable_metadata().map_err(|problem| vec![problem])?;
     let cipher = Cipher::new(key);
     let selector = metadata.effective_selector();
-    let mut mac = Mac::new(metadata.mac_only_encrypted);
     let mut wanted = values.iter().filter(|value| !value.is_comment);
     let leaves = again.leaves(&selector);
-    let opened = parallel::map(&leaves, |leaf| leaf.opened(&cipher));
-    for (leaf, opened) in leaves.iter().zip(opened) {
-        let plain = match opened {
-            // In a list sops keeps an encrypted comment as an item.
-            Ok(Clear { sealed: Some(EncryptedValue { kind: ValueType::Comment, .. }), .. }) => continue,
-            Ok(clear) if clear.sealed.is_some() || !leaf.must_be_sealed() => clear.plain,
-            _ => Cow::Owned(Plain::text("")),
+    let mut pairs = Vec::with_capacity(leaves.len());
+    for leaf in &leaves {
+        // In a list sops keeps an encrypted comment as an item.
+        let value = if leaf.is_sealed_comment() {
+            None
+        } else {
+            Some(wanted.next().ok_or_else(|| vec![unproven("a value would be added")])?)
         };
-        mac.add(&plain, leaf.covered);
-        let Some(value) = wanted.next() else { return Err(vec![unproven("a value would be added")]) };
-        if !value.plain.same(&plain) {
-            let problem = unproven("a value would come back as another one");
-            return Err(vec![problem.key(value.key_path.clone())]);
-        }
+        pairs.push((leaf, value));
     }
     if wanted.next().is_some() {
         return Err(vec![unproven("a value would be lost")]);
+    }
+    let proven = parallel::map(&pairs, |(leaf, value)| leaf.opens_to(&cipher, *value));
+    let mut mac = Mac::new(metadata.mac_only_encrypted);
+    for ((leaf, value), proven) in pairs.iter().zip(proven) {
+        if !proven {
+            let problem = unproven("a value would come back as another one");
+            let key_path = value.map(|value| value.key_path.clone());
+            return Err(vec![problem.key(key_path.unwrap_or_default())]);
+        }
+        // It opens to the same bytes.
+        if let Some(value) = value {
+            mac.add(&value.plain, leaf.covered);
+        }
     }
     verify_mac(metadata, &cipher, &mac.finish())
         .map_err(|_| vec![unproven("the message authentication code would not fit")])
