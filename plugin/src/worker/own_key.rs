@@ -164,12 +164,19 @@ mod tests {
         let top = top.path().canonicalize().unwrap();
         let config = top.join(".sops.yaml");
         std::fs::write(&config, "creation_rules:\n  - age: age1dev\n").unwrap();
+        let [own, other, recovery] = [(); 3].map(|()| Identity::generate().recipient().unwrap());
         let plan = |recipient: &str| {
-            RuleChange::plan(&top, Path::new("workers"), "worker.01", recipient, &["age1recovery".to_owned()])
+            RuleChange::plan(
+                &top,
+                Path::new("workers"),
+                "worker.01",
+                recipient,
+                std::slice::from_ref(&recovery),
+            )
         };
-        let change = plan("age1own").unwrap();
+        let change = plan(&own).unwrap();
         assert_eq!(change.make(Mode::Compare).unwrap().action, Action::Configured);
-        assert!(!std::fs::read_to_string(&config).unwrap().contains("age1own"));
+        assert!(!std::fs::read_to_string(&config).unwrap().contains(&own));
         change.make(Mode::Write).unwrap();
         let text = std::fs::read_to_string(&config).unwrap();
         assert!(text.contains(r"- path_regex: '^workers/worker\.01/[^/]+/'"), "{text}");
@@ -178,8 +185,8 @@ mod tests {
         assert_eq!(rule_of(b"workers/worker.01/secrets/a.yaml"), Some(0));
         assert_eq!(rule_of(b"workers/worker.01/kubeconfig.yaml"), Some(1));
         assert_eq!(rule_of(b"workers/worker-01/secrets/a.yaml"), Some(1));
-        assert_eq!(plan("age1own").unwrap().make(Mode::Write).unwrap().action, Action::Unchanged);
-        let error = Failure::from(plan("age1other").unwrap_err());
+        assert_eq!(plan(&own).unwrap().make(Mode::Write).unwrap().action, Action::Unchanged);
+        let error = Failure::from(plan(&other).unwrap_err());
         assert!(error.causes()[0].contains("for another key"), "{error:?}");
     }
 }

@@ -134,12 +134,15 @@ fn unplaced(rule: &Rule) -> Rule {
 mod tests {
     use super::*;
 
+    const NEW: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    const RECOVERY: &str = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg";
+
     fn rule() -> NewRule {
         NewRule {
             comment: "worker01 alone".to_owned(),
             path_regex: r"^workers/worker01/[^/]+/".to_owned(),
             encrypted_regex: "^(data|stringData)$".to_owned(),
-            recipients: vec!["age1new".to_owned(), "age1recovery".to_owned()],
+            recipients: vec![NEW.to_owned(), RECOVERY.to_owned()],
         }
     }
 
@@ -160,8 +163,8 @@ mod tests {
             - path_regex: '^workers/worker01/[^/]+/'
               encrypted_regex: '^(data|stringData)$'
               age:
-                - age1new
-                - age1recovery
+                - age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+                - age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg
 
             # developers
             - path_regex: \.yaml$
