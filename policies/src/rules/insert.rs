@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_rule_that_counts_may_be_for_these_recipients_already() {
-        let text = "creation_rules:\n- path_regex: ^a/\n  age: age1recovery,age1new\n- age: age1new\n";
+        let text = format!("creation_rules:\n- path_regex: ^a/\n  age: {RECOVERY},{NEW}\n- age: {NEW}\n");
         assert!(rule().is_met(text.as_bytes(), b"a/x.yaml").unwrap());
         assert!(!rule().is_met(text.as_bytes(), b"b/x.yaml").unwrap(), "one is missing");
         assert!(!rule().is_met(b"", b"a/x.yaml").unwrap());
