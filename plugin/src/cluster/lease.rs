@@ -121,7 +121,8 @@ impl Claim {
             let is_over = watched
                 .as_ref()
                 .is_some_and(|(seen, since)| version.as_ref() == Some(seen) && since.elapsed() > LIFETIME)
-                || found.as_ref().is_some_and(is_surely_over);
+                || found.as_ref().is_some_and(is_surely_over)
+                || other.as_deref().is_some_and(|other| has_died(other, &processes()));
             match other.filter(|_| !is_over) {
                 None => match self.write(found).await {
                     Ok(lease) => {
@@ -276,7 +277,28 @@ fn is_surely_over(lease: &Lease) -> bool {
 fn holder(username: &str, purpose: &str) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
-    format!("{username} at {host} ({purpose}, process {}, since {now})", std::process::id())
+    format!("{username} at {host} ({purpose}, process {}{}, since {now})", std::process::id(), processes())
+}
+
+/// Which numbers of processes are ours, as it stands behind them: those of one namespace of one boot (Linux alone).
+fn processes() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let number = space.to_string_lossy().trim_start_matches("pid:[").trim_end_matches(']').to_owned();
+    match (boot.trim().split('-').next_back(), number.as_str()) {
+        (Some(boot), number) if !boot.is_empty() && !number.is_empty() => format!(" of {boot}-{number}"),
+        _ => String::new(),
+    }
+}
+
+/// Whether a holder was a process of this machine that is there no more: it was killed, and renews nothing.
+fn has_died(holder: &str, ours: &str) -> bool {
+    let process = || {
+        let number = holder.rsplit_once(", process ")?.1.split_once(&format!("{ours}, since "))?.0;
+        number.parse::<i32>().ok().and_then(rustix::process::Pid::from_raw)
+    };
+    let Some(process) = (if ours.is_empty() { None } else { process() }) else { return false };
+    rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -305,5 +327,22 @@ mod tests {
     fn the_holder_says_who_it_is_and_what_for() {
         let text = holder("jane", "bootstrap");
         assert!(text.starts_with("jane at ") && text.contains("(bootstrap, process "), "{text}");
+    }
+
+    #[test]
+    fn a_holder_of_this_machine_that_was_killed_is_known_to_be_gone() {
+        let ours = processes();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let held_by = |process: u32| {
+            holder("jane", "bootstrap").replace(&std::process::id().to_string(), &process.to_string())
+        };
+        let text = held_by(child.id());
+        assert!(!has_died(&text, &ours), "it runs: {text}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(has_died(&text, &ours), !ours.is_empty(), "{text}");
+        // Processes of another machine, and holders that say nothing of theirs.
+        assert!(!has_died(&text.replace(&ours, " of 000000000000-1"), &ours));
+        assert!(!has_died("somebody", &ours) && !has_died(&text, ""));
     }
 }
