@@ -217,7 +217,7 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
             "--continue, --retire, --abort and --status are about a rotation with a cluster",
         ));
     }
-    let top = top_around(&args.paths).ok_or_else(|| Failure::usage("not in a Git repository"))?;
+    let top = top_around(&args.paths).ok_or_else(not_in_a_repository)?;
     let configs = Configs::new(args.files.config.clone(), Some(top.clone()));
     let keys = gathered(&args.keys, connection)?;
     let scope = Scope::of(&args.paths, &top, &configs)?;
@@ -236,8 +236,10 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
         Some(change) if args.paths.is_empty() => rule_changes(&scope.configs, change)?,
         _ => Vec::new(),
     };
+    // A key that was only made to plan with is not the one that will come.
+    let is_known = !args.dry_run || args.new_key.store().is_none();
     let report = Report {
-        new_recipient: plan.new.clone(),
+        new_recipient: plan.new.clone().filter(|_| is_known),
         old_recipient: plan.old.clone(),
         rules: rules.iter().map(|(path, _)| shown(path)).collect(),
         files: work.lines,
@@ -280,6 +282,11 @@ fn plan(args: &RotateKeyArgs, scope: &Scope, configs: &Configs, keys: &KeyRing) 
     let old = Some(old(args, scope, configs, keys, &new)?);
     args.old_key.must_fit(scope, configs, &new)?;
     Ok(Plan { old, new: Some(new), identity: Some(identity), ..bare(DataKeys::New, args.stage) })
+}
+
+fn not_in_a_repository() -> Failure {
+    Failure::usage("not in a Git repository")
+        .hint("cd CLONE   # of the repository that Flux follows, then again")
 }
 
 fn no_new_key() -> Failure {
@@ -385,8 +392,9 @@ fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {
     let mut line = |word: &str, text: &str| {
         let _ = console.err.line(&format!("{:>11} {text}", format!("{would}{word}")));
     };
-    if let (Some(store), Some(new)) = (args.new_key.store(), &report.new_recipient) {
-        line("stored", &format!("{} ({new})", store.name()));
+    if let Some(store) = args.new_key.store() {
+        let new = report.new_recipient.as_ref().map(|new| format!(" ({new})")).unwrap_or_default();
+        line("stored", &format!("{}{new}", store.name()));
     }
     report.rules.iter().for_each(|path| line("updated", path));
     for file in &report.files {

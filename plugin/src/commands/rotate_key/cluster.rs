@@ -56,7 +56,7 @@ fn rotate(
         )
         .hint("--no-cluster --stage overlap   # files alone"));
     }
-    let top = top_around(&[]).ok_or_else(|| Failure::usage("not in a Git repository"))?;
+    let top = top_around(&[]).ok_or_else(super::not_in_a_repository)?;
     // Passphrases are asked for before signals are watched: what has not begun ends as any program does.
     let keys = gathered(&args.keys, connection)?;
     let runtime = runtime()?;
