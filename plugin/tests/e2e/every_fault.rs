@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(120);
 /// How many cases are tried where not all are.
-const SAMPLE: usize = 10;
+const SAMPLE: usize = 8;
 const NAMESPACE: &str = "flux-system";
 const GIT_TOKEN: &str = "canary-git-token-4Jd";
 const HUB_TOKEN: &str = "canary-hub-token-9Kx";

@@ -7,7 +7,7 @@ use crate::rotation::{ENCRYPTED, Rotated};
 use std::process::Output;
 
 /// How many places are tried where not all are.
-const SAMPLE: usize = 6;
+const SAMPLE: usize = 4;
 
 #[test]
 fn a_rotation_that_is_killed_anywhere_is_finished_by_the_next_run() {
