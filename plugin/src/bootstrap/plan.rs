@@ -291,31 +291,13 @@ pub(super) fn secret_object(namespace: &str, name: &str) -> DynamicObject {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::bootstrap::{Decryption, Installation, Options, Settings};
     use crate::flux::InstallManifests;
     use crate::git_access::GitAccess;
     use kubiya_policies::sops::age::{Identity, IdentityFile};
     use secrecy::ExposeSecret as _;
-    use zeroize::Zeroizing;
-
-    /// A Secret as it is read from a cluster.
-    pub(in crate::bootstrap) fn live_secret(entries: &[(&str, &str)]) -> LiveSecret {
-        let data =
-            entries.iter().map(|(name, text)| ((*name).to_owned(), Zeroizing::new(text.as_bytes().to_vec())));
-        LiveSecret {
-            namespace: "flux-system".to_owned(),
-            name: "sops-age".to_owned(),
-            uid: String::new(),
-            resource_version: "1".to_owned(),
-            kind: "Opaque".to_owned(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            immutable: false,
-            data: data.collect(),
-        }
-    }
 
     fn live(secret: LiveSecret) -> Live {
         Live { age_secrets: BTreeMap::from([(secret.namespace.clone(), secret)]), ..Live::default() }
@@ -423,7 +405,7 @@ pub(super) mod tests {
         let identity = Identity::generate();
         let recipient = identity.recipient().unwrap();
         let annotations = BTreeMap::from([(RETIRED_RECIPIENTS.to_owned(), format!("age1x,{recipient}"))]);
-        let live = live(LiveSecret { annotations, ..live_secret(&[]) });
+        let live = live(LiveSecret { annotations, ..LiveSecret::of_entries(&[]) });
         let error = plan(&inputs(&identity), &live).unwrap_err();
         assert!(matches!(error, PlanError::Retired { recipient: named, .. } if named == recipient));
         assert!(plan(&inputs(&Identity::generate()), &live).is_ok());
@@ -432,7 +414,7 @@ pub(super) mod tests {
     #[test]
     fn an_identity_on_the_cluster_is_kept_and_a_broken_one_is_no_plan() {
         let (old, new) = (Identity::generate(), Identity::generate());
-        let plan_of = |text: &str| plan(&inputs(&new), &live(live_secret(&[(AGE_ENTRY, text)])));
+        let plan_of = |text: &str| plan(&inputs(&new), &live(LiveSecret::of_entries(&[(AGE_ENTRY, text)])));
         let kept = plan_of(old.expose_line().expose_secret()).unwrap();
         let secret = kept.stages[1].objects[0].expose();
         use base64::Engine as _;

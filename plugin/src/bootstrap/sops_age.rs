@@ -139,7 +139,6 @@ pub(super) fn judge(live: &LiveSecret, problems: &mut Vec<Failure>, warnings: &m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::plan::tests::live_secret;
     use secrecy::ExposeSecret as _;
 
     fn line(identity: &Identity) -> String {
@@ -154,7 +153,7 @@ mod tests {
     ) -> Option<BTreeMap<String, String>> {
         let identities: Vec<Identity> = given.iter().map(|one| (*one).clone()).collect();
         let more = more.iter().map(|(name, text)| ((*name).to_owned(), SecretString::from(*text))).collect();
-        let live = (!live.is_empty()).then(|| live_secret(live));
+        let live = (!live.is_empty()).then(|| LiveSecret::of_entries(live));
         let given = Given { identities: &identities, entries: &more };
         let manifest = secret(("flux-system", "sops-age"), given, live.as_ref()).unwrap()?;
         use base64::Engine as _;
@@ -189,7 +188,7 @@ mod tests {
     fn without_anything_to_add_a_secret_of_ours_stays_and_one_of_others_is_left_alone() {
         let identity = Identity::generate();
         let text = line(&identity);
-        let live = live_secret(&[("age.agekey", &text)]);
+        let live = LiveSecret::of_entries(&[("age.agekey", &text)]);
         let none = Given { identities: &[], entries: &BTreeMap::new() };
         let id = ("flux-system", "sops-age");
         assert!(secret(id, none, None).unwrap().is_none());
@@ -210,7 +209,7 @@ mod tests {
             ("old.agekey", " # a blank first\n"),
             (".agekey", "junk CANARY"),
         ] {
-            let live = live_secret(&[(entry, text)]);
+            let live = LiveSecret::of_entries(&[(entry, text)]);
             let given = [Identity::generate()];
             let given = Given { identities: &given, entries: &BTreeMap::new() };
             let error = secret(("flux-system", "sops-age"), given, Some(&live)).unwrap_err();
@@ -221,14 +220,14 @@ mod tests {
             );
         }
         // What a comment or nothing is, Flux passes over.
-        let live = live_secret(&[("old.agekey", "# gone\n"), ("age.agekey", "  \n")]);
+        let live = LiveSecret::of_entries(&[("old.agekey", "# gone\n"), ("age.agekey", "  \n")]);
         assert!(active(&live).unwrap().is_empty());
     }
 
     #[test]
     fn what_flux_passes_over_is_named_with_what_to_do() {
         let key = line(&Identity::generate());
-        let live = live_secret(&[
+        let live = LiveSecret::of_entries(&[
             ("age.key", &key),
             ("notes", "x"),
             ("age-1.agekey.retired", &key),
@@ -247,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_secret_that_cannot_be_changed_is_a_problem() {
-        let live = LiveSecret { immutable: true, kind: "example.com/key".to_owned(), ..live_secret(&[]) };
+        let live =
+            LiveSecret { immutable: true, kind: "example.com/key".to_owned(), ..LiveSecret::of_entries(&[]) };
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
         judge(&live, &mut problems, &mut warnings);
         assert_eq!(problems.len(), 2);

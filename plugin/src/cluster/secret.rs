@@ -32,6 +32,26 @@ pub struct LiveSecret {
     pub data: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
 
+#[cfg(test)]
+impl LiveSecret {
+    /// One with these entries, as it is read from a cluster.
+    pub(crate) fn of_entries(entries: &[(&str, &str)]) -> Self {
+        let data =
+            entries.iter().map(|(name, text)| ((*name).to_owned(), Zeroizing::new(text.as_bytes().to_vec())));
+        Self {
+            namespace: "flux-system".to_owned(),
+            name: "sops-age".to_owned(),
+            uid: String::new(),
+            resource_version: "1".to_owned(),
+            kind: "Opaque".to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            immutable: false,
+            data: data.collect(),
+        }
+    }
+}
+
 impl std::fmt::Debug for LiveSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LiveSecret")

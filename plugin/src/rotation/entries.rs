@@ -246,22 +246,6 @@ mod tests {
     use super::*;
     use secrecy::ExposeSecret as _;
 
-    fn secret(entries: &[(&str, &str)]) -> LiveSecret {
-        let data =
-            entries.iter().map(|(name, text)| ((*name).to_owned(), Zeroizing::new(text.as_bytes().to_vec())));
-        LiveSecret {
-            namespace: "flux-system".to_owned(),
-            name: "sops-age".to_owned(),
-            uid: String::new(),
-            resource_version: "1".to_owned(),
-            kind: "Opaque".to_owned(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            immutable: false,
-            data: data.collect(),
-        }
-    }
-
     fn apply(secret: &LiveSecret, change: &EntryChange) -> LiveSecret {
         let mut secret = secret.clone();
         for (name, text) in change {
@@ -285,7 +269,8 @@ mod tests {
         let [o, n, r] = [&old, &new, &other].map(|identity| identity.recipient().unwrap());
         let text =
             format!("# created: today\n# public key: {o}\n{}\n# kept\n{}\n", exposed(&old), exposed(&other));
-        let start = secret(&[("age.agekey", &text), ("identity.asc", "PGP"), ("age.key", "ignored")]);
+        let start =
+            LiveSecret::of_entries(&[("age.agekey", &text), ("identity.asc", "PGP"), ("age.key", "ignored")]);
         let entries = Entries::of(&start).unwrap();
         assert_eq!((entries.held(&o), entries.held(&n)), (Held::Active, Held::No));
 
@@ -328,7 +313,7 @@ mod tests {
     #[test]
     fn a_rotation_that_is_given_up_leaves_what_was_there() {
         let [old, new] = [Identity::generate(), Identity::generate()];
-        let start = secret(&[("age.agekey", &format!("{}\n", exposed(&old)))]);
+        let start = LiveSecret::of_entries(&[("age.agekey", &format!("{}\n", exposed(&old)))]);
         let both = apply(&start, &Entries::of(&start).unwrap().with(&new));
         let back = apply(&both, &Entries::of(&both).unwrap().without(&new.recipient().unwrap()));
         assert_eq!(back.data, start.data);
@@ -336,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_malformed_entry_is_told_by_its_name_alone() {
-        let error = Entries::of(&secret(&[("bad.agekey", "CANARY\n")])).unwrap_err();
+        let error = Entries::of(&LiveSecret::of_entries(&[("bad.agekey", "CANARY\n")])).unwrap_err();
         assert_eq!(error.entry, "bad.agekey");
         assert!(!format!("{error:?} {error}").contains("CANARY"));
     }
