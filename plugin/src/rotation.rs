@@ -40,7 +40,7 @@ pub use intent::{CHANGED_AT, CHANGED_BY, Intent, RECIPIENTS, RETIRED_RECIPIENTS,
 pub use journal::{Journal, Way};
 pub use preflight::Found;
 pub use renew::{DataKeys, Foreign, Renewal, Renewed, check, renew};
-pub use scope::{Scope, rule_changes};
+pub use scope::{Listing, Scope, rule_changes};
 pub use site::Site;
 
 use std::time::Duration;

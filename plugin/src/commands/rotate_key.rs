@@ -9,10 +9,11 @@ mod under_way;
 
 use super::formats::{FileArgs, OutputArgs, gathered};
 use crate::cluster::ConnectionArgs;
-use crate::files::{Batch, FileError, Staged};
+use crate::files::{Batch, FileError};
 use crate::keys::{KeyArgs, KeyRing};
 use crate::rotation::{
-    DataKeys, Elsewhere, Exposed, Foreign, NewIdentity, Renewal, Scope, Way, exposed, renew, rule_changes,
+    DataKeys, Elsewhere, Exposed, Foreign, Listing, NewIdentity, Renewal, Renewed, Way, exposed, renew,
+    rule_changes,
 };
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
@@ -23,10 +24,9 @@ use kubiya_policies::sops::age::{AgeKeys, Identity, RecipientKind};
 use leak_args::LeakArgs;
 pub(crate) use new_key_args::NewKeyArgs;
 use old_key_args::OldKeyArgs;
-use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -171,6 +171,8 @@ struct Plan {
     identity: Option<NewIdentity>,
     data_keys: DataKeys,
     stage: Stage,
+    /// The old recipient is that of the one key at hand, and whether files are for it is not known yet.
+    is_guessed: bool,
 }
 
 impl Plan {
@@ -192,9 +194,9 @@ impl RotateKeyArgs {
     }
 
     /// What the old key could read, where others may have it.
-    fn exposed(&self, scope: &Scope, old: Option<&str>) -> Option<Vec<Exposed>> {
-        let old = old.filter(|_| self.way.compromised && self.add_recipient.is_none())?;
-        Some(exposed(scope, old))
+    fn exposed(&self, listing: &Listing, old: Option<&str>) -> Result<Option<Vec<Exposed>>, Failure> {
+        let old = old.filter(|_| self.way.compromised && self.add_recipient.is_none());
+        old.map(|old| Ok(exposed(&listing.read()?, old))).transpose()
     }
 
     fn action(&self) -> Action {
@@ -220,22 +222,22 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
     let top = top_around(&args.paths).ok_or_else(not_in_a_repository)?;
     let configs = Configs::new(args.files.config.clone(), Some(top.clone()));
     let keys = gathered(&args.keys, connection)?;
-    let scope = Scope::of(&args.paths, &top, &configs)?;
-    let plan = plan(args, &scope, &configs, &keys)?;
+    let listing = Listing::of(&args.paths, &top, &configs)?;
+    let plan = plan(args, &listing, &configs, &keys)?;
     let elsewhere = Elsewhere::of(&top);
     if let Some(old) = plan.old.as_deref().filter(|_| args.paths.is_empty()) {
         elsewhere.must_not_name(old)?;
     }
-    let paths = match &plan.old {
-        Some(old) => scope.readable_by(old).map(Path::to_owned).collect::<Vec<_>>(),
-        None => scope.files.iter().map(|(path, _)| path.clone()).collect(),
-    };
     let proof = plan.identity.as_ref().map(NewIdentity::keys);
-    let mut work = made(args, &plan, &paths, &keys, proof.as_ref(), &configs)?;
+    let mut work = made(args, &plan, &listing, &keys, proof.as_ref(), &configs)?;
     let rules = match plan.change() {
-        Some(change) if args.paths.is_empty() => rule_changes(&scope.configs, change)?,
+        Some(change) if args.paths.is_empty() => rule_changes(&listing.configs, change)?,
         _ => Vec::new(),
     };
+    // Where a run was killed before it was done, rules may be all that is left.
+    if plan.is_guessed && work.lines.is_empty() && rules.is_empty() {
+        return Err(no_file_for_a_key());
+    }
     // A key that was only made to plan with is not the one that will come.
     let is_known = !args.dry_run || args.new_key.store().is_none();
     let report = Report {
@@ -243,7 +245,7 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
         old_recipient: plan.old.clone(),
         rules: rules.iter().map(|(path, _)| shown(path)).collect(),
         files: work.lines,
-        exposed: args.exposed(&scope, plan.old.as_deref()),
+        exposed: args.exposed(&listing, plan.old.as_deref())?,
     };
     if !args.dry_run {
         // Whatever happens next, the new key is not lost.
@@ -262,8 +264,9 @@ pub(crate) fn run(args: &RotateKeyArgs, connection: &ConnectionArgs, console: &m
 }
 
 /// Makes clear who comes and who goes.
-fn plan(args: &RotateKeyArgs, scope: &Scope, configs: &Configs, keys: &KeyRing) -> Result<Plan, Failure> {
-    let bare = |data_keys, stage| Plan { old: None, new: None, identity: None, data_keys, stage };
+fn plan(args: &RotateKeyArgs, listing: &Listing, configs: &Configs, keys: &KeyRing) -> Result<Plan, Failure> {
+    let bare =
+        |data_keys, stage| Plan { old: None, new: None, identity: None, data_keys, stage, is_guessed: false };
     if args.only_data_keys {
         return Ok(bare(DataKeys::New, Stage::All));
     }
@@ -274,14 +277,15 @@ fn plan(args: &RotateKeyArgs, scope: &Scope, configs: &Configs, keys: &KeyRing) 
         if RecipientKind::of(new).is_none() {
             return Err(Failure::usage("the recipient to add is no age or ssh public key").at(new.clone()));
         }
-        let old = Some(old(args, scope, configs, keys, new)?);
-        return Ok(Plan { old, new: Some(new.clone()), ..bare(DataKeys::Kept, Stage::Overlap) });
+        let (old, is_guessed) = old(args, listing, configs, keys, new)?;
+        let bare = bare(DataKeys::Kept, Stage::Overlap);
+        return Ok(Plan { old: Some(old), new: Some(new.clone()), is_guessed, ..bare });
     }
     let identity = args.new_key.identity()?.ok_or_else(no_new_key)?;
     let new = identity.recipient().to_owned();
-    let old = Some(old(args, scope, configs, keys, &new)?);
-    args.old_key.must_fit(scope, configs, &new)?;
-    Ok(Plan { old, new: Some(new), identity: Some(identity), ..bare(DataKeys::New, args.stage) })
+    let (old, is_guessed) = old(args, listing, configs, keys, &new)?;
+    let bare = bare(DataKeys::New, args.stage);
+    Ok(Plan { old: Some(old), new: Some(new), identity: Some(identity), is_guessed, ..bare })
 }
 
 fn not_in_a_repository() -> Failure {
@@ -296,26 +300,41 @@ fn no_new_key() -> Failure {
         .hint("--new-age-key-file FILE   # takes one that is there")
 }
 
-/// The recipient that is named, or the one of the files whose identity is at hand.
+fn no_file_for_a_key() -> Failure {
+    Failure::usage("no key at hand reads any of the files")
+        .hint("--age-key-file FILE       # the key that goes")
+        .hint("--old-recipient age1…     # its public key")
+}
+
+/// The recipient that is named, or the one of the files whose identity is at hand; and whether it is only the one
+/// key that it can be. Files are read here only where that is not enough.
 fn old(
     args: &RotateKeyArgs,
-    scope: &Scope,
+    listing: &Listing,
     configs: &Configs,
     keys: &KeyRing,
     new: &str,
-) -> Result<String, Failure> {
-    if let Some(old) = args.old_key.named(scope, configs, new)? {
-        return Ok(old);
+) -> Result<(String, bool), Failure> {
+    if let Some(old) = &args.old_key.old_recipient {
+        return Ok((old.clone(), false));
     }
-    let known = scope.files.iter().flat_map(|(_, recipients)| recipients).collect::<BTreeSet<_>>();
+    if args.old_key.client.is_some() {
+        let scope = listing.read()?;
+        args.old_key.must_fit(&scope, configs, new)?;
+        let named = args.old_key.named(&scope, configs, new)?;
+        return named.map(|old| (old, false)).ok_or_else(no_file_for_a_key);
+    }
     let mine = keys.undisturbed();
-    let mine = mine.identities().iter().filter_map(Identity::recipient);
-    let mut mine = mine.filter(|mine| known.contains(mine) && mine.as_str() != new).collect::<BTreeSet<_>>();
+    let mine = mine.identities().iter().filter_map(Identity::recipient).filter(|mine| mine != new);
+    let mut mine = mine.collect::<BTreeSet<_>>();
+    let is_guessed = mine.len() == 1;
+    if !is_guessed {
+        let scope = listing.read()?;
+        mine.retain(|mine| scope.readable_by(mine).next().is_some());
+    }
     match (mine.pop_first(), mine.len()) {
-        (Some(only), 0) => Ok(only),
-        (None, _) => Err(Failure::usage("no key at hand reads any of the files")
-            .hint("--age-key-file FILE       # the key that goes")
-            .hint("--old-recipient age1…     # its public key")),
+        (Some(only), 0) => Ok((only, is_guessed)),
+        (None, _) => Err(no_file_for_a_key()),
         (Some(first), more) => Err(Failure::usage(format!("{} keys at hand read files", more + 1))
             .hint(format!("--old-recipient {first}"))),
     }
@@ -330,40 +349,26 @@ struct Work {
 fn made(
     args: &RotateKeyArgs,
     plan: &Plan,
-    paths: &[PathBuf],
+    listing: &Listing,
     keys: &KeyRing,
     proof: Option<&AgeKeys>,
     configs: &Configs,
 ) -> Result<Work, Failure> {
     let renewal =
         Renewal { change: plan.change(), data_keys: plan.data_keys, foreign: args.foreign, keys, proof };
-    let one = |path: &PathBuf| -> Result<(Line, Option<Staged>), Failure> {
-        let Some(renewed) = renew(path, &renewal, configs)? else {
-            return Ok((Line { path: shown(path), result: "skipped", new_data_key: false }, None));
-        };
-        let line = Line { path: shown(path), result: "renewed", new_data_key: renewed.new_data_key };
-        if args.dry_run {
-            return Ok((line, None));
-        }
-        let staged = Staged::replacing(&renewed.version, &renewed.bytes);
-        Ok((line, Some(staged.map_err(|error| file_failure(path, &error))?)))
-    };
     let mut work = Work { lines: Vec::new(), batch: Batch::default() };
-    let mut problems = Vec::new();
-    for result in paths.par_iter().map(one).collect::<Vec<_>>() {
-        match result {
-            Ok((line, staged)) => {
-                work.lines.push(line);
+    for (path, renewed) in renew(&listing.files, &listing.failures, &renewal, configs, !args.dry_run)? {
+        let (result, new_data_key) = match renewed {
+            Renewed::NotTheirs => continue,
+            Renewed::Foreign => ("skipped", false),
+            Renewed::Anew { staged, new_data_key } => {
                 work.batch.add_some(staged);
+                ("renewed", new_data_key)
             }
-            Err(problem) => problems.push(problem),
-        }
+        };
+        work.lines.push(Line { path: shown(&path), result, new_data_key });
     }
-    if problems.is_empty() {
-        return Ok(work);
-    }
-    let what = format!("{} files cannot be renewed, so nothing was changed", problems.len());
-    Err(Failure::all(what, problems))
+    Ok(work)
 }
 
 fn put_in_place(args: &RotateKeyArgs, batch: Batch) -> Result<(), Failure> {

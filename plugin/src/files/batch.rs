@@ -3,6 +3,7 @@
 use super::version::Mark;
 use super::{FileError, Version};
 use crate::failpoint;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -112,24 +113,33 @@ impl Batch {
     /// each. Returns the files that could not be replaced; the others are.
     #[must_use]
     pub fn put_in_place(self) -> Vec<(PathBuf, FileError)> {
-        let folders = self.staged.iter().map(|staged| staged.folder().to_owned()).collect::<Vec<_>>();
         if let Err(error) = make_durable(&self.staged) {
             let all = self.staged.into_iter().map(|staged| staged.target);
             let kind = error.kind();
             return all.map(|path| (path, FileError::Write(kind.into()))).collect();
         }
-        // One after the other: a folder changes one name at a time.
-        let placed = self.staged.into_iter().map(|staged| {
-            failpoint::at("before a file is put in place");
-            (staged.target.clone(), staged.into_place())
-        });
-        let failed = placed.filter_map(|(target, placed)| Some((target, placed.err()?))).collect();
-        // The names are durable once their folders are. A folder that cannot be opened was written to anyway.
-        for folder in folders.into_iter().collect::<std::collections::BTreeSet<_>>() {
-            let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+        // A folder changes one name at a time, and several folders side by side.
+        let mut by_folder = BTreeMap::<_, Vec<_>>::new();
+        for staged in self.staged {
+            by_folder.entry(staged.folder().to_owned()).or_default().push(staged);
         }
+        let failed = by_folder.into_par_iter().flat_map_iter(|(folder, staged)| placed(&folder, staged));
+        let mut failed = failed.collect::<Vec<_>>();
+        failed.sort_by(|(a, _), (b, _)| a.cmp(b));
         failed
     }
+}
+
+/// Puts the files of a folder in place. Returns those that could not be replaced.
+fn placed(folder: &Path, staged: Vec<Staged>) -> Vec<(PathBuf, FileError)> {
+    let placed = staged.into_iter().map(|staged| {
+        failpoint::at("before a file is put in place");
+        (staged.target.clone(), staged.into_place())
+    });
+    let failed = placed.filter_map(|(target, placed)| Some((target, placed.err()?))).collect();
+    // The names are durable once their folder is. One that cannot be opened was written to anyway.
+    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    failed
 }
 
 /// One file is synced by itself; many, with the file systems that hold them.

@@ -3,16 +3,15 @@
 use super::GO_ON;
 use super::at_commit::{Commits, Standing};
 use super::leftover::{Change, is_ours, judge, sweep};
-use super::renew::{Renewal, renew};
-use super::scope::{Scope, rule_changes};
+use super::renew::{Renewal, Renewed, renew};
+use super::scope::{Listing, rule_changes};
 use crate::failpoint;
 use crate::files::Batch;
 use crate::secrets::{Configs, file_failure, shown};
 use kubiya_hook::edge::{Failure, Kind};
 use kubiya_hook::git::work::{Pushed, RemoteBranch, WorkTree};
 use kubiya_hook::git::{ObjectId, ProcessError};
-use rayon::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a commit of ours says in its last lines, by which it is known again.
 const TRAILER: &str = "Kubiya-Rotation: ";
@@ -317,35 +316,20 @@ impl Checkout {
     fn renew_files(&self, wanted: &Wanted<'_>) -> Result<Vec<PathBuf>, Failure> {
         let top = self.tree.top();
         let configs = Configs::new(None, Some(top.to_owned()));
-        let scope = Scope::of(&[], top, &configs)?;
+        let listing = Listing::of(&[], top, &configs)?;
         let tracked =
             self.tree.tracked().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
-        let is_tracked = |path: &Path| path.strip_prefix(top).is_ok_and(|path| tracked.contains(path));
-        let files = scope.readable_by(wanted.old).filter(|path| is_tracked(path)).collect::<Vec<_>>();
-        let one = |path: &&Path| -> Result<Option<_>, Failure> {
-            let Some(renewed) = renew(path, &wanted.renewal, &configs)? else { return Ok(None) };
-            let staged = crate::files::Staged::replacing(&renewed.version, &renewed.bytes);
-            staged
-                .map(|staged| Some(((*path).to_owned(), staged)))
-                .map_err(|error| file_failure(path, &error))
-        };
-        let (mut batch, mut paths, mut problems) = (Batch::default(), Vec::new(), Vec::new());
-        for result in files.par_iter().map(one).collect::<Vec<_>>() {
-            match result {
-                Ok(Some((path, staged))) => {
-                    paths.push(path);
-                    batch.add(staged);
-                }
-                Ok(None) => {}
-                Err(problem) => problems.push(problem),
+        let is_tracked = |path: &PathBuf| path.strip_prefix(top).is_ok_and(|path| tracked.contains(path));
+        let files = listing.files.into_iter().filter(is_tracked).collect::<Vec<_>>();
+        let (mut batch, mut paths) = (Batch::default(), Vec::new());
+        for (path, renewed) in renew(&files, &listing.failures, &wanted.renewal, &configs, true)? {
+            if let Renewed::Anew { staged: Some(staged), .. } = renewed {
+                paths.push(path);
+                batch.add(staged);
             }
         }
-        if !problems.is_empty() {
-            let what = format!("{} files cannot be renewed, so none was changed", problems.len());
-            return Err(Failure::all(what, problems));
-        }
         if let Some(change) = wanted.renewal.change {
-            let configs = scope.configs.into_iter().filter(|path| is_tracked(path)).collect::<Vec<_>>();
+            let configs = listing.configs.into_iter().filter(is_tracked).collect::<Vec<_>>();
             for (path, staged) in rule_changes(&configs, change)? {
                 paths.push(path);
                 batch.add(staged);

@@ -240,7 +240,7 @@ impl Course<'_> {
         let Some(own) = self.checkouts.iter().find(|checkout| checkout.own) else { return };
         let top = own.tree.top();
         let configs = Configs::new(None, Some(top.to_owned()));
-        let scope = match Scope::of(&[], top, &configs) {
+        let scope = match Scope::of(top, &configs) {
             Ok(scope) => scope,
             Err(problem) => return problems.push(problem),
         };

@@ -1,8 +1,9 @@
-//! One file for other recipients, and with a new data key.
+//! Files for other recipients, and with new data keys.
 
-use crate::files::{FileError, Version};
+use super::scope::age_recipients;
+use crate::files::{FileError, Staged, Version};
 use crate::secrets::{
-    Change, Configs, Governed, Keys, Sealed, failure_of, file_failure, open, read, seal, shown,
+    Change, Configs, Keys, Sealed, Secret, failure_of, file_failure, open, read, seal, shown,
 };
 use kubiya_hook::edge::{Failure, in_shell};
 use kubiya_policies::rules::RecipientChange;
@@ -11,7 +12,8 @@ use kubiya_policies::sops::file::{Opened, Recipe};
 use kubiya_policies::sops::keys::{KeyBytes, KeyError, KeyService, WrappedKey, unlock};
 use kubiya_policies::sops::problem::{Problem, ProblemKind};
 use kubiya_policies::sops::recipient::Recipient;
-use std::path::Path;
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
 
 /// Which data keys the files get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,26 +56,63 @@ impl std::fmt::Debug for Renewal<'_> {
     }
 }
 
-/// A file, made anew and proven.
+/// What becomes of an encrypted file.
 #[derive(Debug)]
-pub struct Renewed {
-    /// What it was made from.
-    pub version: Version,
-    /// The new bytes.
-    pub bytes: Vec<u8>,
-    /// Whether it has a new data key.
-    pub new_data_key: bool,
+pub enum Renewed {
+    /// A new version, proven; staged, unless nothing is to be written.
+    Anew {
+        /// The new version.
+        staged: Option<Staged>,
+        /// Whether it has a new data key.
+        new_data_key: bool,
+    },
+    /// It is left as it is because of its other keys.
+    Foreign,
+    /// It is not for whom the change is about.
+    NotTheirs,
 }
 
-/// Makes the new version of a file, whose path has no links. `None` where it is left as it is because of its other keys.
+/// Makes the new version of every file, whose paths have no links, and stages it if it is to be written. `failures`
+/// are those of files that could not be looked at. With each path, what becomes of it.
 ///
 /// # Errors
-/// It does not open, its message authentication code does not fit, or it cannot be sealed as asked.
-pub fn renew(path: &Path, renewal: &Renewal<'_>, configs: &Configs) -> Result<Option<Renewed>, Failure> {
-    let version = Version::found(path.to_owned()).map_err(|error| file_failure(path, &error))?;
+/// All files that do not open, whose message authentication code does not fit, or that cannot be sealed as asked.
+/// Nothing stays staged then.
+pub fn renew(
+    files: &[PathBuf],
+    failures: &[Failure],
+    renewal: &Renewal<'_>,
+    configs: &Configs,
+    write: bool,
+) -> Result<Vec<(PathBuf, Renewed)>, Failure> {
+    let mut problems = failures.to_vec();
+    let mut all = Vec::with_capacity(files.len());
+    let results = files.par_iter().map(|path| renewed(path, renewal, configs, write));
+    for (path, result) in files.iter().zip(results.collect::<Vec<_>>()) {
+        match result {
+            Ok(renewed) => all.push((path.clone(), renewed)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(all);
+    }
+    let what = format!("{} files cannot be renewed, so nothing was changed", problems.len());
+    Err(Failure::all(what, problems))
+}
+
+fn renewed(path: &Path, renewal: &Renewal<'_>, configs: &Configs, write: bool) -> Result<Renewed, Failure> {
+    let failed = |error: FileError| file_failure(path, &error);
+    let version = Version::found(path.to_owned()).map_err(failed)?;
     let governed = configs.governing(path)?;
-    let made = made(path, version.bytes(), renewal, governed.as_deref())?;
-    Ok(made.map(|(bytes, new_data_key)| Renewed { version, bytes, new_data_key }))
+    let secret = read(path, version.bytes(), None, governed.as_deref())?;
+    let known = renewal.change.as_ref().map(RecipientChange::known);
+    if known.is_some_and(|known| !age_recipients(&secret).any(|recipient| recipient == known)) {
+        return Ok(Renewed::NotTheirs);
+    }
+    let Some((bytes, new_data_key)) = made(path, &secret, renewal)? else { return Ok(Renewed::Foreign) };
+    let staged = write.then(|| Staged::replacing(&version, &bytes).map_err(failed)).transpose()?;
+    Ok(Renewed::Anew { staged, new_data_key })
 }
 
 /// Makes sure that a file could be made anew: it opens, it is sound, and a new data key could be wrapped.
@@ -106,18 +145,12 @@ fn recipe(opened: &Opened, renewal: &Renewal<'_>) -> Recipe {
 /// The new bytes, and whether they have a new data key.
 type Made = (Vec<u8>, bool);
 
-fn made(
-    path: &Path,
-    bytes: &[u8],
-    renewal: &Renewal<'_>,
-    governed: Option<&Governed>,
-) -> Result<Option<Made>, Failure> {
-    let secret = read(path, bytes, None, governed)?;
-    let opened = open(path, &secret, renewal.keys)?;
+fn made(path: &Path, secret: &Secret<'_>, renewal: &Renewal<'_>) -> Result<Option<Made>, Failure> {
+    let opened = open(path, secret, renewal.keys)?;
     sound(path, &opened)?;
     let recipe = recipe(&opened, renewal);
     let Some(change) = data_key_change(path, &recipe, renewal)? else { return Ok(None) };
-    let sealed = seal(path, &secret, &recipe, Some(&opened), &change, renewal.keys)?;
+    let sealed = seal(path, secret, &recipe, Some(&opened), &change, renewal.keys)?;
     drop(opened);
     if let Some(proof) = renewal.proof {
         prove(path, &sealed, proof, renewal.keys)?;

@@ -65,7 +65,7 @@ impl Course<'_> {
         }
         if self.way.drop_old {
             let top = self.tree.top();
-            let scope = Scope::of(&[], top, &Configs::new(None, Some(top.to_owned())))?;
+            let scope = Scope::of(top, &Configs::new(None, Some(top.to_owned())))?;
             problems.extend(self.untracked(&scope).iter().map(|path| {
                 Failure::unverified("only the old key reads it, and Git does not know it")
                     .at(shown(path))

@@ -1,7 +1,7 @@
 //! Which files a change of recipients is about.
 
 use crate::files::{FileError, Staged, Version};
-use crate::secrets::{self, Configs, Sought, choose, file_failure, shown};
+use crate::secrets::{self, Configs, Secret, Sought, choose, file_failure, shown};
 use kubiya_hook::edge::Failure;
 use kubiya_policies::rules::{FILE_NAME, RecipientChange, change_recipients};
 use kubiya_policies::sops::recipient::Recipient;
@@ -10,31 +10,42 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// The encrypted files of a repository, and its rules.
+/// The encrypted files of a repository, found and not read yet, and its rules.
 #[derive(Debug)]
-pub struct Scope {
-    /// Encrypted files with their age recipients, sorted by path.
-    pub files: Vec<(PathBuf, BTreeSet<String>)>,
+pub struct Listing {
+    /// Encrypted files, sorted by path.
+    pub files: Vec<PathBuf>,
+    /// Files that could not be looked at.
+    pub failures: Vec<Failure>,
     /// Every `.sops.yaml`, sorted by path.
     pub configs: Vec<PathBuf>,
     /// The top of the repository.
     pub top: PathBuf,
 }
 
-impl Scope {
+impl Listing {
     /// Looks through paths; without any, through the repository.
     ///
     /// # Errors
-    /// All files that cannot be read.
+    /// A path that is not there.
     pub fn of(paths: &[PathBuf], top: &Path, configs: &Configs) -> Result<Self, Failure> {
         let chosen = choose(paths, Sought::Encrypted, Some(top), configs)?;
         let encrypted = chosen.candidates.into_iter().filter(|candidate| candidate.encrypted);
-        let encrypted = encrypted.map(|candidate| candidate.path).collect::<Vec<_>>();
-        let read = encrypted.into_par_iter().map(|path| {
-            let recipients = recipients(&path)?;
-            Ok((path, recipients))
-        });
-        let mut problems = chosen.failures;
+        Ok(Self {
+            files: encrypted.map(|candidate| candidate.path).collect(),
+            failures: chosen.failures,
+            configs: configs_below(top),
+            top: top.to_owned(),
+        })
+    }
+
+    /// Reads for whom the files are.
+    ///
+    /// # Errors
+    /// All files that cannot be read.
+    pub fn read(&self) -> Result<Scope, Failure> {
+        let read = self.files.par_iter().map(|path| Ok((path.clone(), recipients(path)?)));
+        let mut problems = self.failures.clone();
         let mut files = Vec::new();
         for file in read.collect::<Vec<Result<_, Failure>>>() {
             match file {
@@ -46,7 +57,26 @@ impl Scope {
             let what = format!("{} files cannot be read, so nothing was changed", problems.len());
             return Err(Failure::all(what, problems));
         }
-        Ok(Self { files, configs: configs_below(top), top: top.to_owned() })
+        Ok(Scope { files, top: self.top.clone() })
+    }
+}
+
+/// The encrypted files of a repository, and for whom they are.
+#[derive(Debug)]
+pub struct Scope {
+    /// Encrypted files with their age recipients, sorted by path.
+    pub files: Vec<(PathBuf, BTreeSet<String>)>,
+    /// The top of the repository.
+    pub top: PathBuf,
+}
+
+impl Scope {
+    /// Looks through a repository.
+    ///
+    /// # Errors
+    /// All files that cannot be read.
+    pub fn of(top: &Path, configs: &Configs) -> Result<Self, Failure> {
+        Listing::of(&[], top, configs)?.read()
     }
 
     /// The files that an age recipient can read.
@@ -62,12 +92,16 @@ impl Scope {
 fn recipients(path: &Path) -> Result<BTreeSet<String>, Failure> {
     let version = Version::found(path.to_owned()).map_err(|error| file_failure(path, &error))?;
     let secret = secrets::read(path, version.bytes(), None, None)?;
+    Ok(age_recipients(&secret).map(str::to_owned).collect())
+}
+
+/// The age recipients that a file names.
+pub(super) fn age_recipients<'s>(secret: &'s Secret<'_>) -> impl Iterator<Item = &'s str> {
     let keys = secret.metadata().into_iter().flat_map(|metadata| metadata.wrapped.iter().flatten());
-    let age = keys.filter_map(|key| match &key.recipient {
-        Recipient::Age(recipient) => Some(recipient.trim().to_owned()),
+    keys.filter_map(|key| match &key.recipient {
+        Recipient::Age(recipient) => Some(recipient.trim()),
         _ => None,
-    });
-    Ok(age.collect())
+    })
 }
 
 /// Every `.sops.yaml` of the repository, other repositories in it left out.

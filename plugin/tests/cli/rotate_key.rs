@@ -80,6 +80,19 @@ fn a_new_key_takes_the_place_of_the_old_one_everywhere() {
 }
 
 #[test]
+fn rules_that_a_killed_run_left_are_done_by_the_next_one() {
+    let env = TestEnv::new();
+    let repository = encrypted(&env);
+    run(&repository, &["--store-key", "new.agekey"]);
+    repository.git.ok(["checkout", "--quiet", "--", ".sops.yaml"]);
+    assert_snapshot!(run(&repository, &["--new-age-key-file", "new.agekey"]), @"
+    ------- stderr -------
+        updated .sops.yaml
+    ");
+    assert!(!repository.read(".sops.yaml").contains(&repository.recipient()));
+}
+
+#[test]
 fn first_both_keys_open_then_only_the_new_one() {
     let env = TestEnv::new();
     let repository = encrypted(&env);

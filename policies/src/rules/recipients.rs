@@ -23,7 +23,7 @@ pub enum RecipientChange<'c> {
 
 impl RecipientChange<'_> {
     /// The recipient that is looked for.
-    fn known(&self) -> &str {
+    pub fn known(&self) -> &str {
         match self {
             Self::Add(known, _) | Self::Replace(known, _) | Self::Remove(known) => known,
         }

@@ -143,6 +143,16 @@ pub enum Stop<'t> {
     Comment(&'t Comment),
 }
 
+impl Stop<'_> {
+    /// Where it is.
+    pub fn site(&self) -> Site {
+        match self {
+            Self::Leaf(_, site) => *site,
+            Self::Comment(comment) => comment.site,
+        }
+    }
+}
+
 /// A leaf or comment with what its place says.
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'t, 'p> {

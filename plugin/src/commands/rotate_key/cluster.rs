@@ -343,7 +343,7 @@ fn leaked(args: &RotateKeyArgs, course: &Course<'_>) -> Result<Option<Vec<Expose
         return Ok(None);
     }
     let top = course.tree.top();
-    let scope = Scope::of(&[], top, &Configs::new(args.files.config.clone(), Some(top.to_owned())))?;
+    let scope = Scope::of(top, &Configs::new(args.files.config.clone(), Some(top.to_owned())))?;
     let of_old = exposed(&scope, &course.intent.old);
     Ok(Some(if of_old.is_empty() { exposed(&scope, &course.intent.new) } else { of_old }))
 }

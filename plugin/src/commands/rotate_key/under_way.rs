@@ -150,7 +150,7 @@ pub(super) fn identity_of(
 pub(super) fn old(args: &RotateKeyArgs, world: &World<'_>, new: &str) -> Result<String, Failure> {
     let top = world.tree.top();
     let configs = Configs::new(None, Some(top.to_owned()));
-    let scope = Scope::of(&[], top, &configs)?;
+    let scope = Scope::of(top, &configs)?;
     args.old_key.must_fit(&scope, &configs, new)?;
     if let Some(old) = args.old_key.named(&scope, &configs, new)? {
         return Ok(old);

@@ -73,7 +73,7 @@ impl File<'_> {
         let values = opened.values.iter().filter(|value| {
             value.sealed.as_ref().is_some_and(|sealed| !in_place.contains(&sealed.to_string()))
         });
-        Some(Opened { values: values.cloned().collect(), ..now })
+        Some(Opened { spare: Some(values.cloned().collect()), ..now })
     }
 }
 
@@ -303,7 +303,7 @@ mod tests {
         let file = File::read(before.as_bytes(), Format::Yaml, StoreSettings::default()).unwrap();
         let opened = file.open(&DataKey::new([7; 32])).unwrap();
         let amended = file.amended(&opened, b"stringData:\n  l:\n  - one\n  - one\n").unwrap();
-        assert!(amended.before.values.is_empty());
+        assert!(amended.before.spare.is_some_and(|spare| spare.is_empty()));
     }
 
     #[test]

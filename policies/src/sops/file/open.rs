@@ -55,6 +55,9 @@ pub struct Opened {
     pub metadata: Metadata,
     /// All values and comments in the order of the file.
     pub values: Vec<Value>,
+    /// Values of the version before it, whose ciphertexts are used again where they are equal; `None` where
+    /// those of this version are.
+    pub(super) spare: Option<Vec<Value>>,
     /// Values that the selector covers and that stand plain in the file.
     pub plain_parts: Vec<Problem>,
     /// How the code fits.
@@ -104,6 +107,7 @@ impl File<'_> {
             block: self.parsed.block.clone().unwrap_or_default(),
             metadata: metadata.clone(),
             values: opening.values,
+            spare: None,
             plain_parts: opening.plain_parts,
             mac,
             closed_comments: opening.closed_comments,

@@ -42,8 +42,8 @@ pub struct Sealing<'a> {
     pub recipe: &'a Recipe,
     /// With which key.
     pub lock: Lock,
-    /// The version that was there before: the file itself where it is encrypted, else an older one, whose
-    /// encrypted values and metadata are gone on with.
+    /// The version that was there before: what the file itself opens to where it is encrypted, else an older
+    /// one, whose encrypted values and metadata are gone on with.
     pub before: Option<&'a Opened>,
     /// The time, as RFC 3339 in UTC and whole seconds.
     pub now: &'a str,
@@ -127,6 +127,7 @@ impl File<'_> {
             values: values.iter(),
             places,
             leaves: 0,
+            astray: false,
             random,
             edits: Vec::with_capacity(values.len()),
             closing: Vec::with_capacity(values.len()),
@@ -144,15 +145,18 @@ impl File<'_> {
         for document in &self.parsed.documents {
             walk(document, &selector, &mut |visit| work.visit(visit));
         }
+        if work.astray || work.values.next().is_some() {
+            return Err(vec![unproven("the values are another version's")]);
+        }
         work.close_all();
         if work.problems.is_empty() { self.finish(work, sealing) } else { Err(work.problems()) }
     }
 
     /// All values and comments in plain, in the order of a walk.
-    fn values_now(&self, sealing: &Sealing<'_>) -> Result<Vec<Value>, Vec<Problem>> {
+    fn values_now<'v>(&self, sealing: &Sealing<'v>) -> Result<Cow<'v, [Value]>, Vec<Problem>> {
         if self.metadata.is_some() {
             let before = sealing.before.ok_or_else(|| vec![Problem::of_file(ProblemKind::NotEncrypted)])?;
-            return Ok(self.open(&before.key)?.values);
+            return Ok(Cow::Borrowed(&before.values));
         }
         let layout = self.parsed.layout.as_ref();
         let (mut values, mut orphans) = (Vec::with_capacity(self.stops()), Vec::new());
@@ -169,7 +173,7 @@ impl File<'_> {
                 values.push(Value { aad: visit.aad(), key_path, plain, sealed: None, is_comment, site });
             });
         }
-        if orphans.is_empty() { Ok(values) } else { Err(orphans) }
+        if orphans.is_empty() { Ok(Cow::Owned(values)) } else { Err(orphans) }
     }
 
     fn finish(&self, work: Work<'_, '_>, sealing: &Sealing<'_>) -> Result<Sealed, Vec<Problem>> {
@@ -311,7 +315,7 @@ fn bytes_of(value: &Value) -> Zeroizing<Vec<u8>> {
 
 fn pool(before: Option<&Opened>) -> Pool {
     let mut pool = Pool::new();
-    for value in before.into_iter().flat_map(|before| &before.values) {
+    for value in before.into_iter().flat_map(|before| before.spare.as_ref().unwrap_or(&before.values)) {
         if let Some(sealed) = &value.sealed {
             let name = name(&value.aad, sealed.kind, &bytes_of(value));
             pool.entry(name).or_default().push_back(sealed.clone());
@@ -330,6 +334,8 @@ struct Work<'w, 'r> {
     places: &'w Places,
     /// How many leaves were visited.
     leaves: usize,
+    /// The values are not those of this file.
+    astray: bool,
     random: &'w mut Random<'r>,
     edits: Vec<Edit>,
     closing: Vec<Closing<'w>>,
@@ -373,7 +379,11 @@ fn kind_of(value: &Value) -> ValueType {
 impl<'w> Work<'w, '_> {
     fn visit(&mut self, visit: Visit<'_, '_>) {
         // The walk and the values come from the same documents in the same order.
-        let Some(value) = self.values.next() else { return };
+        let value = self.values.next().filter(|value| value.site == visit.stop.site());
+        let Some(value) = value else {
+            self.astray = true;
+            return;
+        };
         let covered = self.covered(&visit);
         if !value.is_comment {
             self.mac.add(&value.plain, covered);

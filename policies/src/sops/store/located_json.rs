@@ -365,7 +365,9 @@ mod tests {
         ]);
         proptest!(|(pieces in proptest::collection::vec(piece, 0..12))| {
             let text = pieces.concat();
-            let theirs = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            // A number that is too large is told where its value is asked for.
+            let theirs = serde_json::from_str::<serde_json::Value>(&text);
+            let theirs = theirs.map_or_else(|error| error.to_string().starts_with("number out of range"), |_| true);
             prop_assert_eq!(fault(&text).is_none(), theirs, "{}", text);
         });
     }
