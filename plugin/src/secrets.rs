@@ -22,7 +22,7 @@ pub use problems::{failure_of, file_failure, shown};
 pub use random::random;
 pub use recipe::recipe_for;
 pub use select::{
-    Candidate, Chosen, Sought, choose, files_below, may_be_encrypted, repository_top, top_around,
+    Candidate, Chosen, Sought, choose, files_below, files_of, may_be_encrypted, repository_top, top_around,
 };
 
 use crate::keys::KeyRing;

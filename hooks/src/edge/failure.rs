@@ -134,6 +134,14 @@ impl Failure {
         self
     }
 
+    /// Keeps what is said to type next where it fits, in each of its problems, too.
+    #[must_use]
+    pub fn keep_hints(mut self, fits: &dyn Fn(&str) -> bool) -> Self {
+        self.0.hints.retain(|hint| fits(hint));
+        self.0.problems = self.0.problems.into_iter().map(|problem| problem.keep_hints(fits)).collect();
+        self
+    }
+
     /// The same failure with another exit code: what is a plain refusal before the first change is
     /// "done in part" after it.
     #[must_use]

@@ -210,12 +210,13 @@ impl WorkTree {
         ObjectId::from_hex(&self.line(&["merge-base", &one.to_string(), &other.to_string()]).ok()?)
     }
 
-    /// The paths that Git knows, from the top.
+    /// The paths that the last commit has, from the top. What is only staged is not among them.
     ///
     /// # Errors
     /// What Git says.
-    pub fn tracked(&self) -> Result<std::collections::BTreeSet<PathBuf>, ProcessError> {
-        Ok(paths_of(&self.run(&["ls-files", "-z"])?).into_iter().collect())
+    pub fn committed(&self) -> Result<std::collections::BTreeSet<PathBuf>, ProcessError> {
+        let words = ["ls-tree", "-r", "--name-only", "--full-tree", "-z", "HEAD"];
+        Ok(paths_of(&self.run(&words)?).into_iter().collect())
     }
 
     /// Takes notice of what is on the disk, so that [`Self::changed`] does not name what was only touched.
@@ -235,6 +236,26 @@ impl WorkTree {
         commit.arg("--only").args(from_stdin);
         output(commit, &list)?;
         self.resolve("HEAD").ok_or_else(|| ProcessError::Failed("there is no commit".to_owned()))
+    }
+
+    /// Whether something could be committed: there is a name to do it by.
+    ///
+    /// # Errors
+    /// What Git says.
+    pub fn knows_its_user(&self) -> Result<(), ProcessError> {
+        for identity in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
+            output(self.talking(&["var", identity]), b"")?;
+        }
+        Ok(())
+    }
+
+    /// What is under way in the work tree that keeps some of its files from being committed alone, as the command of
+    /// Git that ends it.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<&'static str> {
+        let ways = [("MERGE_HEAD", "merge"), ("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")];
+        let found = ways.into_iter().find(|(head, _)| self.resolve(head).is_some());
+        found.map(|(_, command)| command)
     }
 
     /// A commit of what `HEAD` is, signed as this clone signs, that is not kept: the bytes of the object. Whoever holds the
@@ -324,7 +345,13 @@ impl WorkTree {
     /// # Errors
     /// What Git says.
     pub fn move_to(&self, commit: ObjectId) -> Result<(), ProcessError> {
-        output(self.talking(&["reset", "--quiet", "--keep", &commit.to_string()]), b"").map(|_| ())
+        let name = commit.to_string();
+        // What is staged stays so on the way forward, which a reset would take out of the index.
+        let forward = ["merge", "--quiet", "--ff-only", "--no-autostash", &name];
+        if output(self.talking(&forward), b"").is_ok() && self.resolve("HEAD") == Some(commit) {
+            return Ok(());
+        }
+        output(self.talking(&["reset", "--quiet", "--keep", &name]), b"").map(|_| ())
     }
 
     /// Makes a work tree of its own at a commit, without a branch.

@@ -196,7 +196,7 @@ impl RotateKeyArgs {
     /// What the old key could read, where others may have it.
     fn exposed(&self, listing: &Listing, old: Option<&str>) -> Result<Option<Vec<Exposed>>, Failure> {
         let old = old.filter(|_| self.way.compromised && self.add_recipient.is_none());
-        old.map(|old| Ok(exposed(&listing.read()?, old))).transpose()
+        old.map(|old| Ok(exposed(&listing.read()?, &[old], None))).transpose()
     }
 
     fn action(&self) -> Action {
@@ -335,8 +335,11 @@ fn old(
     match (mine.pop_first(), mine.len()) {
         (Some(only), 0) => Ok((only, is_guessed)),
         (None, _) => Err(no_file_for_a_key()),
-        (Some(first), more) => Err(Failure::usage(format!("{} keys at hand read files", more + 1))
-            .hint(format!("--old-recipient {first}"))),
+        (Some(first), more) => {
+            let failure = Failure::usage(format!("{} keys at hand read files", more + 1));
+            let all = std::iter::once(&first).chain(&mine);
+            Err(all.fold(failure, |failure, one| failure.hint(format!("--old-recipient {one}"))))
+        }
     }
 }
 

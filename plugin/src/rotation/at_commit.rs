@@ -7,6 +7,7 @@ use kubiya_hook::edge::Failure;
 use kubiya_hook::git::{EntryKind, GitError, ObjectId, Repository};
 use kubiya_policies::rules::FILE_NAME;
 use kubiya_policies::sops::recipient::Recipient;
+use kubiya_policies::sops::store::Format;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -57,13 +58,32 @@ impl Standing {
     }
 }
 
+/// How a file is read, which its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum ReadAs {
+    /// As a `.sops.yaml`.
+    Rules,
+    /// As sops reads it.
+    Encrypted(Format),
+}
+
+impl ReadAs {
+    fn of(path: &Path) -> Self {
+        if path.file_name().is_some_and(|name| name.as_bytes() == FILE_NAME.as_bytes()) {
+            return Self::Rules;
+        }
+        Self::Encrypted(Format::of_path(path.as_os_str().as_bytes()))
+    }
+}
+
 /// Looks into commits; what a blob holds is remembered, because commits share most of theirs.
 pub struct Commits {
     repository: Repository,
     old: String,
     new: String,
     foreign: Foreign,
-    known: HashMap<ObjectId, Option<For>>,
+    /// By how the name says that a file is read, too: a copy under another name is another file.
+    known: HashMap<(ObjectId, ReadAs), Option<For>>,
 }
 
 impl std::fmt::Debug for Commits {
@@ -114,7 +134,8 @@ impl Commits {
     }
 
     fn file(&mut self, blob: ObjectId, path: &Path) -> Result<Option<For>, GitError> {
-        if let Some(known) = self.known.get(&blob) {
+        let read_as = ReadAs::of(path);
+        if let Some(known) = self.known.get(&(blob, read_as)) {
             return Ok(*known);
         }
         let content = self.repository.blob(blob)?;
@@ -122,12 +143,12 @@ impl Commits {
         // Most files name neither, and are not read any further.
         let named = |recipient: &str| bytes.find(recipient.as_bytes()).is_some();
         let which = if named(&self.old) || named(&self.new) { self.which(path, bytes) } else { None };
-        self.known.insert(blob, which);
+        self.known.insert((blob, read_as), which);
         Ok(which)
     }
 
     fn which(&self, path: &Path, bytes: &[u8]) -> Option<For> {
-        if path.file_name().is_some_and(|name| name.as_bytes() == FILE_NAME.as_bytes()) {
+        if ReadAs::of(path) == ReadAs::Rules {
             let rules = kubiya_policies::rules::Rules::parse(FILE_NAME.as_bytes(), bytes).ok()?;
             let each = rules.rules().iter().filter_map(|rule| {
                 let recipients = rule.groups.iter().flat_map(|group| &group.recipients);
@@ -168,4 +189,32 @@ fn the_one_behind(one: For, other: For) -> For {
 
 fn failure(error: &GitError) -> Failure {
     Failure::unverified("cannot look into the repository").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kubiya_testdata::env::TestEnv;
+    use kubiya_testdata::git::GitRepo;
+
+    fn standing(files: &[(&str, &str)]) -> Standing {
+        let env = TestEnv::new();
+        let repository = GitRepo::init(&env, "repo");
+        for (path, text) in files {
+            repository.write(path, text);
+        }
+        repository.commit_all("files");
+        let head = ObjectId::from_hex(repository.ok(["rev-parse", "HEAD"]).trim().as_bytes()).unwrap();
+        let mut commits = Commits::of(repository.path(), "age1old", "age1new", Foreign::Stop).unwrap();
+        commits.standing(head).unwrap()
+    }
+
+    #[test]
+    fn a_copy_that_is_read_otherwise_hides_no_file() {
+        let text = "a: ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]\nsops:\n  age:\n    - recipient: age1old\n      enc: x\n  \
+                    lastmodified: \"2026-01-01T00:00:00Z\"\n  mac: ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]\n  version: 3.13.3\n";
+        let standing = standing(&[("a/db.bak", text), ("a/db.yaml", text), ("b/.sops.yaml", text)]);
+        let files = standing.files.into_iter().collect::<Vec<_>>();
+        assert_eq!(files, [(PathBuf::from("a/db.yaml"), For::Old)]);
+    }
 }

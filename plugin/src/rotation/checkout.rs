@@ -1,7 +1,7 @@
 //! A branch of the repository, and the work tree in which its files are renewed.
 
 use super::GO_ON;
-use super::at_commit::{Commits, Standing};
+use super::at_commit::{Commits, For, Standing};
 use super::leftover::{Change, is_ours, judge, sweep};
 use super::renew::{Renewal, Renewed, renew};
 use super::scope::{Listing, rule_changes};
@@ -109,7 +109,7 @@ impl Checkout {
                 self.commit(wanted, &paths)?
             };
             if !(wanted.met)(&commits.standing(commit)?) {
-                return Err(self.unmet(&commits.standing(commit)?));
+                return Err(self.unmet(&commits.standing(commit)?, wanted.met));
             }
             if let Some(published) = self.hand_over(wanted, commit, changed, tip)? {
                 return Ok(published);
@@ -275,9 +275,9 @@ impl Checkout {
     fn undo_leftovers(&self, head: ObjectId, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let ours = self.leftovers(head, wanted)?;
         let top = self.tree.top();
-        let tracked =
-            self.tree.tracked().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
-        let folders = tracked.iter().filter_map(|path| Some(top.join(path.parent()?))).collect();
+        let committed =
+            self.tree.committed().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
+        let folders = committed.iter().filter_map(|path| Some(top.join(path.parent()?))).collect();
         sweep(&folders, [wanted.old, wanted.new]);
         if ours.is_empty() {
             return Ok(());
@@ -317,10 +317,11 @@ impl Checkout {
         let top = self.tree.top();
         let configs = Configs::new(None, Some(top.to_owned()));
         let listing = Listing::of(&[], top, &configs)?;
-        let tracked =
-            self.tree.tracked().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
-        let is_tracked = |path: &PathBuf| path.strip_prefix(top).is_ok_and(|path| tracked.contains(path));
-        let files = listing.files.into_iter().filter(is_tracked).collect::<Vec<_>>();
+        let committed =
+            self.tree.committed().map_err(|error| git_failure("cannot look at", &self.branch, &error))?;
+        // What is only staged is the operator's to commit.
+        let is_committed = |path: &PathBuf| path.strip_prefix(top).is_ok_and(|path| committed.contains(path));
+        let files = listing.files.into_iter().filter(is_committed).collect::<Vec<_>>();
         let (mut batch, mut paths) = (Batch::default(), Vec::new());
         for (path, renewed) in renew(&files, &listing.failures, &wanted.renewal, &configs, true)? {
             if let Renewed::Anew { staged: Some(staged), .. } = renewed {
@@ -329,7 +330,7 @@ impl Checkout {
             }
         }
         if let Some(change) = wanted.renewal.change {
-            let configs = listing.configs.into_iter().filter(is_tracked).collect::<Vec<_>>();
+            let configs = listing.configs.into_iter().filter(is_committed).collect::<Vec<_>>();
             for (path, staged) in rule_changes(&configs, change)? {
                 paths.push(path);
                 batch.add(staged);
@@ -357,8 +358,13 @@ impl Checkout {
         commit
     }
 
-    fn unmet(&self, standing: &Standing) -> Failure {
-        let behind = standing.paths(super::For::Old).chain(standing.paths(super::For::Both));
+    /// What keeps a commit from having what is wanted: what is for the old key alone, and where that is not all, what
+    /// is for both.
+    fn unmet(&self, standing: &Standing, met: &dyn Fn(&Standing) -> bool) -> Failure {
+        let mut without_old = standing.clone();
+        without_old.files.retain(|_, which| *which != For::Old);
+        let both = if met(&without_old) { None } else { Some(standing.paths(For::Both)) };
+        let behind = standing.paths(For::Old).chain(both.into_iter().flatten());
         let problems = behind.map(|path| {
             Failure::unverified("it still needs the old key and could not be renewed from the work tree")
                 .at(shown(path))

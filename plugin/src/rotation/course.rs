@@ -6,15 +6,15 @@ use super::checkout::{Checkout, Publish, Published, Wanted};
 use super::deed::Deed;
 use super::intent::{CHANGED_AT, CHANGED_BY, Intent, RECIPIENTS, ROTATION, short};
 use super::renew::{DataKeys, Foreign, Renewal};
-use super::{Entries, GO_ON, Held, Site, Way};
+use super::{Entries, Exposed, GO_ON, Held, Scope, Site, Way, exposed};
 use crate::cluster::{LiveSecret, SecretChange};
-use crate::secrets::Keys;
-use kubiya_hook::edge::{Failure, Kind};
+use crate::secrets::{Configs, Keys};
+use kubiya_hook::edge::{Failure, Kind, in_shell};
 use kubiya_hook::git::ObjectId;
 use kubiya_hook::git::work::{RemoteBranch, WorkTree};
 use kubiya_policies::rules::RecipientChange;
 use kubiya_policies::sops::age::{AgeKeys, Identity};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is said on the way.
@@ -36,8 +36,8 @@ pub enum Ended {
     Done,
     /// Nothing needs the old key; it stays with Flux for a while.
     Waiting,
-    /// Commits are to be pushed by the operator.
-    Unpushed,
+    /// Commits are to be pushed by the operator, by these commands.
+    Unpushed(Vec<String>),
     /// Branches are to be merged by others.
     Proposed(Vec<String>),
 }
@@ -169,7 +169,7 @@ impl Course<'_> {
 
     /// Makes commits have what a step wants. Tells why it has to stop there, if it has.
     fn in_git(&mut self, step: Step) -> Result<Option<Ended>, Failure> {
-        let (mut proposed, mut kept) = (Vec::new(), false);
+        let (mut proposed, mut kept) = (Vec::new(), Vec::new());
         for index in 0..self.checkouts.len() {
             match self.publish(index, step)? {
                 Published::There { commit, changed } => {
@@ -182,7 +182,7 @@ impl Course<'_> {
                     }
                 }
                 Published::Kept(commit) => {
-                    kept = true;
+                    kept.push(push_command(&self.checkouts[index], commit));
                     self.talk.did("committed", &format!("{}: {}", commit.short(), self.what(step)));
                 }
                 Published::Proposed(branch) => {
@@ -191,10 +191,10 @@ impl Course<'_> {
                 }
             }
         }
-        match (proposed.is_empty(), kept) {
+        match (proposed.is_empty(), kept.is_empty()) {
             (false, _) => Ok(Some(Ended::Proposed(proposed))),
-            (true, true) => Ok(Some(Ended::Unpushed)),
-            (true, false) => Ok(None),
+            (true, false) => Ok(Some(Ended::Unpushed(kept))),
+            (true, true) => Ok(None),
         }
     }
 
@@ -204,7 +204,7 @@ impl Course<'_> {
         let tree = self.tree.clone();
         let published = self.with_wanted(index, step, |checkout, wanted, commits| {
             if elsewhere {
-                in_another_tree(&tree, checkout, wanted, commits)
+                in_another_tree(&tree, checkout, |inside| inside.publish(wanted, commits))
             } else {
                 checkout.publish(wanted, commits)
             }
@@ -303,6 +303,26 @@ impl Course<'_> {
         given.unwrap_or(super::RETIRE_AFTER)
     }
 
+    /// What some keys read on all branches: first what is in the work tree, then what else is on other branches.
+    ///
+    /// # Errors
+    /// A branch or its files cannot be read.
+    pub fn exposed(&self, recipients: &[&str]) -> Result<Vec<Exposed>, Failure> {
+        let of = |top: &Path, branch: Option<&str>| {
+            let scope = Scope::of(top, &Configs::new(None, Some(top.to_owned())))?;
+            Ok(exposed(&scope, recipients, branch))
+        };
+        let mut all = of(self.tree.top(), None)?;
+        for checkout in self.checkouts.iter().filter(|checkout| !checkout.own) {
+            let branch = &checkout.branch.branch;
+            let there = in_another_tree(&self.tree, checkout, |inside| of(inside.tree.top(), Some(branch)))?;
+            let new = there.into_iter().filter(|one| !all.iter().any(|known| known.covers(one)));
+            let new = new.collect::<Vec<_>>();
+            all.extend(new);
+        }
+        Ok(all)
+    }
+
     /// Files and rules of the first branch, for a report.
     ///
     /// # Errors
@@ -313,13 +333,22 @@ impl Course<'_> {
     }
 }
 
+/// How the operator pushes a commit that stayed in the clone. One of another branch is on no branch here.
+fn push_command(checkout: &Checkout, commit: ObjectId) -> String {
+    let RemoteBranch { remote, branch } = &checkout.branch;
+    match (checkout.own, checkout.tree.branch()) {
+        (true, Some(here)) if here == *branch => "git push".to_owned(),
+        (true, _) => format!("git push {remote} {}", in_shell(format!("HEAD:{branch}").as_bytes())),
+        (false, _) => format!("git push {remote} {}", in_shell(format!("{commit}:{branch}").as_bytes())),
+    }
+}
+
 /// Does the work in a work tree of its own, which goes afterwards: the operator's stays as it is.
-fn in_another_tree(
+fn in_another_tree<T>(
     tree: &WorkTree,
     checkout: &Checkout,
-    wanted: &Wanted<'_>,
-    commits: &mut Commits,
-) -> Result<Published, Failure> {
+    work: impl FnOnce(&Checkout) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let tip = checkout.tip()?;
     let failed = |error: &dyn std::error::Error| {
         Failure::unverified("cannot make a work tree for the branch")
@@ -335,9 +364,9 @@ fn in_another_tree(
     // Without links in it, as paths of files are.
     let top = another.top().canonicalize().map_err(|error| failed(&error))?;
     let inside = Checkout { tree: WorkTree::at(&top), branch: checkout.branch.clone(), own: false };
-    let published = inside.publish(wanted, commits);
+    let done = work(&inside);
     tree.remove(&at);
-    published
+    done
 }
 
 /// Another rotation of the same Secret must not be crossed.

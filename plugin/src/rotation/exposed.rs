@@ -26,6 +26,12 @@ use std::path::{Component, Path, PathBuf};
 pub struct Exposed {
     /// The file that they are in.
     pub path: String,
+    /// The branch that it is on, where that is not the one that is checked out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The file from the top of the repository.
+    #[serde(skip)]
+    pub from_top: PathBuf,
     /// What in the file they belong to.
     #[serde(flatten)]
     pub origin: Origin,
@@ -44,7 +50,15 @@ impl Exposed {
         let objects = self.used.iter().map(|used| used.object.as_str()).collect::<BTreeSet<_>>();
         let used = Vec::from_iter(objects).join(", ");
         let used = if used.is_empty() { used } else { format!("; used by {used}") };
-        kubiya_hook::edge::shown(format!("{}{whose}: {keys}{used}", self.path).as_bytes())
+        let branch = self.branch.as_ref().map(|branch| format!("{branch}: ")).unwrap_or_default();
+        kubiya_hook::edge::shown(format!("{branch}{}{whose}: {keys}{used}", self.path).as_bytes())
+    }
+
+    /// Whether it has all the keys of another one, which is in the same file of another branch.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let same = (&self.from_top, &self.origin) == (&other.from_top, &other.origin);
+        same && other.keys.iter().all(|key| self.keys.contains(key))
     }
 }
 
@@ -66,14 +80,19 @@ pub struct Use {
 /// A Secret as others name it. The namespace is `None` where the manifest leaves it to a kustomization.
 type Named = (Option<String>, String);
 
-/// All that a recipient can read in the repository, in the order of the files, and where it is used.
+/// All that some recipients can read in the repository, in the order of the files, and where it is used. `branch` is
+/// the one that the files are of, where it is not the one that is checked out.
 ///
 /// A Secret is used where a manifest of its namespace, or one that does not say which, names it under a key
 /// that is for Secrets; a file, where a `secretGenerator` reads it, and where the Secret that is made of it is.
 /// What was changed or removed since is not in it: Git's history has that.
 #[must_use]
-pub fn exposed(scope: &Scope, old: &str) -> Vec<Exposed> {
-    let paths = scope.readable_by(old).map(Path::to_owned).collect::<Vec<_>>();
+pub fn exposed(scope: &Scope, recipients: &[&str], branch: Option<&str>) -> Vec<Exposed> {
+    let readable = recipients.iter().flat_map(|recipient| scope.readable_by(recipient));
+    let paths = readable.map(Path::to_owned).collect::<BTreeSet<_>>();
+    let from_top = |path: &Path| path.strip_prefix(&scope.top).unwrap_or(path).to_owned();
+    // The work tree of another branch is gone when this is read.
+    let name = |path: &Path| if branch.is_some() { shown(&from_top(path)) } else { shown(path) };
     let found = paths.par_iter().map(|path| (path, of_file(path))).collect::<Vec<_>>();
     let manifests = secrets::files_below(std::slice::from_ref(&scope.top));
     let manifests = manifests.par_iter().filter_map(|path| {
@@ -81,12 +100,13 @@ pub fn exposed(scope: &Scope, old: &str) -> Vec<Exposed> {
         let references = references_in(version.bytes());
         (!references.is_empty()).then(|| (path.clone(), references))
     });
-    let by_name = Uses::of(manifests.collect());
+    let by_name = Uses::of(manifests.collect(), &name);
     let exposed = found.into_iter().flat_map(|(path, sealed)| {
-        let by_name = &by_name;
+        let (by_name, name, from_top) = (&by_name, &name, &from_top);
         sealed.into_iter().map(move |Sealed { origin, keys }| {
             let used = by_name.of_origin(path, &origin);
-            Exposed { path: shown(path), origin, keys, used }
+            let branch = branch.map(str::to_owned);
+            Exposed { path: name(path), branch, from_top: from_top(path), origin, keys, used }
         })
     });
     exposed.collect()
@@ -106,7 +126,7 @@ struct Uses {
 }
 
 impl Uses {
-    fn of(manifests: Vec<(PathBuf, Vec<Reference>)>) -> Self {
+    fn of(manifests: Vec<(PathBuf, Vec<Reference>)>, shown: &dyn Fn(&Path) -> String) -> Self {
         let mut uses = Self { secrets: BTreeMap::new(), generated: BTreeMap::new() };
         for (path, references) in manifests {
             for reference in references {

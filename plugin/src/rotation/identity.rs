@@ -184,7 +184,8 @@ impl NewIdentity {
             return Ok(());
         }
         Err(Failure::unverified("the new key is not read back as it was stored, so nothing else was changed")
-            .at(store.name()))
+            .at(store.name())
+            .hint("look at what is stored there; then run it again with another name, or with the command mended"))
     }
 }
 

@@ -8,7 +8,7 @@ use super::followed::Followed;
 use super::intent::{ROTATION, short};
 use super::owners::owners_of;
 use super::renew::{Renewal, check};
-use super::scope::Scope;
+use super::scope::{Scope, configs_below, rule_change};
 use super::{DataKeys, Held, Site};
 use crate::flux::{ReadyState, SourceName};
 use crate::git_access::signer_keys;
@@ -60,6 +60,7 @@ impl Course<'_> {
         if fresh {
             problems.extend(self.look_at_work_tree().err());
             self.look_at_files(&standings, &mut found, &mut problems);
+            self.look_at_commits(&mut problems);
             self.look_at_pushes(&mut problems);
             self.look_at_owners(&standings, &mut found);
         }
@@ -251,6 +252,9 @@ impl Course<'_> {
             keys: self.keys,
             proof: None::<&AgeKeys>,
         };
+        let configs_here = configs_below(top);
+        let changeable = configs_here.iter().filter_map(|path| Some((path, renewal.change?)));
+        problems.extend(changeable.filter_map(|(path, change)| rule_change(path, change).err()));
         let of_old = scope.files.iter().filter(|(_, recipients)| recipients.contains(&self.intent.old));
         for recipient in of_old.flat_map(|(_, recipients)| recipients) {
             if *recipient != self.intent.old && *recipient != self.intent.new {
@@ -261,11 +265,8 @@ impl Course<'_> {
         let failed =
             files.par_iter().filter_map(|path| check(path, &renewal, &configs).err()).collect::<Vec<_>>();
         problems.extend(failed);
-        found.notes.extend(self.untracked(&scope).iter().map(|path| {
-            format!(
-                "{}: only the old key reads it, and Git does not know it: it is left as it is",
-                shown(path)
-            )
+        found.notes.extend(self.uncommitted(&scope).iter().map(|path| {
+            format!("{}: only the old key reads it, and no commit has it: it is left as it is", shown(path))
         }));
         if let Some(standing) = standings.first() {
             let here = |path: &Path| top.join(path).symlink_metadata().is_ok();
@@ -278,10 +279,10 @@ impl Course<'_> {
         }
     }
 
-    /// Encrypted files of the work tree that Git does not know.
-    pub(super) fn untracked(&self, scope: &Scope) -> Vec<PathBuf> {
-        let (top, tracked) = (self.tree.top(), self.tree.tracked().unwrap_or_default());
-        let known = |path: &Path| path.strip_prefix(top).is_ok_and(|path| tracked.contains(path));
+    /// Encrypted files of the work tree that the last commit does not have.
+    pub(super) fn uncommitted(&self, scope: &Scope) -> Vec<PathBuf> {
+        let (top, committed) = (self.tree.top(), self.tree.committed().unwrap_or_default());
+        let known = |path: &Path| path.strip_prefix(top).is_ok_and(|path| committed.contains(path));
         scope.readable_by(&self.intent.old).filter(|path| !known(path)).map(Path::to_owned).collect()
     }
 
@@ -302,6 +303,28 @@ impl Course<'_> {
             }));
         }
         problems
+    }
+
+    /// Whether this clone can commit at all.
+    fn look_at_commits(&self, problems: &mut Vec<Failure>) {
+        let place = shown(self.tree.top());
+        if let Err(error) = self.tree.knows_its_user() {
+            problems.push(
+                Failure::unverified("this clone cannot commit")
+                    .at(place.clone())
+                    .because(&error)
+                    .hint("git config user.name NAME")
+                    .hint("git config user.email ADDRESS"),
+            );
+        }
+        // By pull requests, commits are made in a work tree of their own.
+        if let Some(command) = self.tree.unfinished().filter(|_| !self.way.pull_request) {
+            problems.push(
+                Failure::usage(format!("a {command} is not finished, so that no other commit can be made"))
+                    .at(place)
+                    .hint(format!("git {command} --continue   # or --abort")),
+            );
+        }
     }
 
     fn look_at_pushes(&self, problems: &mut Vec<Failure>) {

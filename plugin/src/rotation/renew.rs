@@ -182,6 +182,8 @@ fn data_key_change(path: &Path, recipe: &Recipe, renewal: &Renewal<'_>) -> Resul
         (DataKeys::New, None, _) => Ok(Some(Change::New)),
         (DataKeys::New, Some(recipient), Foreign::Stop) => Err(foreign_failure(path, recipient)),
         (DataKeys::New, Some(_), Foreign::Skip) => Ok(None),
+        // The shares of a data key that is split are wrapped together only: whoever comes gets a new one.
+        (_, None, _) if recipe.groups.len() > 1 => Ok(Some(Change::New)),
         _ if recipe.groups.len() > 1 => Err(shares(path)),
         _ => Ok(Some(Change::Added(Vec::new()))),
     }
@@ -230,4 +232,8 @@ fn foreign_failure(path: &Path, recipient: &Recipient) -> Failure {
 fn shares(path: &Path) -> Failure {
     Failure::usage("its data key is split over several groups, which are wrapped anew together only")
         .at(shown(path))
+        .hint(format!(
+            "sops updatekeys {}   # with the keys of all groups at hand",
+            in_shell(shown(path).as_bytes())
+        ))
 }

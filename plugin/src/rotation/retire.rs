@@ -66,8 +66,8 @@ impl Course<'_> {
         if self.way.drop_old {
             let top = self.tree.top();
             let scope = Scope::of(top, &Configs::new(None, Some(top.to_owned())))?;
-            problems.extend(self.untracked(&scope).iter().map(|path| {
-                Failure::unverified("only the old key reads it, and Git does not know it")
+            problems.extend(self.uncommitted(&scope).iter().map(|path| {
+                Failure::unverified("only the old key reads it, and no commit has it")
                     .at(shown(path))
                     .hint("--keep-old FILE   # in place of --drop-old")
                     .hint(format!(

@@ -1,7 +1,8 @@
 //! Which files a change of recipients is about.
 
-use crate::files::{FileError, Staged, Version};
+use crate::files::{Staged, Version};
 use crate::secrets::{self, Configs, Secret, Sought, choose, file_failure, shown};
+use bstr::ByteSlice as _;
 use kubiya_hook::edge::Failure;
 use kubiya_policies::rules::{FILE_NAME, RecipientChange, change_recipients};
 use kubiya_policies::sops::recipient::Recipient;
@@ -105,10 +106,29 @@ pub(super) fn age_recipients<'s>(secret: &'s Secret<'_>) -> impl Iterator<Item =
 }
 
 /// Every `.sops.yaml` of the repository, other repositories in it left out.
-fn configs_below(top: &Path) -> Vec<PathBuf> {
-    let mut configs = secrets::files_below(&[top.to_owned()]);
+pub(super) fn configs_below(top: &Path) -> Vec<PathBuf> {
+    let mut configs = secrets::files_of(&[top.to_owned()], Some(top));
     configs.retain(|path| path.file_name().is_some_and(|name| name.as_bytes() == FILE_NAME.as_bytes()));
     configs
+}
+
+/// A file of rules with what a change makes of it; `None` where nothing is to be changed.
+///
+/// # Errors
+/// It cannot be read or changed.
+pub(super) fn rule_change(
+    path: &Path,
+    change: RecipientChange<'_>,
+) -> Result<Option<(Version, Vec<u8>)>, Failure> {
+    let version = Version::read(path, None).map_err(|error| file_failure(path, &error))?;
+    // Rules of others, which may be wrong in whatever way, are no matter here.
+    if !version.bytes().contains_str(change.known()) {
+        return Ok(None);
+    }
+    let after = change_recipients(version.bytes(), change).map_err(|error| {
+        Failure::usage("the recipients of the rules cannot be changed").at(shown(path)).because(&error)
+    })?;
+    Ok(after.map(|bytes| (version, bytes)))
 }
 
 /// The new versions of the rules that name the recipient, with the paths.
@@ -122,15 +142,9 @@ pub fn rule_changes(
     let mut problems = Vec::new();
     let mut staged = Vec::new();
     for path in configs {
-        let failed = |error: &FileError| file_failure(path, error);
-        let changed = Version::read(path, None).map_err(|error| failed(&error)).and_then(|version| {
-            let after = change_recipients(version.bytes(), change).map_err(|error| {
-                Failure::usage("the recipients of the rules cannot be changed")
-                    .at(shown(path))
-                    .because(&error)
-            })?;
-            let stage = |bytes: Vec<u8>| Staged::replacing(&version, &bytes).map_err(|error| failed(&error));
-            after.map(stage).transpose()
+        let changed = rule_change(path, change).and_then(|changed| {
+            let stage = |(version, bytes): (Version, Vec<u8>)| Staged::replacing(&version, &bytes);
+            changed.map(stage).transpose().map_err(|error| file_failure(path, &error))
         });
         match changed {
             Ok(Some(version)) => staged.push((path.clone(), version)),

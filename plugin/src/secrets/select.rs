@@ -148,10 +148,7 @@ impl Chosen {
     }
 
     fn look_into(&mut self, folders: &[PathBuf], sought: Sought, top: Option<&Path>, configs: &Configs) {
-        let mut files = files_below(folders);
-        files.extend(tracked_below(folders, top));
-        files.sort();
-        files.dedup();
+        let files = files_of(folders, top);
         self.looked_at += files.len();
         let look_at = |path: &PathBuf| look(path, sought, configs, Role::File);
         let looked = files.par_iter().map(look_at).collect::<Vec<_>>();
@@ -181,6 +178,16 @@ impl Chosen {
 /// Whether a path, links in it not followed, is below a folder.
 fn within(given: &Path, top: &Path) -> bool {
     std::path::absolute(given).is_ok_and(|path| path.starts_with(top))
+}
+
+/// All files below folders that Git does not ignore, and those that it tracks even so. `top` is that of the work tree.
+#[must_use]
+pub fn files_of(folders: &[PathBuf], top: Option<&Path>) -> Vec<PathBuf> {
+    let mut files = files_below(folders);
+    files.extend(tracked_below(folders, top));
+    files.sort();
+    files.dedup();
+    files
 }
 
 /// Files that Git tracks, whatever it ignores: those of the index, links aside.

@@ -437,7 +437,7 @@ fn what_a_rotation_leaves_behind_is_seen_by_the_next_run() {
     let said = world.rotate(&NEW);
     assert_eq!(said.code, 0, "{}", said.stderr);
     for note in [
-        "warning: clusters/infra/draft.yaml: only the old key reads it, and Git does not know it",
+        "warning: clusters/infra/draft.yaml: only the old key reads it, and no commit has it",
         "warning: CODEOWNERS gives .sops.yaml to @security: if their review is needed, --pull-request",
     ] {
         assert!(said.stderr.contains(note), "{}", said.stderr);
@@ -448,7 +448,7 @@ fn what_a_rotation_leaves_behind_is_seen_by_the_next_run() {
     let said = world.rotate(&retire);
     assert_eq!(said.code, 3, "{}", said.stderr);
     assert_snapshot!(world.masked(&said.stderr), @"
-    error: clusters/infra/draft.yaml: only the old key reads it, and Git does not know it
+    error: clusters/infra/draft.yaml: only the old key reads it, and no commit has it
 
     hint: --keep-old FILE   # in place of --drop-old
     hint: kubectl kubiya rotate-key --no-cluster --new-age-key-file FILE clusters/infra/draft.yaml

@@ -233,7 +233,9 @@ impl Account {
         let (state, next) = match ended {
             Ended::Done => ("done", course.proposals_left()),
             Ended::Waiting => ("waiting", vec![retire_line(course)]),
-            Ended::Unpushed => ("unpushed", vec![format!("git push, then: {go_on}")]),
+            Ended::Unpushed(commands) => {
+                ("unpushed", vec![format!("{}, then: {go_on}", commands.join(" && "))])
+            }
             Ended::Proposed(branches) => {
                 ("proposed", vec![format!("have {} merged, then: {go_on}", branches.join(" and "))])
             }

@@ -12,10 +12,10 @@ use crate::commands::lines::Lines;
 use crate::failpoint;
 use crate::files::Batch;
 use crate::rotation::{
-    Commits, Course, Exposed, For, GO_ON, Held, Intent, Journal, NewIdentity, Scope, Site, Store, Way,
-    exposed, put_in_place, short,
+    Commits, Course, Exposed, For, GO_ON, Held, Intent, Journal, NewIdentity, Site, Store, Way, put_in_place,
+    short,
 };
-use crate::secrets::{Configs, shown, top_around};
+use crate::secrets::{shown, top_around};
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome, in_shell};
 use kubiya_hook::git::work::{RemoteBranch, WorkTree};
 use kubiya_policies::sops::age::Identity;
@@ -262,6 +262,7 @@ fn abort(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console
     }
     // Commits that the new key alone reads may come back by a revert, also when this is over.
     let mut commits = Commits::of(world.tree.top(), &forward.old, &forward.new, args.foreign)?;
+    backward.keep_new |= forward.old_out.is_some();
     let checkouts = checkouts(&world, &way);
     for checkout in &checkouts {
         let standing = commits.standing(checkout.tip()?)?;
@@ -308,9 +309,12 @@ fn travel(
     let account = {
         let mut lines = Lines::new(&mut console.err);
         let mut course = course(args, way, intent, new, world, &mut lines)?;
-        let found = course.preflight(matches!(start, Start::Fresh(_)))?;
+        let fresh = matches!(start, Start::Fresh(_));
+        let found = course
+            .preflight(fresh)
+            .map_err(|failure| if fresh { with_nothing_begun(failure) } else { failure })?;
         found.notes.iter().for_each(|note| course.talk.warn(note));
-        let leaked = leaked(args, &course)?;
+        let leaked = leaked(&course, fresh)?;
         if args.dry_run {
             if matches!(start, Start::Retire) {
                 course.nothing_needs_it()?;
@@ -336,16 +340,20 @@ fn travel(
     Ok(0)
 }
 
-/// What the old key could read, where others may have it; when it is out of the files already, the new key's files
-/// are those that were the old one's.
-fn leaked(args: &RotateKeyArgs, course: &Course<'_>) -> Result<Option<Vec<Exposed>>, Failure> {
+/// There is nothing to go on with yet, and nothing was done in part.
+fn with_nothing_begun(failure: Failure) -> Failure {
+    let failure = failure.keep_hints(&|hint| hint != GO_ON);
+    if failure.kind() == Kind::Partial { failure.of_kind(Kind::Unverified) } else { failure }
+}
+
+/// What the old key could read, where others may have it. Once a rotation has begun, what was the old key's may be the
+/// new one's already.
+fn leaked(course: &Course<'_>, fresh: bool) -> Result<Option<Vec<Exposed>>, Failure> {
     if !course.intent.compromised || course.intent.given_up {
         return Ok(None);
     }
-    let top = course.tree.top();
-    let scope = Scope::of(top, &Configs::new(args.files.config.clone(), Some(top.to_owned())))?;
-    let of_old = exposed(&scope, &course.intent.old);
-    Ok(Some(if of_old.is_empty() { exposed(&scope, &course.intent.new) } else { of_old }))
+    let both = [course.intent.old.as_str(), &course.intent.new];
+    course.exposed(if fresh { &both[..1] } else { &both }).map(Some)
 }
 
 fn write_checklist(
@@ -370,7 +378,13 @@ fn store(args: &RotateKeyArgs, identity: &NewIdentity, course: &mut Course<'_>) 
             stored = path.canonicalize().ok();
         }
     }
-    Journal { intent: course.intent.clone(), way: course.way.clone(), stored }.write(&course.tree)?;
+    let journal = Journal { intent: course.intent.clone(), way: course.way.clone(), stored };
+    journal.write(&course.tree).map_err(|failure| match args.new_key.once_stored() {
+        Some(flag) => failure.hint(format!(
+            "the new key is stored, and nothing else was changed: when this is mended, run it again with {flag}"
+        )),
+        None => failure.hint("nothing was changed: when this is mended, run the same again"),
+    })?;
     failpoint::at("after the journal is written");
     Ok(())
 }

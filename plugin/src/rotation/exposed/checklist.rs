@@ -12,13 +12,17 @@ pub fn checklist(old: &str, exposed: &[Exposed]) -> String {
     for one in exposed {
         let of =
             one.origin.title().map(|title| format!(" of {}", shown(title.as_bytes()))).unwrap_or_default();
+        let place = match &one.branch {
+            Some(branch) => format!("{} of branch {}", code(&one.path), code(branch)),
+            None => code(&one.path),
+        };
         text.push('\n');
         if one.keys.is_empty() {
-            text.push_str(&format!("- [ ] all{of} in {}\n", code(&one.path)));
+            text.push_str(&format!("- [ ] all{of} in {place}\n"));
             one.used.iter().for_each(|used| text.push_str(&line(used)));
         }
         for key in &one.keys {
-            text.push_str(&format!("- [ ] {}{of} in {}\n", code(key), code(&one.path)));
+            text.push_str(&format!("- [ ] {}{of} in {place}\n", code(key)));
             let of_key = |used: &&Use| used.key.as_ref().is_none_or(|named| named == key);
             one.used.iter().filter(of_key).for_each(|used| text.push_str(&line(used)));
         }
@@ -108,6 +112,8 @@ mod tests {
         };
         Exposed {
             path: "db.yaml".to_owned(),
+            branch: None,
+            from_top: "db.yaml".into(),
             origin: Origin { kind: text("Secret"), namespace: text("shop"), name: text("db") },
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),
             used: vec![used("Deployment shop/web", Some("user")), used("Pod shop/all", None)],
@@ -117,7 +123,8 @@ mod tests {
     #[test]
     fn each_value_is_a_line_with_its_uses() {
         let file = Exposed { origin: Origin::default(), keys: vec![], used: vec![], ..exposed(&[]) };
-        insta::assert_snapshot!(checklist("age1old", &[exposed(&["user", "odd`key"]), file]), @"
+        let elsewhere = Exposed { branch: Some("staging".to_owned()), used: vec![], ..exposed(&["other"]) };
+        insta::assert_snapshot!(checklist("age1old", &[exposed(&["user", "odd`key"]), file, elsewhere]), @"
         # Values that age1old could read
 
         Whoever has the key can read these, in Git's history too, whatever the files are encrypted with now. Change each where
@@ -130,7 +137,19 @@ mod tests {
           - Pod shop/all in `web.yaml`: `spec.env`
 
         - [ ] all in `db.yaml`
+
+        - [ ] `other` of Secret shop/db in `db.yaml` of branch `staging`
         ");
+    }
+
+    #[test]
+    fn what_another_branch_has_is_told_unless_it_is_known_with_all_its_keys() {
+        let known = exposed(&["user", "password"]);
+        let of_branch = |keys| Exposed { branch: Some("staging".to_owned()), ..exposed(keys) };
+        assert!(known.covers(&of_branch(&["password"])));
+        assert!(!known.covers(&of_branch(&["password", "token"])));
+        assert!(!known.covers(&Exposed { from_top: "web/db.yaml".into(), ..of_branch(&["user"]) }));
+        assert!(!known.covers(&Exposed { origin: Origin::default(), ..of_branch(&["user"]) }));
     }
 
     #[test]
