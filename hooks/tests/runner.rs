@@ -25,6 +25,7 @@ mod test_scan_sources;
 mod test_servers;
 mod test_stores;
 mod test_trust;
+mod test_work_tree;
 
 #[test]
 fn no_test_file_is_forgotten() {

@@ -338,8 +338,8 @@ fn push_command(checkout: &Checkout, commit: ObjectId) -> String {
     let RemoteBranch { remote, branch } = &checkout.branch;
     match (checkout.own, checkout.tree.branch()) {
         (true, Some(here)) if here == *branch => "git push".to_owned(),
-        (true, _) => format!("git push {remote} {}", in_shell(format!("HEAD:{branch}").as_bytes())),
-        (false, _) => format!("git push {remote} {}", in_shell(format!("{commit}:{branch}").as_bytes())),
+        (true, _) => format!("git push {remote} HEAD:{}", in_shell(branch.as_bytes())),
+        (false, _) => format!("git push {remote} {commit}:{}", in_shell(branch.as_bytes())),
     }
 }
 
@@ -445,4 +445,28 @@ pub fn counted(standing: &Standing) -> String {
         count(For::Both),
         count(For::New)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kubiya_testdata::env::TestEnv;
+    use kubiya_testdata::git::GitRepo;
+
+    #[test]
+    fn a_commit_that_stays_in_the_clone_is_pushed_to_the_branch_it_is_for() {
+        let env = TestEnv::new();
+        let clone = GitRepo::init(&env, "clone");
+        let commit = clone.commit_file("a", "a");
+        let checkout = |branch: &str, own| Checkout {
+            tree: WorkTree::at(clone.path()),
+            branch: RemoteBranch { remote: "origin".to_owned(), branch: branch.to_owned() },
+            own,
+        };
+        let commit = ObjectId::from_hex(commit.as_bytes()).unwrap();
+        let command = |branch, own| push_command(&checkout(branch, own), commit);
+        assert_eq!(command("main", true), "git push");
+        assert_eq!(command("production", true), "git push origin HEAD:production");
+        assert_eq!(command("staging", false), format!("git push origin {commit}:staging"));
+    }
 }

@@ -172,6 +172,47 @@ fn somebody_comes_and_leaves() {
 }
 
 #[test]
+fn rules_that_git_ignores_and_tracks_even_so_are_changed_too() {
+    let env = TestEnv::new();
+    let repository = encrypted(&env);
+    repository.git.write(".gitignore", ".*\n*.agekey\n");
+    // Rules that are wrong, and that the key is not in.
+    repository.git.write("fixtures/.sops.yaml", "creation_rules: 1\n");
+    assert!(run(&repository, &["--store-key", "new.agekey"]).contains("updated .sops.yaml"));
+    assert!(!repository.read(".sops.yaml").contains(&repository.recipient()));
+}
+
+#[test]
+fn who_comes_to_files_with_split_data_keys_and_which_keys_could_be_meant() {
+    let env = TestEnv::new();
+    let repository = Repository::new(&env);
+    let keygen = |name: &str| {
+        let mut command = repository.git.command("age-keygen");
+        assert!(command.args(["-o", name]).output().unwrap().status.success());
+        public(&repository, name)
+    };
+    let (own, mate, third) = (repository.recipient(), keygen("mate.agekey"), keygen("new.agekey"));
+    repository.rules(&format!(
+        "creation_rules:\n  - shamir_threshold: 2\n    key_groups:\n      - age: [{own}]\n      - age: [{mate}]\n"
+    ));
+    repository.git.write("apps/db.yaml", SECRET);
+    repository.run(&["encrypt", "apps/db.yaml"]);
+    let keys = ["--age-key-file", "age.agekey", "--age-key-file", "mate.agekey"];
+    let words = [&["--add-recipient", &third][..], &keys].concat();
+    let mut hints = [own.clone(), mate.clone()].map(|one| format!("hint: --old-recipient {one}"));
+    hints.sort();
+    let shown = run(&repository, &words);
+    assert!(shown.contains(&hints.join("\n")), "{shown}");
+
+    let words = [&words[..], &["--old-recipient", &own]].concat();
+    assert_snapshot!(run(&repository, &words), @r"");
+    let both = ["mate.agekey", "new.agekey"].map(|name| repository.read(name)).concat();
+    repository.git.write("both.agekey", both);
+    assert!(opens(&repository, "both.agekey", "apps/db.yaml"));
+    assert!(!opens(&repository, "new.agekey", "apps/db.yaml"), "one share is not enough");
+}
+
+#[test]
 fn what_cannot_be_renewed_keeps_all_as_it_is() {
     let env = TestEnv::new();
     let repository = encrypted(&env);

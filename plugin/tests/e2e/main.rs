@@ -18,6 +18,7 @@ mod preflight;
 mod private_git;
 mod proxy;
 mod repair;
+mod rotate_beside_work;
 mod rotate_client;
 mod rotate_faults;
 mod rotate_key;
