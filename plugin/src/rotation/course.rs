@@ -313,7 +313,11 @@ impl Course<'_> {
             Ok(exposed(&scope, recipients, branch))
         };
         let mut all = of(self.tree.top(), None)?;
-        for checkout in self.checkouts.iter().filter(|checkout| !checkout.own) {
+        for checkout in &self.checkouts {
+            // The work tree may be behind its branch.
+            if checkout.own && self.tree.resolve("HEAD") == Some(checkout.tip()?) {
+                continue;
+            }
             let branch = &checkout.branch.branch;
             let there = in_another_tree(&self.tree, checkout, |inside| of(inside.tree.top(), Some(branch)))?;
             let new = there.into_iter().filter(|one| !all.iter().any(|known| known.covers(one)));
