@@ -12,6 +12,8 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::config::{
     Config, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
+use kubiya_hook::edge::in_shell;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -133,6 +135,20 @@ impl ConnectionArgs {
         self.kubeconfig.clone().map_or(KubeconfigSource::Ambient, KubeconfigSource::File)
     }
 
+    /// A hint whose commands are typed for the cluster that these flags choose.
+    #[must_use]
+    pub fn typed(&self, hint: &str) -> String {
+        let file = self.kubeconfig.as_ref().map(|path| ("--kubeconfig", path.as_os_str().as_bytes()));
+        let context = self.context.as_ref().map(|name| ("--context", name.as_bytes()));
+        let namespace = self.namespace_given.then_some(("--namespace", self.namespace.as_bytes()));
+        let flags = [file, context, namespace].into_iter().flatten();
+        let flags = flags.map(|(flag, value)| format!(" {flag} {}", in_shell(value))).collect::<String>();
+        ["worker", "bootstrap"].iter().fold(hint.to_owned(), |hint, command| {
+            let bare = format!("kubectl kubiya {command} ");
+            hint.replace(&bare, &format!("kubectl kubiya {command}{flags} "))
+        })
+    }
+
     /// The chosen context with the flags laid over it.
     ///
     /// # Errors
@@ -239,7 +255,7 @@ impl Connection {
                     kube::Error::SerdeError(_) => "what answers there is no API server".to_owned(),
                     other => innermost(other),
                 },
-                certificate: CertificateProblem::of(&error),
+                certificate: CertificateProblem::of(&error).map(Box::new),
                 kubectl: selection.kubectl.clone(),
             },
         })?;

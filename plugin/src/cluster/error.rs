@@ -56,7 +56,7 @@ pub enum ClusterError {
         /// Why: refused, timed out, certificate.
         reason: String,
         /// What is wrong with its certificate, if that is it.
-        certificate: Option<CertificateProblem>,
+        certificate: Option<Box<CertificateProblem>>,
         /// kubectl with the flags for this cluster; `None` where kubectl has no context for it.
         kubectl: Option<String>,
     },

@@ -226,7 +226,9 @@ fn with_rights(failure: Failure, missing: &[Right]) -> Failure {
 fn of_cluster(error: ClusterError) -> Failure {
     let message = error.to_string();
     match &error {
-        ClusterError::Unreachable { certificate: Some(CertificateProblem::Authority), .. } => {
+        ClusterError::Unreachable { certificate: Some(problem), .. }
+            if **problem == CertificateProblem::Authority =>
+        {
             Failure::from(error).hint("if its authority was changed, `worker add` then gives Flux the new one")
         }
         ClusterError::Refused { code: 403, .. } => Failure::unverified(message)
