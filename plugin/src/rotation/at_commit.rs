@@ -29,6 +29,8 @@ pub enum For {
 pub struct Standing {
     /// Encrypted files and rules by path, with which of the keys they are for. What is for neither is not here.
     pub files: BTreeMap<PathBuf, For>,
+    /// What else names the key that goes: text, and encrypted files that are not read as such under their names.
+    pub naming: Vec<PathBuf>,
     /// Submodules.
     pub submodules: Vec<PathBuf>,
 }
@@ -76,6 +78,14 @@ impl ReadAs {
     }
 }
 
+/// What was seen in a file.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    which: Option<For>,
+    /// Whether the key that goes is named in it, whatever it is.
+    names_old: bool,
+}
+
 /// Looks into commits; what a blob holds is remembered, because commits share most of theirs.
 pub struct Commits {
     repository: Repository,
@@ -83,7 +93,7 @@ pub struct Commits {
     new: String,
     foreign: Foreign,
     /// By how the name says that a file is read, too: a copy under another name is another file.
-    known: HashMap<(ObjectId, ReadAs), Option<For>>,
+    known: HashMap<(ObjectId, ReadAs), Seen>,
 }
 
 impl std::fmt::Debug for Commits {
@@ -124,8 +134,13 @@ impl Commits {
                 EntryKind::Gitlink => standing.submodules.push(path),
                 EntryKind::Symlink => {}
                 EntryKind::File => {
-                    if let Some(which) = self.file(entry.id, &path)? {
-                        standing.files.insert(path, which);
+                    let seen = self.file(entry.id, &path)?;
+                    match seen.which {
+                        Some(which) => {
+                            standing.files.insert(path, which);
+                        }
+                        None if seen.names_old => standing.naming.push(path),
+                        None => {}
                     }
                 }
             }
@@ -133,7 +148,7 @@ impl Commits {
         Ok(())
     }
 
-    fn file(&mut self, blob: ObjectId, path: &Path) -> Result<Option<For>, GitError> {
+    fn file(&mut self, blob: ObjectId, path: &Path) -> Result<Seen, GitError> {
         let read_as = ReadAs::of(path);
         if let Some(known) = self.known.get(&(blob, read_as)) {
             return Ok(*known);
@@ -142,9 +157,11 @@ impl Commits {
         let bytes: &[u8] = &content;
         // Most files name neither, and are not read any further.
         let named = |recipient: &str| bytes.find(recipient.as_bytes()).is_some();
-        let which = if named(&self.old) || named(&self.new) { self.which(path, bytes) } else { None };
-        self.known.insert((blob, read_as), which);
-        Ok(which)
+        let names_old = named(&self.old);
+        let which = if names_old || named(&self.new) { self.which(path, bytes) } else { None };
+        let seen = Seen { which, names_old };
+        self.known.insert((blob, read_as), seen);
+        Ok(seen)
     }
 
     fn which(&self, path: &Path, bytes: &[u8]) -> Option<For> {
@@ -214,6 +231,7 @@ mod tests {
         let text = "a: ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]\nsops:\n  age:\n    - recipient: age1old\n      enc: x\n  \
                     lastmodified: \"2026-01-01T00:00:00Z\"\n  mac: ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]\n  version: 3.13.3\n";
         let standing = standing(&[("a/db.bak", text), ("a/db.yaml", text), ("b/.sops.yaml", text)]);
+        assert_eq!(standing.naming, [PathBuf::from("a/db.bak"), PathBuf::from("b/.sops.yaml")]);
         let files = standing.files.into_iter().collect::<Vec<_>>();
         assert_eq!(files, [(PathBuf::from("a/db.yaml"), For::Old)]);
     }

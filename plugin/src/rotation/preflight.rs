@@ -18,9 +18,12 @@ use kubiya_hook::git::{Unsigned, signer};
 use kubiya_policies::rules::{FILE_NAME, RecipientChange};
 use kubiya_policies::sops::age::AgeKeys;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Files that are named for naming the key that goes; more say nothing new.
+const MOST_NAMING: usize = 3;
 
 /// What was found, for the talk.
 #[derive(Debug, Default)]
@@ -63,6 +66,7 @@ impl Course<'_> {
             self.look_at_commits(&mut problems);
             self.look_at_pushes(&mut problems);
             self.look_at_owners(&standings, &mut found);
+            found.notes.extend(naming(&standings));
         }
         self.look_at_the_end(&mut problems);
         let branches = self.checkouts.iter().map(|checkout| checkout.branch.to_string());
@@ -351,7 +355,7 @@ impl Course<'_> {
             return;
         }
         let paths = standings.iter().flat_map(|standing| standing.files.keys()).map(PathBuf::as_path);
-        let paths = paths.collect::<std::collections::BTreeSet<_>>();
+        let paths = paths.collect::<BTreeSet<_>>();
         let Some((place, owned)) = owners_of(self.tree.top(), paths.into_iter()) else { return };
         found.notes.extend(owned.iter().map(|(owners, paths)| {
             let what = match paths[..] {
@@ -377,6 +381,22 @@ impl Course<'_> {
             );
         }
     }
+}
+
+/// What names the key that goes and is not renewed: it may be a text, or a file that sops reads under another name.
+fn naming(standings: &[Standing]) -> Vec<String> {
+    let all = standings.iter().flat_map(|standing| &standing.naming).collect::<BTreeSet<_>>();
+    let note = |path: &&PathBuf| {
+        format!(
+            "{}: it names the key that goes, and nothing reads it as rules or as encrypted: it is left as it is",
+            shown(path)
+        )
+    };
+    let mut notes = all.iter().take(MOST_NAMING).map(note).collect::<Vec<_>>();
+    if all.len() > MOST_NAMING {
+        notes.push(format!("{} more files name the key that goes", all.len() - MOST_NAMING));
+    }
+    notes
 }
 
 /// A source that is no branch of ours keeps the old key with Flux; a branch of the repository could be rotated too.

@@ -1,7 +1,7 @@
 //! A rotation in a clone and on clusters that are worked in: what others have there stays, and is seen.
 
 use crate::rotate_faults::{AT_ONCE, NEW, in_namespace};
-use crate::rotation::Rotated;
+use crate::rotation::{ENCRYPTED, Rotated};
 use crate::world::secret;
 use insta::assert_snapshot;
 
