@@ -70,6 +70,8 @@ fn a_store_that_cannot_be_relied_on_keeps_all_as_it_is() {
     assert_snapshot!(stored_by(&repository, forgets, GET), @"
     ------- stderr -------
     error: the store of --store-command: the new key is not read back as it was stored, so nothing else was changed
+
+    hint: look at what is stored there; then run it again with another name, or with the command mended
     [exit status: 3]
     ");
     untouched(&repository);
@@ -78,6 +80,8 @@ fn a_store_that_cannot_be_relied_on_keeps_all_as_it_is() {
     assert_snapshot!(stored_by(&repository, mixes_up, GET), @"
     ------- stderr -------
     error: the store of --store-command: the new key is not read back as it was stored, so nothing else was changed
+
+    hint: look at what is stored there; then run it again with another name, or with the command mended
     [exit status: 3]
     ");
     untouched(&repository);
@@ -86,6 +90,8 @@ fn a_store_that_cannot_be_relied_on_keeps_all_as_it_is() {
     assert_snapshot!(stored_by(&repository, does_not_listen, GET), @"
     ------- stderr -------
     error: the store of --store-command: the new key is not read back as it was stored, so nothing else was changed
+
+    hint: look at what is stored there; then run it again with another name, or with the command mended
     [exit status: 3]
     ");
     untouched(&repository);

@@ -200,10 +200,10 @@ fn who_comes_to_files_with_split_data_keys_and_which_keys_could_be_meant() {
     assert!(repository.read("apps/db.yaml").contains("ENC["), "{encrypted}");
     let keys = ["--age-key-file", "age.agekey", "--age-key-file", "mate.agekey"];
     let words = [&["--add-recipient", &third][..], &keys].concat();
-    let mut hints = [own.clone(), mate.clone()].map(|one| format!("hint: --old-recipient {one}"));
-    hints.sort();
     let shown = run(&repository, &words);
-    assert!(shown.contains(&hints.join("\n")), "{shown}");
+    for one in ["[RECIPIENT]", &mate] {
+        assert!(shown.contains(&format!("hint: --old-recipient {one}")), "{shown}");
+    }
 
     let words = [&words[..], &["--old-recipient", &own]].concat();
     let shown = run(&repository, &words);
