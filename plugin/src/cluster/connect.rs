@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn hints_are_typed_for_the_same_cluster() {
+        let typed = |words: &[&str], hint| Only::parse_from(words).args.typed(hint);
+        let hint = "kubectl kubiya worker add w1   # or kubectl kubiya encrypt";
+        assert_eq!(typed(&["x"], hint), hint);
+        assert_eq!(
+            typed(&["x", "--context", "the hub", "--kubeconfig", "k"], hint),
+            "kubectl kubiya worker --kubeconfig k --context 'the hub' add w1   # or kubectl kubiya encrypt"
+        );
+    }
+
+    #[test]
     fn flags_lie_over_the_kubeconfig() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");

@@ -43,14 +43,13 @@ pub(crate) async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> Outcome {
-    let outcome = match args.command {
+    match args.command {
         WorkerCommand::Add(args) => add::run(*args, connection, invocation, console).await,
         WorkerCommand::List(args) => list::run(args, connection, console).await,
         WorkerCommand::Check(args) => check::run(args, connection, console).await,
         WorkerCommand::Renew(args) => renew::run(args, connection, console).await,
         WorkerCommand::Remove(args) => remove::run(args, connection, console).await,
-    };
-    outcome.map_err(|failure| failure.map_hints(&|hint| connection.typed(&hint)))
+    }
 }
 
 /// Some failed: which, and that the others did not.
