@@ -15,6 +15,7 @@ pub mod finding;
 pub mod objects;
 pub mod rules;
 pub mod sops;
+mod template;
 pub mod values;
 mod words;
 pub mod yaml;

@@ -48,8 +48,8 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
     let encrypted = has!(bytes, "sops") && (has!(bytes, "mac") || has!(bytes, "ENC["));
     let inert = class.kind == PathKind::Inert;
     let encoded = || ENCODED.any_in(bytes);
-    // A default can spell the kind, the target of a patch may leave it open, and base64 hides it.
-    let defaults = || has!(bytes, "kind") && has!(bytes, "${") && has!(bytes, "data");
+    // A default or a template can spell the kind, the target of a patch may leave it open, and base64 hides it.
+    let defaults = || has!(bytes, "kind") && (has!(bytes, "${") || has!(bytes, "{{")) && has!(bytes, "ata");
     let patches = || (has!(bytes, "patch") && has!(bytes, "/data")) || has!(bytes, "binaryData");
     let told = has!(bytes, "stringData") || has!(bytes, "secretGenerator");
     let spelled = || has!(bytes, "Secret") || has!(bytes, "\\") || has!(bytes, "!");
