@@ -7,6 +7,7 @@
 //! say what a file claims and what was asked of it, [`detect`] says what it means, and [`check`]
 //! puts the three together.
 
+mod archive;
 pub mod builtin;
 pub mod check;
 pub mod contract;

@@ -3,6 +3,7 @@
 mod carriers;
 mod encrypted;
 mod filled;
+mod packed;
 
 use super::class::{PathClass, PathKind};
 use super::governed::{Content, Reason, covered_leaves, must_encrypt};
@@ -30,6 +31,7 @@ pub(super) fn file(input: &Input<'_>, class: &PathClass, interest: Interest, sin
     match class.kind {
         PathKind::SopsConfig | PathKind::Misnamed => judge.sops_config(sink),
         PathKind::Modules => judge.modules(sink),
+        _ if interest.archive => judge.archive(sink),
         _ if interest.structure && !judge.pointer(sink) => {
             judge.structure(sink);
             judge.filled(sink);

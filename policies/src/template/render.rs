@@ -9,11 +9,11 @@ use super::piece::{Action, Piece};
 use super::value::Value;
 use super::{From, Stretch, hull};
 
-/// Bytes that are made of one template.
-const MOST_BYTES: usize = 4 << 20;
+/// Bytes that are made of one template beyond its own.
+const MOST_BYTES: usize = 1 << 20;
 
-/// Pieces that are gone through: loops in loops and named templates in each other can make many of few.
-const MOST_STEPS: usize = 100_000;
+/// Pieces that are gone through beyond those that there are: loops in loops and named templates in each other can make many of few.
+const MOST_STEPS: usize = 50_000;
 
 /// What was made.
 pub(super) struct Made {
@@ -118,7 +118,8 @@ impl Renderer<'_> {
         while at < range.end {
             let Some(piece) = self.pieces.get(at) else { return };
             self.steps += 1;
-            if self.steps > MOST_STEPS || self.bytes > MOST_BYTES {
+            let too_many = self.steps > MOST_STEPS + self.pieces.len();
+            if too_many || self.bytes > MOST_BYTES + self.text.len() {
                 self.is_cut = true;
                 return;
             }

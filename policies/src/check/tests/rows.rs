@@ -151,7 +151,15 @@ const WAYS: [(&str, &[&str]); 33] = [
         ],
     ),
     ("types of Secrets", &["KBY001-tls.yaml", "KBY001-docker-config.yaml", "KBY001-bootstrap-token.yaml"]),
-    ("kubeconfigs and docker configurations", &["KBY014-kubeconfig", "KBY020-docker-config.json"]),
+    (
+        "kubeconfigs and docker configurations",
+        &[
+            "KBY014-kubeconfig",
+            "KBY020-docker-config.json",
+            "KBY020-legacy.dockercfg",
+            "KBY020-legacy-docker-in-a-map.yaml",
+        ],
+    ),
     ("private keys", &["KBY012-pgp.asc", "KBY013-pem.key", "KBY013-base64.yaml"]),
     (
         "names that claim encryption",
