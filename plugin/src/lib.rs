@@ -49,7 +49,13 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Runs the command; what its hints say to type is for the same cluster.
 fn run(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console) -> Outcome {
+    let connection = cli.connection.clone();
+    dispatch(cli, invocation, console).map_err(|failure| failure.map_hints(&|hint| connection.typed(&hint)))
+}
+
+fn dispatch(cli: cli::Cli, invocation: &invocation::Invocation, console: &mut Console) -> Outcome {
     match cli.command {
         cli::Command::Bootstrap(args) => {
             on_runtime(commands::bootstrap::run(*args, cli.connection, invocation, console))

@@ -41,7 +41,8 @@ pub struct Ruling<'c> {
     config: &'c Config,
     repository: String,
     profile: Profile,
-    today: Date,
+    /// The operator's date, asked for where an exemption ends: it takes a look at all time zones.
+    today: OnceCell<Date>,
     baseline: Option<Baseline>,
     /// Whether the repository is one for Flux or SOPS: asked only where it matters, as it takes a look around.
     gitops: OnceCell<bool>,
@@ -61,7 +62,7 @@ impl<'c> Ruling<'c> {
             config,
             repository: repository.to_owned(),
             profile: config.profile(repository),
-            today: jiff::Zoned::now().date(),
+            today: OnceCell::new(),
             baseline: None,
             gitops: OnceCell::new(),
             ask: Box::new(gitops),
@@ -149,7 +150,7 @@ impl<'c> Ruling<'c> {
     fn exemption(&self, path: &[u8], code: Option<Code>) -> Option<&Exemption> {
         self.config.exemptions.iter().find(|exemption| {
             let repositories = exemption.repositories.as_ref();
-            exemption.expires >= self.today
+            exemption.expires >= *self.today.get_or_init(|| jiff::Zoned::now().date())
                 && exemption.paths.matches(path)
                 && (exemption.codes.is_empty() || code.is_some_and(|code| exemption.codes.contains(&code)))
                 && repositories.is_none_or(|patterns| patterns.matches(self.repository.as_bytes()))

@@ -1,5 +1,6 @@
 //! From kubectl's connection flags to a client.
 
+use super::certificate::CertificateProblem;
 use super::error::innermost;
 use super::kubeconfig::select;
 use super::lease::Claim;
@@ -11,6 +12,8 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::config::{
     Config, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
+use kubiya_hook::edge::in_shell;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,14 +135,32 @@ impl ConnectionArgs {
         self.kubeconfig.clone().map_or(KubeconfigSource::Ambient, KubeconfigSource::File)
     }
 
+    /// A hint whose commands are typed for the cluster that these flags choose.
+    #[must_use]
+    pub fn typed(&self, hint: &str) -> String {
+        let file = self.kubeconfig.as_ref().map(|path| ("--kubeconfig", path.as_os_str().as_bytes()));
+        let context = self.context.as_ref().map(|name| ("--context", name.as_bytes()));
+        let namespace = self.namespace_given.then_some(("--namespace", self.namespace.as_bytes()));
+        let flags = [file, context, namespace].into_iter().flatten();
+        let flags = flags.map(|(flag, value)| format!(" {flag} {}", in_shell(value))).collect::<String>();
+        ["worker", "bootstrap"].iter().fold(hint.to_owned(), |hint, command| {
+            let bare = format!("kubectl kubiya {command} ");
+            hint.replace(&bare, &format!("kubectl kubiya {command}{flags} "))
+        })
+    }
+
     /// The chosen context with the flags laid over it.
     ///
     /// # Errors
     /// Those of reading the kubeconfig, of names it does not have, and of files that flags name.
     pub fn selection(&self) -> Result<Selection, ClusterError> {
         let kubeconfig = self.source().load()?;
-        let mut chosen =
-            select(&kubeconfig, self.context.as_deref(), self.cluster.as_deref(), self.user.as_deref())?;
+        let mut chosen = self.source().asked(select(
+            &kubeconfig,
+            self.context.as_deref(),
+            self.cluster.as_deref(),
+            self.user.as_deref(),
+        )?);
         let absolute = |path: &PathBuf| path.display().to_string();
         if let Some(server) = &self.server {
             chosen.cluster.server = Some(server.clone());
@@ -213,34 +234,34 @@ impl Connection {
         // What is asked again, and how often, is decided there.
         config.default_retry = false;
         let client = kube::Client::try_from(config).map(|client| patient(client, timeout));
+        let unauthenticated = |reason: String| ClusterError::Unauthenticated {
+            context: selection.context.clone(),
+            reason,
+            kubectl: selection.kubectl.clone(),
+        };
         let client = client.map_err(|error| match &error {
-            kube::Error::Auth(_) => ClusterError::Unauthenticated {
-                context: selection.context.clone(),
-                reason: innermost(&error),
-            },
+            kube::Error::Auth(_) => unauthenticated(innermost(&error)),
             _ => bad(innermost(&error)),
         })?;
         let version = client.apiserver_version().await.map_err(|error| match &error {
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => ClusterError::Unauthenticated {
-                context: selection.context.clone(),
-                reason: status.message.clone(),
-            },
-            kube::Error::Auth(_) => ClusterError::Unauthenticated {
-                context: selection.context.clone(),
-                reason: innermost(&error),
-            },
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+                unauthenticated(status.message.clone())
+            }
+            kube::Error::Auth(_) => unauthenticated(innermost(&error)),
             _ => ClusterError::Unreachable {
                 context: selection.context.clone(),
                 server: server.clone(),
-                reason: innermost(&error),
+                reason: match &error {
+                    kube::Error::SerdeError(_) => "what answers there is no API server".to_owned(),
+                    other => innermost(other),
+                },
+                certificate: CertificateProblem::of(&error).map(Box::new),
+                kubectl: selection.kubectl.clone(),
             },
         })?;
-        let username = who_am_i(&client).await.map_err(|error| ClusterError::Unauthenticated {
-            context: selection.context.clone(),
-            reason: match &error {
-                kube::Error::Api(status) => status.message.clone(),
-                other => innermost(other),
-            },
+        let username = who_am_i(&client).await.map_err(|error| match &error {
+            kube::Error::Api(status) => unauthenticated(status.message.clone()),
+            other => unauthenticated(innermost(other)),
         })?;
         Ok(Self {
             client,
@@ -309,6 +330,17 @@ mod tests {
     struct Only {
         #[command(flatten)]
         args: ConnectionArgs,
+    }
+
+    #[test]
+    fn hints_are_typed_for_the_same_cluster() {
+        let typed = |words: &[&str], hint| Only::parse_from(words).args.typed(hint);
+        let hint = "kubectl kubiya worker add w1   # or kubectl kubiya encrypt";
+        assert_eq!(typed(&["x"], hint), hint);
+        assert_eq!(
+            typed(&["x", "--context", "the hub", "--kubeconfig", "k"], hint),
+            "kubectl kubiya worker --kubeconfig k --context 'the hub' add w1   # or kubectl kubiya encrypt"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can go wrong with a cluster, and what to type about it.
 
+use super::CertificateProblem;
 use kubiya_hook::edge::{Failure, Kind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +55,10 @@ pub enum ClusterError {
         server: String,
         /// Why: refused, timed out, certificate.
         reason: String,
+        /// What is wrong with its certificate, if that is it.
+        certificate: Option<Box<CertificateProblem>>,
+        /// kubectl with the flags for this cluster; `None` where kubectl has no context for it.
+        kubectl: Option<String>,
     },
     /// The API server does not know us.
     #[error("the API server of `{context}` does not accept the credentials: {reason}")]
@@ -62,6 +67,8 @@ pub enum ClusterError {
         context: String,
         /// What the server or the credential plugin said.
         reason: String,
+        /// kubectl with the flags for this cluster; `None` where kubectl has no context for it.
+        kubectl: Option<String>,
     },
     /// A request was refused or failed.
     #[error("{verb} {object}: {reason}")]
@@ -162,10 +169,18 @@ impl From<ClusterError> for Failure {
                 Failure::usage(message).hint("kubectl config get-contexts")
             }
             ClusterError::BadConnection { .. } => Failure::usage(message),
-            ClusterError::Unreachable { context, .. } => Failure::unverified(message)
-                .hint(format!("kubectl --context {context} version   # does kubectl reach it?")),
-            ClusterError::Unauthenticated { context, .. } => Failure::unverified(message)
-                .hint(format!("kubectl --context {context} auth whoami")),
+            ClusterError::Unreachable { certificate: Some(problem), .. } => {
+                problem.explain(Failure::unverified(message))
+            }
+            ClusterError::Unreachable { kubectl, .. } => {
+                let failure = Failure::unverified(message);
+                let hint = |kubectl: &String| format!("{kubectl} version   # does kubectl reach it?");
+                kubectl.iter().map(hint).fold(failure, Failure::hint)
+            }
+            ClusterError::Unauthenticated { kubectl, .. } => {
+                let hints = kubectl.iter().map(|kubectl| format!("{kubectl} auth whoami"));
+                hints.fold(Failure::unverified(message), Failure::hint)
+            }
             ClusterError::Conflict { .. } => Failure::unverified(message)
                 .hint("who owns them will put them back; to take them over on purpose: --force-conflicts"),
             ClusterError::Refused { code: 409, .. } => Failure::unverified(message).hint(

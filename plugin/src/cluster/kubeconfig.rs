@@ -2,7 +2,9 @@
 
 use super::ClusterError;
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use kubiya_hook::edge::in_shell;
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where a kubeconfig comes from.
@@ -24,6 +26,8 @@ pub struct Selection {
     pub cluster: Cluster,
     /// The user entry; empty when the context names none, which is anonymous access.
     pub user: AuthInfo,
+    /// kubectl with the flags that choose the same, for hints; `None` where it is in no kubeconfig file.
+    pub kubectl: Option<String>,
 }
 
 impl KubeconfigSource {
@@ -55,7 +59,17 @@ impl KubeconfigSource {
     /// # Errors
     /// Those of [`Self::load`], and a context that is not there.
     pub fn select(&self, context: Option<&str>) -> Result<Selection, ClusterError> {
-        select(&self.load()?, context, None, None)
+        Ok(self.asked(select(&self.load()?, context, None, None)?))
+    }
+
+    /// A selection of this source, with what to type to have it from kubectl.
+    pub(super) fn asked(&self, selection: Selection) -> Selection {
+        let file = match self {
+            Self::File(path) => format!(" --kubeconfig {}", in_shell(path.as_os_str().as_bytes())),
+            Self::Ambient => String::new(),
+        };
+        let context = in_shell(selection.context.as_bytes());
+        Selection { kubectl: Some(format!("kubectl{file} --context {context}")), ..selection }
     }
 }
 
@@ -76,7 +90,8 @@ impl Kubeconfigs {
         if !self.0.contains_key(source) {
             self.0.insert(source.clone(), source.load()?);
         }
-        select(self.0.get(source).unwrap_or(&Kubeconfig::default()), context, None, None)
+        let none = Kubeconfig::default();
+        Ok(source.asked(select(self.0.get(source).unwrap_or(&none), context, None, None)?))
     }
 }
 
@@ -145,7 +160,7 @@ pub(super) fn select(
                 missing("user", user_name, kubeconfig.auth_infos.iter().map(|u| u.name.clone()).collect())
             })?,
     };
-    Ok(Selection { context: name.to_owned(), cluster, user })
+    Ok(Selection { context: name.to_owned(), cluster, user, kubectl: None })
 }
 
 fn missing(what: &'static str, name: &str, known: Vec<String>) -> ClusterError {

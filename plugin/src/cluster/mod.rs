@@ -1,6 +1,7 @@
 //! The only place that talks to an API server.
 
 mod apply;
+mod certificate;
 mod conflict;
 mod connect;
 mod diff;
@@ -17,6 +18,7 @@ mod secret;
 mod wait;
 
 pub use apply::{Action, Applied, Applier, FIELD_MANAGER, Manifest, Mode, dynamic};
+pub use certificate::CertificateProblem;
 pub use connect::{Connection, ConnectionArgs};
 pub(crate) use connect::{anonymous, base64};
 pub use diff::FieldChange;

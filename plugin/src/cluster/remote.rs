@@ -125,7 +125,7 @@ impl RemoteKubeconfig {
     }
 
     fn of(name: &str, cluster: Cluster, user: AuthInfo) -> Self {
-        let selection = Selection { context: name.to_owned(), cluster, user };
+        let selection = Selection { context: name.to_owned(), cluster, user, kubectl: None };
         let text = render(name, &selection);
         Self { selection, text }
     }
@@ -322,6 +322,7 @@ mod tests {
                 ..Cluster::default()
             },
             user: AuthInfo { token: Some("CANARY".to_owned().into()), ..AuthInfo::default() },
+            kubectl: None,
         }
     }
 

@@ -64,7 +64,7 @@ impl<'a> Lines<'a> {
             return;
         }
         let bar = self.progress.get_or_insert_with(|| {
-            let bar = ProgressBar::new(0);
+            let bar = ProgressBar::new(of as u64);
             let template = "{msg:>12} [{wide_bar}] {pos}/{len}{prefix} {elapsed}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> "));

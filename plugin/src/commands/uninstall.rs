@@ -38,7 +38,7 @@ pub(crate) async fn run(args: UninstallArgs, connection: &ConnectionArgs, consol
     let hub = hub.guarded(namespace, "uninstall");
     let plan = look(&hub, namespace, args.delete_keys).await?;
     let count = plan.all().count();
-    tell(console, &plan);
+    tell(console, &plan, connection);
     if count == 0 {
         say(console, "done", &format!("nothing of Flux is in {namespace} of {}", hub.context));
     } else if args.dry_run {
@@ -85,7 +85,7 @@ async fn claim(hub: &Connection, deadline: Deadline, console: &mut Console) -> R
 }
 
 /// What goes, and what becomes of what it has applied.
-fn tell(console: &mut Console, plan: &Uninstall) {
+fn tell(console: &mut Console, plan: &Uninstall, connection: &ConnectionArgs) {
     for going in plan.all().filter(|going| going.kind != "CustomResourceDefinition") {
         let leaves = going
             .leaves
@@ -93,7 +93,8 @@ fn tell(console: &mut Console, plan: &Uninstall) {
         say(console, "goes", &format!("{} {}{}", going.kind, going.name, leaves.unwrap_or_default()));
     }
     if plan.secrets.iter().any(|secret| secret.name.ends_with("-kubeconfig")) {
-        console.hint("kubectl kubiya worker remove NAME   # first, else its token stays valid on the worker");
+        let hint = "kubectl kubiya worker remove NAME   # first, else its token stays valid on the worker";
+        console.hint(&connection.typed(hint));
     }
     let definitions: Vec<&Going> = plan.definitions.iter().collect();
     if !definitions.is_empty() {

@@ -4,7 +4,7 @@ use super::version::Mark;
 use super::{FileError, Version};
 use crate::failpoint;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -118,28 +118,19 @@ impl Batch {
             let kind = error.kind();
             return all.map(|path| (path, FileError::Write(kind.into()))).collect();
         }
-        // A folder changes one name at a time, and several folders side by side.
-        let mut by_folder = BTreeMap::<_, Vec<_>>::new();
-        for staged in self.staged {
-            by_folder.entry(staged.folder().to_owned()).or_default().push(staged);
+        let folders = self.staged.iter().map(|staged| staged.folder().to_owned()).collect::<BTreeSet<_>>();
+        // Side by side: what takes time is that the file system lets go of the old versions.
+        let placed = self.staged.into_par_iter().map(|staged| {
+            failpoint::at("before a file is put in place");
+            (staged.target.clone(), staged.into_place())
+        });
+        let failed = placed.filter_map(|(target, placed)| Some((target, placed.err()?))).collect();
+        // The names are durable once their folders are. A folder that cannot be opened was written to anyway.
+        for folder in folders {
+            let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
         }
-        let failed = by_folder.into_par_iter().flat_map_iter(|(folder, staged)| placed(&folder, staged));
-        let mut failed = failed.collect::<Vec<_>>();
-        failed.sort_by(|(a, _), (b, _)| a.cmp(b));
         failed
     }
-}
-
-/// Puts the files of a folder in place. Returns those that could not be replaced.
-fn placed(folder: &Path, staged: Vec<Staged>) -> Vec<(PathBuf, FileError)> {
-    let placed = staged.into_iter().map(|staged| {
-        failpoint::at("before a file is put in place");
-        (staged.target.clone(), staged.into_place())
-    });
-    let failed = placed.filter_map(|(target, placed)| Some((target, placed.err()?))).collect();
-    // The names are durable once their folder is. One that cannot be opened was written to anyway.
-    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-    failed
 }
 
 /// One file is synced by itself; many, with the file systems that hold them.

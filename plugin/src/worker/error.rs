@@ -2,7 +2,7 @@
 
 use super::lifetime;
 use super::rights::{Right, as_rbac};
-use crate::cluster::{ClusterError, RemoteProblem};
+use crate::cluster::{CertificateProblem, ClusterError, RemoteProblem};
 use crate::duration;
 use jiff::Timestamp;
 use kubiya_hook::edge::{Failure, Kind};
@@ -226,15 +226,10 @@ fn with_rights(failure: Failure, missing: &[Right]) -> Failure {
 fn of_cluster(error: ClusterError) -> Failure {
     let message = error.to_string();
     match &error {
-        ClusterError::Unreachable { reason, .. } if reason.contains("UnknownIssuer") => {
-            Failure::unverified(message)
-                .because_of("the server's certificate is not from the authority that the kubeconfig names")
-                .hint("fetch the kubeconfig of this cluster again; if its authority was changed, worker add writes the new one")
-        }
-        ClusterError::Unreachable { reason, .. } if reason.contains("Expired") => {
-            Failure::unverified(message).because_of("a certificate has expired").hint(
-                "if it is the server's own, renew it there; if it is yours, fetch the kubeconfig again",
-            )
+        ClusterError::Unreachable { certificate: Some(problem), .. }
+            if **problem == CertificateProblem::Authority =>
+        {
+            Failure::from(error).hint("if its authority was changed, `worker add` then gives Flux the new one")
         }
         ClusterError::Refused { code: 403, .. } => Failure::unverified(message)
             .hint("on the infra cluster this needs: get of Namespace kube-system; get, list, create, patch, delete of Secrets in Flux's namespace"),

@@ -87,7 +87,8 @@ async fn as_stranger(url: &str, authority: Option<String>) -> Result<(), kube::E
             certificate_authority_data: authority.clone(),
             ..Cluster::default()
         };
-        let selection = Selection { context: "issuer".to_owned(), cluster, user: AuthInfo::default() };
+        let selection =
+            Selection { context: "issuer".to_owned(), cluster, user: AuthInfo::default(), kubectl: None };
         async move { crate::cluster::anonymous(&selection).await }
     };
     let described = get(&client(url).await?, DISCOVERY).await?;

@@ -5,6 +5,7 @@ use super::in_git::{self, put};
 use super::names::secret_name;
 use super::record::{CredentialKind, Scope};
 use crate::cluster::{Action, Applied, Mode};
+use bstr::ByteSlice as _;
 use kubiya_hook::edge::Failure;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,9 @@ struct Step {
     after: &'static [&'static str],
     waits: bool,
 }
+
+/// The file with the Kustomizations.
+const FLUX: &str = "flux.yaml";
 
 /// Namespaces before secrets before applications; definitions before objects of their kinds.
 const STEPS: [Step; 4] = [
@@ -74,7 +78,7 @@ impl Layout {
                     self.worker
                 ),
             ),
-            (folder.join("flux.yaml"), self.kustomizations()),
+            (folder.join(FLUX), self.kustomizations()),
         ];
         files.extend(self.steps().map(|step| {
             let text = format!("{} for {}\n", step.holds, self.worker);
@@ -87,6 +91,17 @@ impl Layout {
     fn steps(&self) -> impl Iterator<Item = &'static Step> {
         let all = self.scope == Scope::Cluster;
         STEPS.iter().filter(move |step| all || matches!(step.name, "secrets" | "applications"))
+    }
+
+    /// What is amiss in Kustomizations that are there already: they decrypt with another key.
+    fn other_decryption(&self, name: &Path, bytes: &[u8]) -> Option<String> {
+        let flux = name.ends_with(FLUX) && !bytes.contains_str(&self.decryption);
+        flux.then(|| {
+            format!(
+                "Flux does not decrypt with the worker's key there: set spec.decryption.secretRef.name to {}",
+                self.decryption
+            )
+        })
     }
 
     fn kustomizations(&self) -> String {
@@ -153,6 +168,7 @@ impl Layout {
                     applied.action = Action::Unchanged;
                     if version.bytes() != text.as_bytes() {
                         applied.notes.push("it is there already and stays as it is".to_owned());
+                        applied.notes.extend(self.other_decryption(&name, version.bytes()));
                     }
                 }
                 None if mode == Mode::Write => put(&path, None, text.as_bytes())?,

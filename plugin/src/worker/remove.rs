@@ -5,12 +5,13 @@ use super::delivered::{Applier, appliers, resource};
 use super::error::{Stop, WorkerError};
 use super::hub::{Hub, gone};
 use super::obtain::forget_namespaces;
+use super::own_key::key_secret_name;
 use super::record::{CredentialKind, Scope, Stored};
 use super::renew::{Renewal, enter, until_refused};
 use crate::cluster::{ClusterError, Connection, Deadline, FIELD_MANAGER, RemoteKubeconfig};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
-use kubiya_hook::edge::Kind;
+use kubiya_hook::edge::{Kind, in_shell};
 use serde_json::json;
 use std::time::Duration;
 
@@ -133,6 +134,7 @@ pub async fn remove(hub: &Hub, worker: &str, how: &Removal) -> Result<Removed, W
         None => removed.left.extend(stored.first().map(left_behind)),
     }
     for one in &stored {
+        removed.left.extend(own_key(hub, one).await?);
         hub.forget(one).await?;
         removed.secrets.push(format!("{}/{}", one.namespace, super::secret_name(worker)));
     }
@@ -151,6 +153,19 @@ fn stays_good(stored: &Stored) -> Option<String> {
             stored.record.audience.as_deref().unwrap_or_default()
         )),
     }
+}
+
+/// The worker's own key, which is not thrown away: what is encrypted for it may be all that is left of it.
+async fn own_key(hub: &Hub, stored: &Stored) -> Result<Option<String>, WorkerError> {
+    let (namespace, name) = (&stored.namespace, key_secret_name(&stored.record.worker));
+    let is_there = hub.connection.secret(namespace, &name).await?.is_some();
+    Ok(is_there.then(|| {
+        format!(
+            "the age key of its own stays, for what is encrypted for it: when that is gone, take its rule out of \
+             .sops.yaml, and kubectl --context {} -n {namespace} delete secret {name}",
+            in_shell(hub.connection.context.as_bytes())
+        )
+    }))
 }
 
 fn left_behind(stored: &Stored) -> String {

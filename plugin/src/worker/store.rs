@@ -28,6 +28,8 @@ impl Place<'_> {
 pub struct Added {
     /// The credentials.
     pub obtained: Obtained,
+    /// What happened before to the worker's own key: its Secret, and the rules.
+    pub own_key: Vec<Applied>,
     /// What happened on the infra cluster.
     pub stored: Vec<Applied>,
     /// How many earlier tokens were taken back.
@@ -38,7 +40,7 @@ impl Added {
     /// How many objects were written, or would be.
     #[must_use]
     pub fn changed(&self) -> usize {
-        let all = self.obtained.applied.iter().chain(&self.stored);
+        let all = self.own_key.iter().chain(&self.obtained.applied).chain(&self.stored);
         all.filter(|one| one.action != Action::Unchanged).count() + self.revoked
     }
 }
@@ -74,7 +76,7 @@ impl Candidate {
         let stored = self.store(hub, place, &obtained, &namespaces, mode).await?;
         let revoked =
             if mode == Mode::Write { self.revoke_replaced(hub, place, &obtained, &stored).await? } else { 0 };
-        Ok(Added { obtained, stored, revoked })
+        Ok(Added { own_key: Vec::new(), obtained, stored, revoked })
     }
 
     async fn store(

@@ -211,11 +211,13 @@ pub(super) async fn run(
             "you may not read the namespace kube-system of the worker: which cluster it is stays unknown",
         );
     }
-    if let Some(repository) = &mut repository {
-        repository.own_key(&hub, name, &request.terms, mode, &mut talk).await?;
-    }
+    let own_key = match &mut repository {
+        Some(repository) => repository.own_key(&hub, name, &request.terms, mode, &mut talk).await?,
+        None => Vec::new(),
+    };
     let place = Repository::place(repository.as_ref());
     let mut added = candidate.add(&hub, place, mode).await.map_err(at)?;
+    added.own_key = own_key;
     if let Some(repository) = &repository {
         added.stored.extend(repository.layout(&hub, name, &request.terms, mode)?);
     }
@@ -293,7 +295,8 @@ pub(super) fn result(added: &Added, dry_run: bool) -> Value {
         let one = |one: &Applied| json!({"cluster": place, "kind": one.kind, "name": one.name, "action": one.action});
         applied.iter().map(one).collect()
     };
-    let mut all = objects("worker", &added.obtained.applied);
+    let mut all = objects("infra", &added.own_key);
+    all.extend(objects("worker", &added.obtained.applied));
     all.extend(objects("infra", &added.stored));
     let mut result = json!({
         "apiVersion": "kubiya.dev/v1alpha1",

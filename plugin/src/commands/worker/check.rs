@@ -58,7 +58,10 @@ pub(super) async fn run(args: CheckArgs, connection: &ConnectionArgs, console: &
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for (index, outcome) in checked {
         match outcome {
-            Ok(report) => reports.push(report),
+            Ok(mut report) => {
+                report.findings.iter_mut().for_each(|finding| finding.fix = connection.typed(&finding.fix));
+                reports.push(report);
+            }
             Err(error) => failures.push(Failure::from(error).at(format!("worker {}", names[index]))),
         }
     }

@@ -134,7 +134,8 @@ impl Repository<'_> {
     }
 
     /// Gives a worker its own key, unless it has one: stored where the operator says and read back, then on the infra
-    /// cluster, then its rule. Interrupted, a later run goes on with `--new-age-key-file`.
+    /// cluster, then its rule. Interrupted, a later run goes on with `--new-age-key-file`. Gives what was changed, and
+    /// has said it.
     ///
     /// # Errors
     /// What is missing or contradicts, before anything is changed; then those of storing.
@@ -145,7 +146,7 @@ impl Repository<'_> {
         terms: &Terms,
         mode: Mode,
         talk: &mut Talk<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Applied>, Failure> {
         let args = self.args;
         let namespaces =
             if terms.namespaces.is_empty() { vec![hub.namespace.clone()] } else { terms.namespaces.clone() };
@@ -155,25 +156,22 @@ impl Repository<'_> {
             if has.is_some() {
                 self.decryption = key_secret_name(worker);
             }
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.decryption = key_secret_name(worker);
         let plan =
             |recipient: &str| RuleChange::plan(&self.top, &self.folder, worker, recipient, &args.recovery);
         if let Some(recipient) = has {
-            let changed = plan(&recipient).map_err(Failure::from)?.make(mode)?;
-            talk.applied("repository", &[changed]);
-            return Ok(());
+            let changed = vec![plan(&recipient).map_err(Failure::from)?.make(mode)?];
+            talk.applied("repository", &changed);
+            return Ok(changed);
         }
         self.refuse_no_recovery()?;
         if mode != Mode::Write {
-            let would = Applied::new(
-                "Secret",
-                format!("{}/{}", namespaces[0], self.decryption),
-                crate::cluster::Action::Created,
-            );
-            talk.applied("infra", &[would]);
-            return Ok(());
+            let name = format!("{}/{}", namespaces[0], self.decryption);
+            let would = vec![Applied::new("Secret", name, crate::cluster::Action::Created)];
+            talk.applied("infra", &would);
+            return Ok(would);
         }
         let identity = args.new_key.identity()?.ok_or_else(|| {
             Failure::usage("--own-key: where is the worker's key to be kept?")
@@ -184,9 +182,12 @@ impl Repository<'_> {
         identity.store()?;
         talk.say("stored", Color::Green, &format!("{worker}: its own age key, {}", identity.recipient()));
         let secrets = key_secrets(worker, &namespaces, identity.identity());
-        talk.applied("infra", &hub.apply(&secrets, terms.force, mode).await?);
-        talk.applied("repository", &[rule.make(mode)?]);
-        Ok(())
+        let mut changed = hub.apply(&secrets, terms.force, mode).await?;
+        talk.applied("infra", &changed);
+        let rule = rule.make(mode)?;
+        talk.applied("repository", std::slice::from_ref(&rule));
+        changed.push(rule);
+        Ok(changed)
     }
 
     fn refuse_no_recovery(&self) -> Result<(), Failure> {

@@ -85,7 +85,8 @@ mod tests {
             granted: None,
             warnings: Vec::new(),
         };
-        Added { obtained, stored: vec![Applied::new("Secret", name.to_owned(), action)], revoked: 0 }
+        let stored = vec![Applied::new("Secret", name.to_owned(), action)];
+        Added { own_key: Vec::new(), obtained, stored, revoked: 0 }
     }
 
     #[test]

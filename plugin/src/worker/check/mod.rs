@@ -9,7 +9,7 @@ use super::error::WorkerError;
 use super::hub::Hub;
 use super::lifetime::{self, certificate_data_end, user_end};
 use super::oidc::wrong_audience;
-use super::record::{Kept, Record};
+use super::record::{CredentialKind, Kept, Record};
 use super::rights::{Right, missing};
 use crate::cluster::{ClusterError, Connection, RemoteKubeconfig};
 use crate::duration;
@@ -78,7 +78,7 @@ pub async fn check(hub: &Hub, worker: &str, request_timeout: Duration) -> Result
         Ok(remote) => {
             report.authority_ends =
                 remote.selection.cluster.certificate_authority_data.as_deref().and_then(certificate_data_end);
-            ends(worker, &remote, report.authority_ends, &mut findings);
+            ends(&first.record, &remote, report.authority_ends, &mut findings);
             match remote.prove(request_timeout).await {
                 Ok(connection) => {
                     report.version = Some((connection.version.clone(), connection.username.clone()));
@@ -109,20 +109,33 @@ fn renewed(worker: &str) -> String {
     format!("kubectl kubiya worker add {worker}   # makes new credentials")
 }
 
-fn ends(worker: &str, remote: &RemoteKubeconfig, authority: Option<Timestamp>, findings: &mut Vec<Finding>) {
-    let now = Timestamp::now();
-    let authority = authority.map(|end| ("authority of the API server", end));
-    for (what, end) in user_end(&remote.selection.user).into_iter().chain(authority) {
+fn ends(
+    record: &Record,
+    remote: &RemoteKubeconfig,
+    authority: Option<Timestamp>,
+    findings: &mut Vec<Finding>,
+) {
+    let (now, worker) = (Timestamp::now(), &record.worker);
+    // What was copied has its end from elsewhere, as the authority has.
+    let fetched = format!("kubectl kubiya worker add {worker}   # when you have newer ones");
+    let renewed_in_time = match record.kind {
+        CredentialKind::Copied => {
+            format!("kubectl kubiya worker add {worker} --copy-credentials   # when you have newer ones")
+        }
+        _ => format!("kubectl kubiya worker renew {worker}"),
+    };
+    let user = user_end(&remote.selection.user).map(|(what, end)| (what, end, renewed_in_time));
+    let authority = authority.map(|end| ("authority of the API server", end, fetched));
+    for (what, end, fix) in user.into_iter().chain(authority) {
         let left = lifetime::left(end, now);
         if end <= now {
             findings.push(Finding::error(
                 State::Expiry,
                 worker,
                 format!("the {what} ended at {end}"),
-                renewed(worker),
+                if record.kind == CredentialKind::Copied { fix } else { renewed(worker) },
             ));
         } else if left < SOON {
-            let fix = format!("kubectl kubiya worker renew {worker}");
             let text = format!("the {what} ends in {}, at {end}", duration::long(left));
             findings.push(Finding::warning(State::Expiry, worker, text, fix));
         }

@@ -122,7 +122,7 @@ fn credentials_that_are_refused_and_a_worker_that_does_not_answer() {
     there.run(["-n", &workers.namespace("worker01"), "delete", "secrets", "--all"]).unwrap();
     workers.until_found("refused", "worker01");
     let said = workers.run(&["check", "worker01"]);
-    assert!(said.stdout.contains("fix: kubectl kubiya worker add worker01"), "{}", said.stdout);
+    assert!(said.stdout.contains("fix: kubectl kubiya worker --context hub add worker01"), "{}", said.stdout);
     assert_eq!(workers.add(&["worker01", "--scope-namespaces", "apps", "--duration", "10d"]).code, 0);
     assert_eq!(workers.findings(), [("expiry".to_owned(), "worker01".to_owned())]);
     let said = workers.run(&["check", "nowhere"]);

@@ -53,6 +53,21 @@ fn holding(folder: &Path, text: &str, found: &mut Vec<String>) {
     }
 }
 
+const DEFINITION: &str = "\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: shops.shops.example.org}
+spec:
+  group: shops.example.org
+  names: {kind: Shop, plural: shops, singular: shop}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
 #[test]
 fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
     let workers = Workers::new();
@@ -121,6 +136,11 @@ fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
         &format!("repo/{FOLDER}/worker01/applications/map.yaml"),
         &config_map("of-web").replace("default", "web"),
     );
+    // A definition and an object of its kind, in one push.
+    world.write(&format!("repo/{FOLDER}/worker01/definitions/shop.yaml"), DEFINITION);
+    let shop =
+        "apiVersion: shops.example.org/v1\nkind: Shop\nmetadata: {name: first, namespace: web}\nspec: {}\n";
+    world.write(&format!("repo/{FOLDER}/worker01/applications/shop.yaml"), shop);
     let encrypted = world.kubiya(&["encrypt", &format!("repo/{FOLDER}/worker01/secrets")]);
     assert_eq!(encrypted.code, 0, "{}", encrypted.stderr);
     assert!(
@@ -147,6 +167,8 @@ fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
     })
     .unwrap();
     assert_eq!(workers.stored("worker01"), kubeconfig);
+    let shops = there.run(["-n", "web", "get", "shops.shops.example.org", "-o", "name"]).unwrap();
+    assert_eq!(shops.trim(), "shop.shops.example.org/first");
 
     // A re-run changes nothing; what Flux brings is not changed behind Git's back.
     let before = workers.versions("worker01");
@@ -206,7 +228,19 @@ fn credentials_in_git_the_folder_of_a_worker_and_its_own_key() {
     })
     .unwrap();
     hub.run(["-n", "flux-system", "delete", "kustomizations", "--all", "--wait=false"]).unwrap();
-    for (cluster, what) in [(&second, ["secret", "theirs"]), (&there, ["namespace", "web"])] {
+    eventually("nothing goes to it any more, so it goes, and its own key stays", LONG, || {
+        let said = workers.run(&["remove", "worker02"]);
+        Ok(said.code == 0 && said.stderr.contains("the age key of its own stays"))
+    })
+    .unwrap();
+    let own = hub.run(["-n", "flux-system", "get", "secret", "worker02-age", "-o", "name"]).unwrap();
+    assert_eq!(own.trim(), "secret/worker02-age");
+    let left = [
+        (&second, ["secret", "theirs"]),
+        (&there, ["crd", "shops.shops.example.org"]),
+        (&there, ["namespace", "web"]),
+    ];
+    for (cluster, what) in left {
         cluster.run([&["delete", "--ignore-not-found", "--wait=false"], &what[..]].concat()).unwrap();
     }
 }

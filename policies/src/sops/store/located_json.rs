@@ -365,10 +365,11 @@ mod tests {
         ]);
         proptest!(|(pieces in proptest::collection::vec(piece, 0..12))| {
             let text = pieces.concat();
-            // A number that is too large is told where its value is asked for.
             let theirs = serde_json::from_str::<serde_json::Value>(&text);
-            let theirs = theirs.map_or_else(|error| error.to_string().starts_with("number out of range"), |_| true);
-            prop_assert_eq!(fault(&text).is_none(), theirs, "{}", text);
+            // Here, a number that is too large is told where its value is asked for.
+            let too_large = |error: &serde_json::Error| error.to_string().starts_with("number out of range");
+            prop_assume!(!theirs.as_ref().is_err_and(too_large));
+            prop_assert_eq!(fault(&text).is_none(), theirs.is_ok(), "{}", text);
         });
     }
 }

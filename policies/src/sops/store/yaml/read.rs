@@ -1,17 +1,20 @@
 //! From YAML's tree to sops's: entries in order, comments in the map or list they belong to.
 
+mod attached;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::comments::{self, Noted, NotedDocument};
+use self::attached::{Notes, lost, notes};
+use super::comments::NotedDocument;
 use super::layout::has_slash_escape;
 use super::{ReadDocuments, ScalarSite, Written};
 use crate::sops::plain::Plain;
 use crate::sops::problem::{Problem, ProblemKind};
-use crate::sops::tree::{Branch, Comment, Element, Item, Leaf, Site, Tree};
+use crate::sops::tree::{Branch, Element, Item, Leaf, Site, Tree};
 use crate::yaml::resolve::{Resolved, resolve};
 use crate::yaml::{KeyPath, NodeRef, Sort, Step, Stream, Style, decode_base64};
 
@@ -53,42 +56,6 @@ pub(super) fn documents(stream: &Stream<'_>) -> Result<ReadDocuments, Vec<Proble
     }
 }
 
-/// The comments of the documents; nothing where a document is not read as sops's library reads it.
-fn notes(text: &str, comments: &[Range<usize>], roots: &[NodeRef<'_>]) -> Vec<NotedDocument> {
-    if comments.is_empty() {
-        return Vec::new();
-    }
-    let mut notes = comments::noted(text);
-    notes.truncate(roots.len());
-    for (document, root) in notes.iter_mut().zip(roots) {
-        if !fits(&document.root, *root) {
-            *document = NotedDocument::default();
-        }
-    }
-    notes
-}
-
-fn fits(noted: &Noted, node: NodeRef<'_>) -> bool {
-    if node.is_alias() || node.sort() == Sort::Scalar {
-        return noted.children.is_empty();
-    }
-    let entries = node.own_entries().flat_map(|entry| [entry.key, entry.value]);
-    let mut nodes = entries.chain(node.items());
-    let fit = noted.children.iter().all(|noted| nodes.next().is_some_and(|node| fits(noted, node)));
-    fit && nodes.next().is_none()
-}
-
-/// Comments that sops's library loses, last one first.
-fn lost(comments: &[Range<usize>], notes: &[NotedDocument]) -> Vec<usize> {
-    let mut found = Vec::with_capacity(comments.len());
-    for document in notes {
-        found.extend(document.head.iter().chain(&document.foot));
-        document.root.all(&mut found);
-    }
-    let found = found.into_iter().collect::<HashSet<_>>();
-    comments.iter().rev().map(|range| range.start).filter(|start| !found.contains(start)).collect()
-}
-
 struct Reader<'t> {
     text: &'t str,
     comments: Vec<Range<usize>>,
@@ -117,13 +84,6 @@ struct Around {
     indent: usize,
     dash: Option<usize>,
     flow: bool,
-}
-
-/// The comments of a node, and whether those at its head, line and foot went into what is around it.
-#[derive(Clone, Copy)]
-struct Notes<'n> {
-    of: Option<&'n Noted>,
-    handled: bool,
 }
 
 impl<'t> Reader<'t> {
@@ -250,27 +210,6 @@ impl<'t> Reader<'t> {
         self.lost_in(node.range(), &mut elements);
         self.comments_alone(&elements);
         elements
-    }
-
-    /// Marks a list of nothing but encrypted comments, which sops keeps as items.
-    fn comments_alone(&mut self, elements: &[Element]) {
-        let comment = |element: &Element| match element {
-            Element::Value(Tree::Leaf(leaf)) => {
-                let text = leaf.value.as_ref().and_then(Plain::as_text).unwrap_or_default();
-                text.starts_with("ENC[") && text.trim_end().ends_with(",type:comment]")
-            }
-            Element::Value(_) => false,
-            Element::Comment(_) => true,
-        };
-        let first = elements.iter().find_map(|element| match element {
-            Element::Value(Tree::Leaf(leaf)) => Some(leaf.site),
-            _ => None,
-        });
-        if let Some(first) = first.filter(|_| elements.iter().all(comment))
-            && let Some(Written::Scalar(site)) = self.sites.get_mut(first.0 as usize)
-        {
-            site.alone = true;
-        }
     }
 
     fn path_value(&mut self, step: At<'t>, node: NodeRef<'t>, notes: Notes<'_>, around: Around) -> Tree {
@@ -445,54 +384,6 @@ impl<'t> Reader<'t> {
                 None => return before.len().saturating_sub(1),
             }
         }
-    }
-
-    // --- comments ------------------------------------------------------------------------------
-
-    /// Puts comments, by their places, into a map or list.
-    fn comments_of<P: From<Comment>>(&mut self, places: Option<&[usize]>, into: &mut Vec<P>) {
-        for place in places.unwrap_or_default() {
-            let found = self.comments.binary_search_by_key(place, |range| range.start);
-            let Some(range) = found.ok().and_then(|index| self.comments.get(index)) else { continue };
-            let range = range.start + 1..range.end;
-            let text = self.text[range.clone()].to_owned();
-            let site = self.site(Written::Comment(range));
-            into.push(P::from(Comment { text, site }));
-        }
-    }
-
-    /// What stands before the content of a node, unless the map or list around it has it.
-    fn comments_before<P: From<Comment>>(&mut self, notes: Notes<'_>, into: &mut Vec<P>) {
-        let noted = notes.of.filter(|_| !notes.handled);
-        self.comments_of(noted.map(|noted| noted.head.as_slice()), into);
-        self.comments_of(noted.map(|noted| noted.line.as_slice()), into);
-    }
-
-    fn comments_after<P: From<Comment>>(&mut self, notes: Notes<'_>, into: &mut Vec<P>) {
-        let noted = notes.of.filter(|_| !notes.handled);
-        self.comments_of(noted.map(|noted| noted.foot.as_slice()), into);
-    }
-
-    /// What sops does not see in a map or list goes to its end: there, no selector takes it for what precedes a
-    /// value.
-    fn lost_in<P: From<Comment>>(&mut self, range: Range<usize>, into: &mut Vec<P>) {
-        let first = self.lost.partition_point(|place| *place >= range.end);
-        let end = self.lost.partition_point(|place| *place >= range.start);
-        let mut places = self.lost.drain(first..end.max(first)).collect::<Vec<_>>();
-        places.reverse();
-        self.comments_of(Some(&places), into);
-    }
-}
-
-impl From<Comment> for Item {
-    fn from(comment: Comment) -> Self {
-        Self::Comment(comment)
-    }
-}
-
-impl From<Comment> for Element {
-    fn from(comment: Comment) -> Self {
-        Self::Comment(comment)
     }
 }
 
