@@ -71,8 +71,8 @@ fn programs_read_json() {
         {
           "path": "apps/.sops.yaml",
           "line": 1,
-      "column": 17,
-      "reason": "`creation_rules` must be a list",
+          "column": 17,
+          "reason": "`creation_rules` must be a list",
           "files": [
             "apps/values.yaml"
           ]
