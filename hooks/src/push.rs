@@ -265,7 +265,10 @@ impl Summary {
                 }
             }
         }
-        for unverified in verdict.unverified {
+        for mut unverified in verdict.unverified {
+            if let Carrier::Commit { id, .. } = carrier {
+                unverified.commit = Some(id);
+            }
             let same =
                 |known: &&mut Unverified| known.path == unverified.path && known.reason == unverified.reason;
             match self.verdict.unverified.iter_mut().find(same) {

@@ -15,6 +15,7 @@ mod test_history;
 mod test_install;
 mod test_joins;
 mod test_judged_once;
+mod test_named_elsewhere;
 mod test_names;
 mod test_output;
 mod test_owners;

@@ -171,3 +171,58 @@ fn a_change_that_another_ref_has_was_accepted_there_and_the_past_was_not() {
     // That a branch is still at what was changed since, does not bring it back.
     assert_eq!(world.push_as("bob", ["--force", "main:prod"]).code(), Some(1));
 }
+
+#[test]
+fn to_move_rename_or_delete_what_is_protected_is_a_change_of_it() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    world.configure(
+        "protected:\n- kinds: [Kustomization]\n  owners: [alice]\n- kinds: [Secret]\n  names: ['*-kubeconfig']\n  owners: [alice]\n",
+    );
+    let object = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: apps}\nspec: {path: ./a}\n";
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: w1-kubeconfig}\ndata: {}\n";
+    world.clone.write("apps.yaml", object);
+    world.clone.commit_file("k.yaml", secret);
+    let _ = world.push_as("alice", ["main"]).success();
+    let changes: [(&str, &[&str]); 5] = [
+        ("renamed", &["mv", "apps.yaml", "others.yaml"]),
+        ("moved to where nothing is applied", &["mv", "k.yaml", "k.txt"]),
+        ("deleted", &["rm", "--quiet", "apps.yaml"]),
+        ("deleted, the Secret", &["rm", "--quiet", "k.yaml"]),
+        ("exchanged", &["mv", "--force", "k.yaml", "apps.yaml"]),
+    ];
+    for (what, command) in changes {
+        let _ = world.clone.ok(command);
+        world.clone.commit_all(what);
+        let refused = world.push_as("bob", ["main"]);
+        assert!(!lines_with(&refused, "[KBY027]").is_empty(), "{what}: {refused}");
+        let _ = world.clone.ok(["reset", "--hard", "--quiet", "HEAD^"]);
+    }
+    world.clone.commit_file("docs.yaml", "a: b\n");
+    assert_eq!(world.push_as("bob", ["main"]).code(), Some(0));
+}
+
+#[test]
+fn a_branch_that_is_made_again_at_what_no_ref_reaches_is_judged_as_new() {
+    let env = TestEnv::new();
+    let world = governed(&env);
+    world.configure("protected: [{paths: [flux/**], owners: [alice]}]\n");
+    let _ = world.clone.ok(["checkout", "--quiet", "-b", "topic"]);
+    world.clone.commit_file("flux/a.yaml", "v: 1\n");
+    let old = world.clone.ok(["rev-parse", "HEAD"]);
+    let _ = world.push_as("alice", ["topic"]).success();
+    let _ = world.push_as("bob", [":topic"]).success();
+    let refused = world.push_as("bob", [&format!("{}:refs/heads/topic", old.trim())]);
+    assert_eq!(lines_with(&refused, "[KBY027]").len(), 1, "{refused}");
+    // Somebody else's unreachable Secret, too.
+    let hook = world.server.path().join("hooks/pre-receive");
+    let aside = world.server.path().join("aside");
+    std::fs::rename(&hook, &aside).unwrap();
+    world.clone.commit_file("s.yaml", crate::common::plain_secret());
+    let bad = world.clone.ok(["rev-parse", "HEAD"]);
+    let _ = world.push(["topic:bad"]).success();
+    std::fs::rename(&aside, &hook).unwrap();
+    let _ = world.push_as("bob", [":bad"]).success();
+    let refused = world.push_as("alice", [&format!("{}:refs/heads/bad", bad.trim())]);
+    assert_eq!(lines_with(&refused, "[KBY001]").len(), 1, "{refused}");
+}

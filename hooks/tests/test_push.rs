@@ -153,7 +153,8 @@ fn an_unusable_sops_yaml_is_refused_with_its_reason() {
     remote:   apps/.sops.yaml
     remote:     1:17 `creation_rules` must be a list [KBY017]
     remote:
-    remote: apps/.sops.yaml cannot be used: 1:17: `creation_rules` must be a list
+    remote: apps/.sops.yaml:1:17 in commit 88d61cd47f cannot be used:
+    remote:   `creation_rules` must be a list
     remote:   so nobody can say whether apps/values.yaml must be encrypted
     remote:
     remote: hint: Mend the line that is named, then look again:
@@ -179,7 +180,7 @@ fn rules_behind_a_link_are_not_read() {
     ------- stderr -------
     remote: error: push refused: 1 file that cannot be judged
     remote:
-    remote: .sops.yaml cannot be used: it is a symbolic link
+    remote: .sops.yaml in commit a5a2eb4e8c cannot be used: it is a symbolic link
     remote:   so nobody can say whether values.yaml must be encrypted
     remote:
     remote: hint: what cannot be judged is refused; mend it in the same commit

@@ -70,7 +70,9 @@ fn programs_read_json() {
       "unverified": [
         {
           "path": "apps/.sops.yaml",
-          "reason": "1:17: `creation_rules` must be a list",
+          "line": 1,
+          "column": 17,
+          "reason": "`creation_rules` must be a list",
           "files": [
             "apps/values.yaml"
           ]

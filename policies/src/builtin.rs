@@ -67,6 +67,11 @@ pub const SHARED_DATA_KEY: Code = Code(28);
 /// A recipient was taken out, and the ciphertext stays.
 pub const KEPT_DATA_KEY: Code = Code(29);
 
+/// A plaintext value of a Secret that a template makes.
+pub const TEMPLATE_SECRET: Code = Code(30);
+/// A plaintext secret in a file of an archive.
+pub const PACKED: Code = Code(31);
+
 /// What a finding means and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +114,8 @@ const TEXTS: &[(Code, &str)] = &[
     (PROTECTED, include_str!("../builtin/KBY027.yaml")),
     (SHARED_DATA_KEY, include_str!("../builtin/KBY028.yaml")),
     (KEPT_DATA_KEY, include_str!("../builtin/KBY029.yaml")),
+    (TEMPLATE_SECRET, include_str!("../builtin/KBY030.yaml")),
+    (PACKED, include_str!("../builtin/KBY031.yaml")),
 ];
 
 static EXPLANATIONS: LazyLock<BTreeMap<Code, Explanation>> = LazyLock::new(|| {

@@ -7,6 +7,7 @@
 //! say what a file claims and what was asked of it, [`detect`] says what it means, and [`check`]
 //! puts the three together.
 
+mod archive;
 pub mod builtin;
 pub mod check;
 pub mod contract;
@@ -15,6 +16,7 @@ pub mod finding;
 pub mod objects;
 pub mod rules;
 pub mod sops;
+mod template;
 pub mod values;
 mod words;
 pub mod yaml;

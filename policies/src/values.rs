@@ -203,6 +203,16 @@ mod tests {
     use crate::check::{Input, Role, check};
     use crate::rules::Rules;
 
+    #[test]
+    fn a_literal_that_a_template_carries_elsewhere_is_the_value_and_not_the_action() {
+        let template = |value: &str, more: &str| {
+            format!("{more}{{{{- $p := \"{value}\" }}}}\nkind: Secret\nstringData:\n  a: {{{{ $p }}}}\n")
+        };
+        let subject = |value: &str, more: &str| subjects_of("a.yaml", &template(value, more));
+        assert_eq!(subject("hunter2", ""), subject("hunter2", "# more\n"));
+        assert_ne!(subject("hunter2", ""), subject("hunter3", ""));
+    }
+
     fn subjects_of(path: &str, text: &str) -> Vec<Subject> {
         let rules = Rules::parse(b".sops.yaml", b"creation_rules:\n- {path_regex: ^s/, pgp: A}\n").unwrap();
         let input =

@@ -3,9 +3,10 @@
 use super::command_line::CommandLine;
 use super::index::Index;
 use super::library::Library;
-use super::object::{self, Commit, Content, Kind};
+use super::object::{self, Commit, Content, EntryKind, Kind};
 use super::tree::Tree;
 use super::{GitError, ObjectId};
+use kubiya_policies::detect::kustomize::is_kustomization_name;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,12 +42,23 @@ pub(super) trait Backend: Send {
 /// How many bytes of folders are remembered, so that memory does not grow with history.
 const REMEMBERED: usize = 4 << 20;
 
+/// Folders of which it is remembered which kustomizations are in them.
+const MOST_FOLDERS: usize = 20_000;
+
+/// No path that a file system takes is nested deeper, and no kustomization that is built.
+const DEEPEST: usize = 256;
+
 /// The folders that were read last.
 #[derive(Default)]
 struct Remembered {
     trees: HashMap<ObjectId, Arc<Tree>>,
     size: usize,
+    /// The kustomizations in a folder and below it, relative to it.
+    kustomizations: HashMap<ObjectId, Paths>,
 }
+
+/// Paths that several folders share.
+type Paths = Arc<[Vec<u8>]>;
 
 /// A repository, open for reading.
 pub struct Repository {
@@ -160,6 +172,45 @@ impl Repository {
         remembered.size += tree.size();
         remembered.trees.insert(id, Arc::clone(&tree));
         Ok(tree)
+    }
+
+    /// The kustomizations in a folder and all below it, by paths relative to it. A folder that is known is not gone
+    /// through again; one that a partial repository lacks is passed over.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read, or they are nested deeper than paths can be.
+    pub fn kustomizations(&self, tree: ObjectId) -> Result<Paths, GitError> {
+        self.kustomizations_below(tree, DEEPEST)
+    }
+
+    fn kustomizations_below(&self, tree: ObjectId, depth: usize) -> Result<Paths, GitError> {
+        let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered().kustomizations.get(&tree) {
+            return Ok(Arc::clone(known));
+        }
+        let below = depth.checked_sub(1).ok_or(GitError::Malformed { id: tree, what: "tree" })?;
+        let mut all = Vec::new();
+        let folder = match self.tree(tree) {
+            Err(GitError::Missing(_)) => return Ok(all.into()),
+            read => read?,
+        };
+        for entry in folder.iter() {
+            match entry.kind {
+                EntryKind::Tree => {
+                    let inner = self.kustomizations_below(entry.id, below)?;
+                    all.extend(inner.iter().map(|path| [entry.name, b"/", path].concat()));
+                }
+                EntryKind::File if is_kustomization_name(entry.name) => all.push(entry.name.to_owned()),
+                _ => {}
+            }
+        }
+        let all: Paths = all.into();
+        let mut remembered = remembered();
+        if remembered.kustomizations.len() > MOST_FOLDERS {
+            remembered.kustomizations.clear();
+        }
+        remembered.kustomizations.insert(tree, Arc::clone(&all));
+        Ok(all)
     }
 
     /// The content of a file.

@@ -3,6 +3,7 @@
 use super::object::EntryKind;
 use super::{GitError, IndexEntry, ObjectId, Repository, Tree};
 use crate::judge::{Entry, Snapshot, Unreadable};
+use kubiya_policies::detect::kustomize::is_kustomization_name;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,6 +59,11 @@ impl Snapshot for TreeSnapshot<'_> {
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl std::ops::Deref<Target = [u8]>, Unreadable> {
         read(self.repository, path, entry)
     }
+
+    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+        let all = self.repository.kustomizations(self.root);
+        Ok(all.map_err(|error| Unreadable::new(b"", &error))?.to_vec())
+    }
 }
 
 /// The files of the index.
@@ -84,6 +90,12 @@ impl Snapshot for IndexSnapshot<'_> {
 
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl std::ops::Deref<Target = [u8]>, Unreadable> {
         read(self.repository, path, entry)
+    }
+
+    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+        let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().is_some_and(is_kustomization_name);
+        let staged = self.entries.iter().filter(|entry| entry.staged && name(&entry.path));
+        Ok(staged.map(|entry| entry.path.clone()).collect())
     }
 }
 

@@ -24,7 +24,8 @@ impl Judge {
             for reference in seen.iter().flat_map(|seen| &seen.report.references) {
                 join(&mut sitting, parents, &file, &reference.path, reference.role);
             }
-            for (names, role) in roles.of(&mut sitting, &file.path) {
+            let may_be_source = seen.is_none_or(|seen| seen.may_be_source);
+            for (names, role) in roles.of(&mut sitting, &file.path, may_be_source) {
                 join(&mut sitting, parents, &names, &file.path, role);
             }
         }
@@ -48,6 +49,6 @@ fn join<S: Snapshot, E: Snapshot, P: Snapshot>(
         has(parent, names) && leads.as_ref() == Some(&target)
     };
     if !parents.iter().any(as_it_was) {
-        sitting.file(&target, role);
+        drop(sitting.file(&target, role));
     }
 }

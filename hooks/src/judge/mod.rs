@@ -52,6 +52,8 @@ pub(crate) struct Seen {
     subjects: Vec<Subject>,
     /// Whether it may have a SOPS block.
     sealed: bool,
+    /// Whether it may be what a kustomization makes a Secret of: neither encrypted nor an object of its own.
+    may_be_source: bool,
 }
 
 /// What was seen of a content; empty until somebody has looked at it, and locked while somebody does.
@@ -61,13 +63,14 @@ impl Seen {
     fn of(input: &Input<'_>) -> Self {
         let report = check::check(input);
         let subjects = subjects(input.path, input.bytes, &report.findings);
-        Self { report, subjects, sealed: portable::may_be_sealed(input.bytes) }
+        let sealed = portable::may_be_sealed(input.bytes);
+        Self { report, subjects, sealed, may_be_source: !sealed && roles::may_be_source(input.bytes) }
     }
 
     fn of_oversized(input: &Input<'_>) -> Self {
         let report = check::check_oversized(input);
         let subjects = report.findings.iter().map(|_| Subject::Form).collect();
-        Self { report, subjects, sealed: false }
+        Self { report, subjects, sealed: false, may_be_source: true }
     }
 }
 
@@ -77,6 +80,8 @@ impl Seen {
 pub struct Judge {
     policies: Policies,
     reports: Mutex<HashMap<Key, Slot>>,
+    /// What kustomizations name outside of their folders, by content and path.
+    outward: Mutex<roles::Outward>,
     checks: AtomicUsize,
     /// Most reports are empty; this is all of them.
     nothing: Arc<Seen>,
@@ -124,8 +129,9 @@ impl Judge {
         let mut sitting = Sitting::new(self, snapshot, elders);
         let mut roles = roles::Roles::default();
         for file in files {
-            sitting.file(&file, Role::File);
-            for (_, role) in roles.of(&mut sitting, &file.path) {
+            let seen = sitting.file(&file, Role::File);
+            let may_be_source = seen.is_none_or(|seen| seen.may_be_source);
+            for (_, role) in roles.of(&mut sitting, &file.path, may_be_source) {
                 sitting.reference(&file.path, role);
             }
         }
@@ -237,9 +243,10 @@ impl<'j, 's, S: Snapshot, E: Snapshot> Sitting<'j, 's, S, E> {
         Self { judge, snapshot, elders, done, governing, verdict: Verdict::default() }
     }
 
-    fn file(&mut self, file: &File, role: Role) {
+    /// Judges a file, unless it was judged in this role before. What it shows.
+    fn file(&mut self, file: &File, role: Role) -> Option<Arc<Seen>> {
         if !self.done.insert((file.path.clone(), role)) {
-            return;
+            return None;
         }
         match self.look(file, role) {
             Ok(seen) => {
@@ -247,8 +254,12 @@ impl<'j, 's, S: Snapshot, E: Snapshot> Sitting<'j, 's, S, E> {
                 for reference in &seen.report.references {
                     self.reference(&reference.path, reference.role);
                 }
+                Some(seen)
             }
-            Err(unreadable) => self.verdict.unverified.push(unreadable.into()),
+            Err(unreadable) => {
+                self.verdict.unverified.push(unreadable.into());
+                None
+            }
         }
     }
 
@@ -267,11 +278,11 @@ impl<'j, 's, S: Snapshot, E: Snapshot> Sitting<'j, 's, S, E> {
         if is_link || !is_governable(path) {
             return Ok(all);
         }
-        if let Policy::Unusable { config, reason } = &*governing.own {
+        if let Policy::Unusable { config, why } = &*governing.own {
             // What would pass under any rules is good whatever these say.
             let strictest = Rules::strictest(path).map(|rules| look(Some(&rules))).transpose()?;
             if strictest.is_none_or(|seen| union::would_not_pass(&seen, &all)) {
-                self.verdict.add_ungoverned(&file.path, config, reason);
+                self.verdict.add_ungoverned(&file.path, config, why);
             }
         }
         for rules in governing.elders.iter() {
@@ -305,7 +316,7 @@ impl<'j, 's, S: Snapshot, E: Snapshot> Sitting<'j, 's, S, E> {
     /// Judges what a file names, where it is there; where it is not, building it fails, too.
     fn reference(&mut self, path: &[u8], role: Role) {
         match snapshot::follow(self.snapshot, path) {
-            Ok(Some(file)) => self.file(&file, role),
+            Ok(Some(file)) => drop(self.file(&file, role)),
             Ok(None) => {}
             Err(unreadable) => self.verdict.unverified.push(unreadable.into()),
         }

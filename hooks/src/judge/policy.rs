@@ -2,7 +2,7 @@
 
 use super::{Entry, Snapshot, Unreadable};
 use crate::git::{EntryKind, ObjectId};
-use kubiya_policies::rules::{FILE_NAME, Rules};
+use kubiya_policies::rules::{FILE_NAME, Problems, Rules};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,31 @@ pub(super) enum Policy {
     /// Rules.
     Rules(Rules),
     /// There is one, and it cannot be used.
-    Unusable { config: Vec<u8>, reason: String },
+    Unusable { config: Vec<u8>, why: Unusable },
+}
+
+/// Why a `.sops.yaml` cannot be used.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    /// In words.
+    pub(super) reason: String,
+    /// Line and column of the first thing that is wrong in it.
+    pub(super) position: Option<(u32, u32)>,
+}
+
+impl From<&str> for Unusable {
+    fn from(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), position: None }
+    }
+}
+
+impl From<&Problems> for Unusable {
+    fn from(problems: &Problems) -> Self {
+        let Some(first) = problems.iter().next() else { return Self::from("it cannot be read") };
+        let rest = problems.iter().skip(1).map(|problem| format!("; {problem}"));
+        let reason = std::iter::once(first.what.clone()).chain(rest).collect();
+        Self { reason, position: Some((first.span.line, first.span.column)) }
+    }
 }
 
 impl Policy {
@@ -66,7 +90,7 @@ impl Policies {
         let policy = Arc::new(match entry.kind {
             EntryKind::File => match Rules::parse(config, &snapshot.read(config, entry)?) {
                 Ok(rules) => Policy::Rules(rules),
-                Err(problems) => unusable(config, &problems.to_string()),
+                Err(problems) => unusable(config, &problems),
             },
             EntryKind::Symlink => unusable(config, "it is a symbolic link"),
             EntryKind::Tree => unusable(config, "it is a folder"),
@@ -79,8 +103,8 @@ impl Policies {
     }
 }
 
-fn unusable(config: &[u8], reason: &str) -> Policy {
-    Policy::Unusable { config: config.to_owned(), reason: reason.to_owned() }
+fn unusable(config: &[u8], why: impl Into<Unusable>) -> Policy {
+    Policy::Unusable { config: config.to_owned(), why: why.into() }
 }
 
 /// The folders that hold a path, from the inmost to the root; with a trailing slash, the root empty.

@@ -2,7 +2,8 @@
 
 use super::policy::folders;
 use super::{File, Seen, Sitting, Snapshot};
-use crate::git::EntryKind;
+use crate::git::{EntryKind, ObjectId};
+use bstr::ByteSlice as _;
 use kubiya_policies::check::{Reference, Role};
 use kubiya_policies::detect::kustomize::is_kustomization_name;
 use std::collections::HashMap;
@@ -17,15 +18,19 @@ type Naming = (File, Vec<Reference>);
 #[derive(Default)]
 pub(super) struct Roles {
     named: HashMap<Vec<u8>, Arc<[Naming]>>,
+    /// What others name outside of their folders; asked for when it is needed.
+    outward: Option<Vec<(File, Reference)>>,
 }
 
 impl Roles {
-    /// The roles that a kustomization in the file's folder, or above it, gives the file, each with the kustomization.
-    /// Kustomize takes files from other places only where it is told to.
+    /// The roles that kustomizations give the file, each with the kustomization. Those of its own folder and above are
+    /// always asked. Flux lets others take files from outside of their folders, too; they are asked where the file
+    /// `may_be_source`.
     pub(super) fn of<S: Snapshot, E: Snapshot>(
         &mut self,
         sitting: &mut Sitting<'_, '_, S, E>,
         path: &[u8],
+        may_be_source: bool,
     ) -> Vec<(File, Role)> {
         debug_assert!(NAMES.iter().all(|name| is_kustomization_name(name)), "kept in step");
         let mut roles = Vec::new();
@@ -43,8 +48,48 @@ impl Roles {
                 roles.extend(here.map(|reference| (file.clone(), reference.role)));
             }
         }
+        if may_be_source {
+            let outward = self.outward.get_or_insert_with(|| outward(sitting));
+            for (file, reference) in outward.iter().filter(|(_, reference)| reference.path == path) {
+                roles.push((file.clone(), reference.role));
+            }
+        }
         roles
     }
+}
+
+/// What kustomizations name outside of their folders, by content and path.
+pub(super) type Outward = HashMap<(ObjectId, Vec<u8>), Arc<[Reference]>>;
+
+/// Kustomizations of which that is remembered.
+const MOST_REMEMBERED: usize = 20_000;
+
+/// What kustomizations anywhere in the snapshot name outside of their own folders and give another role than that of a
+/// file.
+fn outward<S: Snapshot, E: Snapshot>(sitting: &mut Sitting<'_, '_, S, E>) -> Vec<(File, Reference)> {
+    let paths = match sitting.snapshot.kustomizations() {
+        Ok(paths) => paths,
+        Err(unreadable) => {
+            sitting.verdict.unverified.push(unreadable.into());
+            return Vec::new();
+        }
+    };
+    let mut all = Vec::new();
+    for path in paths {
+        let Ok(Some(entry)) = sitting.snapshot.entry(&path) else { continue };
+        let file = File { path, entry };
+        let references = sitting.named_outside(&file);
+        all.extend(references.iter().map(|reference| (file.clone(), reference.clone())));
+    }
+    all
+}
+
+/// Whether a content may become part of a Secret by what a kustomization says of it. An object of its own that has no
+/// data is none: it would be applied as what it is.
+pub(super) fn may_be_source(bytes: &[u8]) -> bool {
+    let has = |start: &str| bytes.lines().any(|line| line.starts_with(start.as_bytes()));
+    let is_object = has("apiVersion:") && has("kind:") && !has("kind: Config");
+    !is_object || ["data:", "stringData:", "binaryData:"].into_iter().any(has)
 }
 
 /// The kustomizations of one folder.
@@ -65,6 +110,28 @@ fn kustomizations<S: Snapshot, E: Snapshot>(
 }
 
 impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
+    fn named_outside(&mut self, file: &File) -> Arc<[Reference]> {
+        let key = file.entry.id.map(|id| (id, file.path.clone()));
+        let remembered = || super::locked(&self.judge.outward);
+        if let Some(known) = key.as_ref().and_then(|key| remembered().get(key).cloned()) {
+            return known;
+        }
+        let folder = folders(&file.path).next().unwrap_or_default().to_owned();
+        let seen = self.look_again(file);
+        let references = seen.iter().flat_map(|seen| &seen.report.references);
+        let outside =
+            |reference: &&Reference| reference.role != Role::File && !reference.path.starts_with(&folder);
+        let references: Arc<[Reference]> = references.filter(outside).cloned().collect();
+        if let Some(key) = key {
+            let mut remembered = super::locked(&self.judge.outward);
+            if remembered.len() > MOST_REMEMBERED {
+                remembered.clear();
+            }
+            remembered.insert(key, Arc::clone(&references));
+        }
+        references
+    }
+
     /// What a file shows that is not judged now. One that cannot be read shows nothing here: it did not change,
     /// or it is reported itself.
     pub(super) fn look_again(&mut self, file: &File) -> Option<Arc<Seen>> {

@@ -50,6 +50,14 @@ pub trait Snapshot {
     /// # Errors
     /// Where it cannot be read.
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable>;
+
+    /// The kustomizations in all of its folders, where that can be told without looking into every folder of a disk.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read.
+    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+        Ok(Vec::new())
+    }
 }
 
 /// The files of an elder snapshot under the rules of a younger one: what would have been said then, had these
@@ -77,6 +85,10 @@ impl<R: Snapshot, F: Snapshot> Snapshot for Overlay<'_, R, F> {
         } else {
             Either::Files(self.files.read(path, entry)?)
         })
+    }
+
+    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+        self.files.kustomizations()
     }
 }
 

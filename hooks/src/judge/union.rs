@@ -34,7 +34,12 @@ pub(super) fn with(own: Arc<Seen>, elder: &Seen) -> Arc<Seen> {
     if !elder.report.findings.iter().any(|finding| counts(finding) && !has(&own, finding)) {
         return own;
     }
-    let mut all = Seen { report: own.report.clone(), subjects: own.subjects.clone(), sealed: own.sealed };
+    let mut all = Seen {
+        report: own.report.clone(),
+        subjects: own.subjects.clone(),
+        sealed: own.sealed,
+        may_be_source: own.may_be_source,
+    };
     for (finding, subject) in elder.report.findings.iter().zip(&elder.subjects) {
         if counts(finding) && !has(&own, finding) {
             all.forget_what_is_said_by(finding);

@@ -1,5 +1,6 @@
 //! What a judge says about a snapshot.
 
+use super::policy::Unusable;
 use super::{Seen, Unreadable};
 use crate::edge::Kind;
 use crate::git::ObjectId;
@@ -56,13 +57,18 @@ pub struct Unverified {
     pub path: Vec<u8>,
     /// Why.
     pub reason: String,
+    /// Line and column of what is wrong in it, where that is known.
+    pub position: Option<(u32, u32)>,
+    /// The commit of a push whose tree has it so.
+    pub commit: Option<ObjectId>,
     /// The files that cannot be judged because of it; empty where it is the file itself.
     pub files: Vec<Vec<u8>>,
 }
 
 impl From<Unreadable> for Unverified {
     fn from(unreadable: Unreadable) -> Self {
-        Self { path: unreadable.path, reason: unreadable.reason, files: Vec::new() }
+        let (path, reason) = (unreadable.path, unreadable.reason);
+        Self { path, reason, position: None, commit: None, files: Vec::new() }
     }
 }
 
@@ -160,14 +166,16 @@ impl Verdict {
     }
 
     /// Notes that a file cannot be judged because of its rules: once for each `.sops.yaml`.
-    pub(super) fn add_ungoverned(&mut self, path: &[u8], config: &[u8], reason: &str) {
+    pub(super) fn add_ungoverned(&mut self, path: &[u8], config: &[u8], why: &Unusable) {
         let same = |unverified: &&mut Unverified| unverified.path == config && !unverified.files.is_empty();
         match self.unverified.iter_mut().find(same) {
             Some(unverified) if unverified.files.iter().any(|file| file == path) => {}
             Some(unverified) => unverified.files.push(path.to_owned()),
             None => self.unverified.push(Unverified {
                 path: config.to_owned(),
-                reason: reason.to_owned(),
+                reason: why.reason.clone(),
+                position: why.position,
+                commit: None,
                 files: vec![path.to_owned()],
             }),
         }

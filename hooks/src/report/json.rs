@@ -43,6 +43,11 @@ struct Finding<'v> {
 #[derive(Serialize)]
 struct Unverified<'v> {
     path: String,
+    line: Option<u32>,
+    column: Option<u32>,
+    /// The commit of a push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
     reason: &'v str,
     files: Vec<String>,
 }
@@ -74,6 +79,9 @@ pub fn report(verdict: &Verdict, files: usize) -> serde_json::Result<String> {
     });
     let unverified = verdict.unverified.iter().map(|unverified| Unverified {
         path: text(&unverified.path),
+        line: unverified.position.map(|(line, _)| line),
+        column: unverified.position.map(|(_, column)| column),
+        commit: unverified.commit.map(|id| id.to_string()),
         reason: &unverified.reason,
         files: unverified.files.iter().map(|file| text(file)).collect(),
     });

@@ -166,7 +166,10 @@ fn unjudged(lines: &mut Vec<String>, unverified: &Unverified) {
     let what = if unverified.files.is_empty() { "read" } else { "used" };
     let reason = shown(unverified.reason.as_bytes());
     lines.push(String::new());
-    lines.extend(wrapped(&format!("{} cannot be {what}: {reason}", shown(&unverified.path)), WIDTH, "  "));
+    let at = unverified.position.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+    let commit = unverified.commit.map(|id| format!(" in commit {}", id.short())).unwrap_or_default();
+    let place = format!("{}{at}{commit}", shown(&unverified.path));
+    lines.extend(wrapped(&format!("{place} cannot be {what}: {reason}"), WIDTH, "  "));
     if let Some(first) = unverified.files.first() {
         let rest = match unverified.files.len() - 1 {
             0 => String::new(),

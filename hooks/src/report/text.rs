@@ -35,7 +35,12 @@ impl Text {
         for unverified in &verdict.unverified {
             let label = self.style.paint("error", Color::Red);
             lines.push(format!("{label}: {}", shown(unverified.reason.as_bytes())));
-            lines.push(self.arrow(&shown(&unverified.path)));
+            let at =
+                unverified.position.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+            lines.push(self.arrow(&format!("{}{at}", shown(&unverified.path))));
+            if let Some(commit) = &unverified.commit {
+                lines.push(self.note("note", &format!("in commit {}", commit.short())));
+            }
             if let Some(first) = unverified.files.first() {
                 let what =
                     format!("{} below it cannot be judged, such as", count(unverified.files.len(), "file"));

@@ -14,8 +14,9 @@ use std::cell::OnceCell;
 const CARRIERS: [Code; 3] = [builtin::PGP_PRIVATE_KEY, builtin::PEM_PRIVATE_KEY, builtin::KUBECONFIG];
 
 /// Secrets by structure.
-const SECRETS: [Code; 6] = [
+const SECRETS: [Code; 7] = [
     builtin::PLAIN_SECRET,
+    builtin::TEMPLATE_SECRET,
     builtin::GENERATOR_LITERAL,
     builtin::GENERATOR_SOURCE,
     builtin::SECRET_PATCH,

@@ -2,6 +2,8 @@
 
 mod carriers;
 mod encrypted;
+mod filled;
+mod packed;
 
 use super::class::{PathClass, PathKind};
 use super::governed::{Content, Reason, covered_leaves, must_encrypt};
@@ -12,7 +14,7 @@ use crate::detect::literal::{is_base64_literal, is_literal, leaf_text};
 use crate::detect::private_key::KeyKind;
 use crate::detect::secret::{Context, What};
 use crate::detect::{Sink, kubeconfig, kustomize, private_key, secret};
-use crate::finding::{Severity, Span};
+use crate::finding::{Code, Severity, Span};
 use crate::rules::{Rules, Weight};
 use crate::sops::metadata::Metadata;
 use crate::sops::state::{self, Fault, FaultKind};
@@ -29,7 +31,11 @@ pub(super) fn file(input: &Input<'_>, class: &PathClass, interest: Interest, sin
     match class.kind {
         PathKind::SopsConfig | PathKind::Misnamed => judge.sops_config(sink),
         PathKind::Modules => judge.modules(sink),
-        _ if interest.structure && !judge.pointer(sink) => judge.structure(sink),
+        _ if interest.archive => judge.archive(sink),
+        _ if interest.structure && !judge.pointer(sink) => {
+            judge.structure(sink);
+            judge.filled(sink);
+        }
         _ => {}
     }
     if interest.keys {
@@ -129,9 +135,9 @@ impl Judge<'_> {
         // Where one reading is whole, what another one stumbles over says nothing.
         let whole = streams.iter().any(|(_, stream)| stream.errors().is_empty());
         let mut encrypted = Encrypted::default();
-        for (_, stream) in &streams {
+        for (reading, stream) in &streams {
             for (document, root) in stream.documents() {
-                self.document(document, root, &mut encrypted, sink);
+                self.document((document, root), *reading, &mut encrypted, sink);
             }
         }
         for (reading, stream) in &streams {
@@ -153,8 +159,8 @@ impl Judge<'_> {
 
     fn document(
         &self,
-        document: &Document,
-        root: NodeRef<'_>,
+        (document, root): (&Document, NodeRef<'_>),
+        reading: Reading,
         encrypted: &mut Encrypted,
         sink: &mut Sink<'_>,
     ) {
@@ -168,7 +174,7 @@ impl Judge<'_> {
             hidden_kind(number, root, sink);
             encrypted.add(number, root, metadata);
         }
-        self.secrets(number, root, metadata.is_some(), sink);
+        self.secrets((number, root), metadata.is_some(), reading == Reading::Templated, sink);
         for (key_path, span) in kubeconfig::find(root) {
             let at = (number, key_path.to_string(), Some(span));
             sink.add(
@@ -191,14 +197,19 @@ impl Judge<'_> {
         self.spelled_keys(number, root, sink);
     }
 
-    fn secrets(&self, number: Option<u32>, root: NodeRef<'_>, has_metadata: bool, sink: &mut Sink<'_>) {
-        let is_secret = match self.input.role {
-            Role::Patch => true,
-            Role::PatchOfAny => !root.has("kind"),
-            Role::File | Role::SecretSource => false,
-        };
+    fn secrets(
+        &self,
+        (number, root): (Option<u32>, NodeRef<'_>),
+        has_metadata: bool,
+        is_template: bool,
+        sink: &mut Sink<'_>,
+    ) {
+        let is_secret = is_secret_by_role(self.input.role, root);
         let context = Context { has_metadata, is_secret };
-        for hit in secret::find(root, context) {
+        let hits = secret::find(root, context);
+        let is_template =
+            is_template || (!hits.is_empty() && root.source_text().is_some_and(has_action_in_place));
+        for hit in hits {
             let (code, message) = match hit.what {
                 What::Value if has_metadata => {
                     (codes::PARTLY_ENCRYPTED, "a value of an encrypted Secret is plaintext".to_owned())
@@ -206,7 +217,7 @@ impl Judge<'_> {
                 What::Value if context.is_secret => {
                     (codes::SECRET_PATCH, "the patch puts a plaintext value into a Secret".to_owned())
                 }
-                What::Value => (codes::PLAIN_SECRET, "a value of a Secret is plaintext".to_owned()),
+                What::Value => (plain_secret(is_template), "a value of a Secret is plaintext".to_owned()),
                 What::Malformed(why) => {
                     (codes::MALFORMED_VALUE, format!("a value of a Secret only looks encrypted: {why}"))
                 }
@@ -349,7 +360,8 @@ impl Judge<'_> {
     fn line_by_line(&self, error: &Error, sink: &mut Sink<'_>) -> bool {
         let mut found = false;
         // What another reading found, and perhaps a character further on.
-        let known = sink.lines_with(codes::PLAIN_SECRET);
+        let code = plain_secret(has_action_in_place(self.region(error)));
+        let known = sink.lines_with(code);
         for field in tolerant::secret_fields(self.region(error)) {
             let value = field.value.as_str();
             let sealed = crate::sops::value::parse(value).is_ok();
@@ -363,12 +375,7 @@ impl Judge<'_> {
                     continue;
                 }
                 let at = (Some(error.document), key_path, Some(span));
-                sink.add(
-                    codes::PLAIN_SECRET,
-                    Severity::Error,
-                    at,
-                    "a value of a Secret is plaintext (read line by line)",
-                );
+                sink.add(code, Severity::Error, at, "a value of a Secret is plaintext (read line by line)");
             }
         }
         found
@@ -391,13 +398,43 @@ impl Judge<'_> {
             _ => Severity::Note,
         };
         // Helm and the like: no YAML, and not meant to be. What looks like a Secret in it was judged above.
-        let template = region.contains("{{") || region.contains("{%") || region.contains("<%");
-        if template && !limit && !governed {
+        if is_template(region) && !limit && !governed {
             return;
         }
         let code = if limit { codes::BEYOND_LIMITS } else { codes::UNREADABLE };
         let at = (number, String::new(), Some(error.span.clone()));
         sink.add(code, severity, at, format!("cannot be judged: {}", error.kind));
+    }
+}
+
+/// Whether what is no YAML may become it.
+fn is_template(text: &str) -> bool {
+    ["{{", "{%", "<%"].iter().any(|open| text.contains(open))
+}
+
+/// Whether an action stands where YAML has a value or a line, without quotes: then it is no text for others to fill in.
+fn has_action_in_place(text: &str) -> bool {
+    let open = |text: &str| text.starts_with("{{") || text.starts_with("{%");
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        open(line)
+            || [": ", "- "]
+                .iter()
+                .any(|before| line.split(before).skip(1).any(|rest| open(rest.trim_start())))
+    })
+}
+
+/// A template cannot be encrypted, so that another remedy is needed.
+fn plain_secret(is_template: bool) -> Code {
+    if is_template { codes::TEMPLATE_SECRET } else { codes::PLAIN_SECRET }
+}
+
+/// Whether a document becomes a Secret by the file's part in the repository, whatever it says.
+fn is_secret_by_role(role: Role, root: NodeRef<'_>) -> bool {
+    match role {
+        Role::Patch => true,
+        Role::PatchOfAny => !root.has("kind"),
+        Role::File | Role::SecretSource => false,
     }
 }
 

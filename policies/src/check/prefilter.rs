@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::class::{PathClass, PathKind};
+use crate::archive;
 use crate::contract::{Input, Role};
 use crate::detect::secret::MANIFEST_IN_BASE64;
 use crate::detect::{credential, private_key};
@@ -22,11 +23,13 @@ pub(super) struct Interest {
     pub(super) secrets: bool,
     /// A key in it is named like a credential, or an address has a password.
     pub(super) credentials: bool,
+    /// It is an archive.
+    pub(super) archive: bool,
 }
 
 impl Interest {
     pub(super) fn any(self) -> bool {
-        self.structure || self.keys
+        self.structure || self.keys || self.archive
     }
 }
 
@@ -43,13 +46,14 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
         );
     let credentials = class.kind != PathKind::Inert
         && (credential::may_hold_credential(bytes)
+            || has!(bytes, "\"auth\"")
             || (has!(bytes, "users")
                 && (has!(bytes, "token") || has!(bytes, "client-key-data") || has!(bytes, "password"))));
     let encrypted = has!(bytes, "sops") && (has!(bytes, "mac") || has!(bytes, "ENC["));
     let inert = class.kind == PathKind::Inert;
     let encoded = || ENCODED.any_in(bytes);
-    // A default can spell the kind, the target of a patch may leave it open, and base64 hides it.
-    let defaults = || has!(bytes, "kind") && has!(bytes, "${") && has!(bytes, "data");
+    // A default or a template can spell the kind, the target of a patch may leave it open, and base64 hides it.
+    let defaults = || has!(bytes, "kind") && (has!(bytes, "${") || has!(bytes, "{{")) && has!(bytes, "ata");
     let patches = || (has!(bytes, "patch") && has!(bytes, "/data")) || has!(bytes, "binaryData");
     let told = has!(bytes, "stringData") || has!(bytes, "secretGenerator");
     let spelled = || has!(bytes, "Secret") || has!(bytes, "\\") || has!(bytes, "!");
@@ -61,7 +65,8 @@ pub(super) fn look(input: &Input<'_>, class: &PathClass) -> Interest {
         // Prose and programs speak of Secrets, too. Elsewhere an escape, a tag or a patch can spell the word in
         // another way.
         || (!inert && (told || (has!(bytes, "Secret") && has!(bytes, "kind")) || encoded()));
-    Interest { structure, keys: private_key::may_hold_key(bytes), secrets, credentials }
+    let archive = archive::is_archive(bytes);
+    Interest { structure, keys: private_key::may_hold_key(bytes), secrets, credentials, archive }
 }
 
 /// UTF-16 and UTF-32 as UTF-8, so that words can be searched; anything else as it is.

@@ -142,6 +142,9 @@ impl Finder {
         place.carrier = place.carrier.max(kind.carrier);
         place.template = kind.template.or(place.template);
         self.pair(node, path, place);
+        if !path.ends_with_key("auths") && is_legacy_docker(node) {
+            self.docker(node, path, place);
+        }
         for entry in node.entries() {
             let key = entry.key.text().unwrap_or_default();
             let passed_over = matches!(key.as_ref(), "encryptedData" | "openAPIV3Schema")
@@ -256,6 +259,20 @@ fn inside(text: &str, place: Place, depth: u8) -> Option<(What, Carrier)> {
     let depth = depth.checked_sub(1)?;
     let found = roots.flat_map(|root| find_at(root, place.carrier, depth));
     found.max_by_key(|hit| hit.carrier).map(|hit| (hit.what, hit.carrier))
+}
+
+/// A `.dockercfg`: registries without `auths` around them, each with `auth` or with a user and a password.
+fn is_legacy_docker(node: NodeRef<'_>) -> bool {
+    let entries = node.entries();
+    let is_registry = |key: &str| key == "localhost" || key.contains(['.', ':']);
+    let has_login =
+        |value: NodeRef<'_>| value.has("auth") || (value.has("username") && value.has("password"));
+    !entries.is_empty()
+        && entries.iter().all(|entry| {
+            entry.key.text().is_some_and(|key| is_registry(&key))
+                && entry.value.sort() == Sort::Mapping
+                && has_login(entry.value)
+        })
 }
 
 /// Not empty, not encrypted, and not made by a tag of the reader's own, such as `!Ref` or `!vault`.

@@ -9,12 +9,12 @@ const ACTIONS: [(&str, &str); 4] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}"), ("
 /// The text with every action of a template made into a scalar of the same length, `<…>`, and with actions that have
 /// a line for themselves made blank; `None` where there are none. Offsets stay.
 pub(super) fn templated(text: &str) -> Option<String> {
+    let actions = actions(text);
     let mut made = String::with_capacity(text.len());
     let mut at = 0;
-    let mut ahead = Ahead::default();
-    while let Some((start, end)) = ahead.next(text, at) {
+    for (&(start, end), alone) in actions.iter().zip(alone(text, &actions)) {
         made.push_str(&text[at..start]);
-        if is_alone(text, start, end) {
+        if alone {
             made.extend(text[start..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
         } else {
             fill(end - start, &mut made);
@@ -26,6 +26,36 @@ pub(super) fn templated(text: &str) -> Option<String> {
     }
     made.push_str(&text[at..]);
     Some(made)
+}
+
+fn actions(text: &str) -> Vec<(usize, usize)> {
+    let (mut actions, mut ahead, mut at) = (Vec::new(), Ahead::default(), 0);
+    while let Some((start, end)) = ahead.next(text, at) {
+        actions.push((start, end));
+        at = end;
+    }
+    actions
+}
+
+/// For each action whether nothing but actions and blanks is on its lines.
+fn alone(text: &str, actions: &[(usize, usize)]) -> Vec<bool> {
+    let blank = |part: &str| part.trim().is_empty();
+    let mut alone = Vec::with_capacity(actions.len());
+    let (mut last, mut before) = (0, true);
+    for &(start, end) in actions {
+        let gap = &text[last..start];
+        before = gap.rsplit_once('\n').map_or(before && blank(gap), |(_, line)| blank(line));
+        alone.push(before);
+        last = end;
+    }
+    let (mut next, mut after) = (text.len(), true);
+    for (&(start, end), alone) in actions.iter().zip(&mut alone).rev() {
+        let gap = &text[end..next];
+        after = gap.split_once('\n').map_or(after && blank(gap), |(line, _)| blank(line));
+        *alone &= after;
+        next = start;
+    }
+    alone
 }
 
 /// Where each kind of action begins next: a kind that is not there is looked for once, not after every action.
@@ -48,21 +78,6 @@ impl Ahead {
         let length = text.get(inner..)?.find(close)?;
         Some((start, inner + length + close.len()))
     }
-}
-
-/// Whether nothing but actions and blanks is on the lines of an action.
-fn is_alone(text: &str, start: usize, end: usize) -> bool {
-    let before = text[..start].rsplit('\n').next().unwrap_or_default();
-    let after = text[end..].split('\n').next().unwrap_or_default();
-    let blank = |part: &str| {
-        let mut part = part.trim();
-        // Other actions on the same line are as good as blanks.
-        while let Some((0, end)) = Ahead::default().next(part, 0) {
-            part = part[end..].trim_start();
-        }
-        part.is_empty()
-    };
-    blank(before) && blank(after)
 }
 
 /// A scalar of so many bytes: five at least, and no action is shorter than four.
@@ -91,6 +106,8 @@ mod tests {
         assert!(
             made.contains("a: <") && made.contains(">-z\n") && !made.contains("{{") && !made.contains("{%")
         );
+        let one_line = templated(&format!("a: {}", "{{ x }}".repeat(200_000))).unwrap();
+        assert!(!one_line.contains('{'), "and no time goes by");
         assert_eq!(templated("a: b\n"), None);
         assert_eq!(templated("a: {{ not closed\n"), None);
     }

@@ -23,7 +23,8 @@ fn a_kind_or_version_with_a_default_is_what_it_becomes() {
         "apiVersion: v1\nkind: {{ \"Secret\" }}",
     ] {
         let text = format!("{head}\nmetadata: {{name: a}}\ndata: {{x: aHVudGVyMg==}}\n");
-        assert_eq!(refused("a.yaml", &text), ["KBY001"], "{head}");
+        let code = if head.contains("{{") { "KBY030" } else { "KBY001" };
+        assert_eq!(refused("a.yaml", &text), [code], "{head}");
     }
     for head in ["apiVersion: ${V:=example.com/v1}\nkind: Secret", "apiVersion: v1\nkind: ${K:=ConfigMap}"] {
         assert_eq!(refused("a.yaml", &format!("{head}\ndata: {{x: y}}\n")), [""; 0], "{head}");
@@ -190,4 +191,35 @@ fn keys_that_are_spelled_with_escapes_are_keys() {
     assert_eq!(refused("a.yaml", &format!("k: \"{}\\\n  {}\"\n", &key[..6], &key[6..])), ["KBY011"]);
     let pem = format!("k: \"-----BEGIN PRIV\\x41TE KEY-----\\n{body}\\n-----END PRIVATE KEY-----\"\n");
     assert!(findings("a.yaml", &pem).contains("KBY013"));
+}
+
+/// A chart's package, as `helm package` makes it.
+fn package(path: &str, content: &str) -> Vec<u8> {
+    let packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut packer = tar::Builder::new(packer);
+    let mut header = tar::Header::new_ustar();
+    header.set_size(content.len() as u64);
+    packer.append_data(&mut header, path, content.as_bytes()).unwrap();
+    packer.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn archives_are_looked_into_and_refused_where_they_must_be_encrypted() {
+    let secret = "apiVersion: v1\nkind: Secret\nstringData: {a: hunter2}\n";
+    let packed = package("app/templates/s.yaml", secret);
+    let as_file = |path: &str, bytes: &[u8]| shown(&report(path, bytes, None, Role::File));
+    assert_snapshot!(as_file("charts/app-1.0.0.tgz", &packed), @"KBY031 Warning 1:1 : in the archive, app/templates/s.yaml: a value of a Secret is plaintext");
+    let key = crate::sops::age::Identity::generate();
+    let key = secrecy::ExposeSecret::expose_secret(key.expose_line()).to_owned();
+    let locked = package("keys.txt", &key);
+    assert_snapshot!(as_file("backup", &locked), @"KBY031 Error 1:1 : in the archive, keys.txt: a private age identity");
+    assert_eq!(as_file("charts/app-1.0.0.tgz", &package("app/Chart.yaml", "name: app\n")), "");
+    assert_snapshot!(as_file("a.tar.xz", b"\xfd7zXZ\0x"), @"KBY015 Note 1:1 : not judged: an archive that is broken, locked or packed in another way");
+    let good = package("app/Chart.yaml", "name: app\n");
+    let rules = rules("creation_rules:\n- {path_regex: ^secrets/, pgp: A}\n");
+    for path in ["secrets/app.tgz", "secrets/app.env", "secrets/app.yaml", "other/app.sops.tgz"] {
+        let report = report(path, &good, Some(&rules), Role::File);
+        assert_eq!(report.worst(), Some(Severity::Error), "{path}: {}", shown(&report));
+    }
+    assert_eq!(report("app.tgz", &good, None, Role::SecretSource).worst(), Some(Severity::Error));
 }

@@ -70,13 +70,29 @@ fn one_fault_is_one_finding() {
 fn templates_are_read_as_what_they_become() {
     let template = "{{- if .on }}\napiVersion: v1\nkind: Secret\nmetadata:\n  name: {{ .name }}\n  labels:\n    {{- include \"labels\" . | nindent 4 }}\nstringData:\n  a: {{ .a | quote }}\n  b: \"x-{{ .b }}\"\n  c: {{ .c | default \"hunter2\" }}\n{{- end }}\n";
     assert_snapshot!(findings("templates/s.yaml", template), @"
-    KBY001 Error 10:6 doc 0 stringData.b: a value of a Secret is plaintext
-    KBY001 Error 11:6 doc 0 stringData.c: a value of a Secret is plaintext
+    KBY030 Error 10:6 doc 0 stringData.b: a value of a Secret is plaintext
+    KBY030 Error 11:6 doc 0 stringData.c: a value of a Secret is plaintext
     ");
     assert_snapshot!(findings("s.sops.yaml", template), @"
-    KBY001 Error 10:7 doc 0 stringData.b: a value of a Secret is plaintext (read line by line)
-    KBY001 Error 11:6 doc 0 stringData.c: a value of a Secret is plaintext (read line by line)
+    KBY030 Error 10:7 doc 0 stringData.b: a value of a Secret is plaintext (read line by line)
+    KBY030 Error 11:6 doc 0 stringData.c: a value of a Secret is plaintext (read line by line)
     ");
+}
+
+#[test]
+fn a_literal_in_a_template_is_named_where_it_is_written() {
+    let template = "{{- $p := \"hunter2\" }}\nkind: Secret\nstringData:\n  a: {{ $p }}\n  b: {{ $p | default .b }}\n  c: {{ .c }}\n";
+    assert_snapshot!(findings("templates/s.yaml", template), @"KBY030 Error 1:11 doc 0 stringData.a: the template puts this into a Secret at line 4");
+    let in_place = "kind: Secret\nstringData:\n  {{- dict \"p\" \"hunter2\" | toYaml | nindent 2 }}\n";
+    assert_snapshot!(findings("templates/s.yaml", in_place), @r#"KBY030 Error 3:16 doc 0 stringData.p: a value of a Secret is plaintext where the template is filled in"#);
+    let elsewhere = "{{- $p := \"hunter2\" }}\nkind: ConfigMap\ndata:\n  a: {{ $p }}\n---\nkind: Secret\nstringData:\n  a: {{ .p }}\n";
+    assert_eq!(findings("templates/s.yaml", elsewhere), "");
+    let bomb = "{{ define \"a\" }}{{ include \"b\" . }}{{ include \"b\" . }}{{ end }}{{ define \"b\" }}{{ range list 1 2 3 4 5 6 7 8 9 }}{{ range list 1 2 3 4 5 6 7 8 9 }}{{ range list 1 2 3 4 5 6 7 8 9 }}{{ range list 1 2 3 4 5 6 7 8 9 }}{{ range list 1 2 3 4 5 6 7 8 9 }}x{{ end }}{{ end }}{{ end }}{{ end }}{{ end }}{{ end }}\nkind: Secret\nstringData:\n  a: {{ include \"a\" . }}\n";
+    assert!(
+        findings("templates/s.yaml", bomb).contains("KBY016 Error"),
+        "{}",
+        findings("templates/s.yaml", bomb)
+    );
 }
 
 #[test]
