@@ -1,5 +1,6 @@
 //! Where findings are gathered.
 
+use crate::builtin as codes;
 use crate::contract::{Reference, Report};
 use crate::finding::{Code, Finding, Place, Severity, Span};
 
@@ -19,7 +20,12 @@ pub(crate) struct Sink<'a> {
     gravest: std::collections::HashMap<Option<usize>, Severity>,
     /// Documents with an error in them.
     refused: std::collections::HashSet<Option<u32>>,
+    /// By which name a plain value was told at a place: readings may differ in whether it is a template's.
+    plain: std::collections::HashMap<usize, Code>,
 }
+
+/// One fault, with another remedy each.
+const PLAIN: [Code; 2] = [codes::PLAIN_SECRET, codes::TEMPLATE_SECRET];
 
 impl<'a> Sink<'a> {
     pub(crate) fn new(path: &'a [u8]) -> Self {
@@ -32,6 +38,7 @@ impl<'a> Sink<'a> {
             kinds: Default::default(),
             gravest: Default::default(),
             refused: Default::default(),
+            plain: Default::default(),
         }
     }
 
@@ -45,6 +52,12 @@ impl<'a> Sink<'a> {
     ) {
         let start = span.as_ref().map(|span| span.bytes.start);
         let at = start.unwrap_or(0);
+        if PLAIN.contains(&code)
+            && let Some(start) = start
+            && *self.plain.entry(start).or_insert(code) != code
+        {
+            return;
+        }
         if severity == Severity::Error {
             self.refused.insert(document);
         }

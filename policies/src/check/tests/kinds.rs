@@ -64,6 +64,8 @@ fn one_fault_is_one_finding() {
     assert_snapshot!(findings("a.yaml", &secret), @r#"KBY001 Error 5:5 doc 0 stringData["tls.key"]: a value of a Secret is plaintext"#);
     let claimed = "database:\n  password: hunter2\n";
     assert_snapshot!(findings("a.sops.yaml", claimed), @"KBY003 Error 2:13 doc 0 database.password: the name says that the file is encrypted, and it is not");
+    let raw = "{% raw %}\n---\nkind: Secret\nstringData:\n  a: hunter2\n---\nkind: Other\n{% endraw %}\n";
+    assert_eq!(findings("a.yaml", raw).lines().count(), 1, "{}", findings("a.yaml", raw));
 }
 
 #[test]
