@@ -57,8 +57,8 @@ struct Remembered {
     kustomizations: HashMap<ObjectId, Paths>,
 }
 
-/// Paths that several folders share.
-type Paths = Arc<[Vec<u8>]>;
+/// Paths with what is there, which several folders share.
+type Paths = Arc<[(Vec<u8>, ObjectId)]>;
 
 /// A repository, open for reading.
 pub struct Repository {
@@ -198,9 +198,12 @@ impl Repository {
             match entry.kind {
                 EntryKind::Tree => {
                     let inner = self.kustomizations_below(entry.id, below)?;
-                    all.extend(inner.iter().map(|path| [entry.name, b"/", path].concat()));
+                    let inner = inner.iter().map(|(path, id)| ([entry.name, b"/", path].concat(), *id));
+                    all.extend(inner);
                 }
-                EntryKind::File if is_kustomization_name(entry.name) => all.push(entry.name.to_owned()),
+                EntryKind::File if is_kustomization_name(entry.name) => {
+                    all.push((entry.name.to_owned(), entry.id));
+                }
                 _ => {}
             }
         }

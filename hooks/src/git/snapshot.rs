@@ -2,7 +2,7 @@
 
 use super::object::EntryKind;
 use super::{GitError, IndexEntry, ObjectId, Repository, Tree};
-use crate::judge::{Entry, Snapshot, Unreadable};
+use crate::judge::{Entry, File, Snapshot, Unreadable};
 use kubiya_policies::detect::kustomize::is_kustomization_name;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -60,9 +60,11 @@ impl Snapshot for TreeSnapshot<'_> {
         read(self.repository, path, entry)
     }
 
-    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         let all = self.repository.kustomizations(self.root);
-        Ok(all.map_err(|error| Unreadable::new(b"", &error))?.to_vec())
+        let all = all.map_err(|error| Unreadable::new(b"", &error))?;
+        let entry = |id| Entry { kind: EntryKind::File, id: Some(id) };
+        Ok(all.iter().map(|(path, id)| File { path: path.clone(), entry: entry(*id) }).collect())
     }
 }
 
@@ -92,10 +94,14 @@ impl Snapshot for IndexSnapshot<'_> {
         read(self.repository, path, entry)
     }
 
-    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().is_some_and(is_kustomization_name);
         let staged = self.entries.iter().filter(|entry| entry.staged && name(&entry.path));
-        Ok(staged.map(|entry| entry.path.clone()).collect())
+        let file = |entry: &IndexEntry| {
+            let there = Entry { kind: entry.kind, id: Some(entry.id) };
+            File { path: entry.path.clone(), entry: there }
+        };
+        Ok(staged.map(file).collect())
     }
 }
 

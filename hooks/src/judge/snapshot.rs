@@ -55,7 +55,7 @@ pub trait Snapshot {
     ///
     /// # Errors
     /// Where a folder cannot be read.
-    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         Ok(Vec::new())
     }
 }
@@ -87,7 +87,7 @@ impl<R: Snapshot, F: Snapshot> Snapshot for Overlay<'_, R, F> {
         })
     }
 
-    fn kustomizations(&self) -> Result<Vec<Vec<u8>>, Unreadable> {
+    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         self.files.kustomizations()
     }
 }
