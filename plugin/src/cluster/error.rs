@@ -1,6 +1,7 @@
 //! What can go wrong with a cluster, and what to type about it.
 
 use super::CertificateProblem;
+use kube::client::AuthError;
 use kubiya_hook::edge::{Failure, Kind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -142,13 +143,28 @@ impl ClusterError {
     }
 }
 
-/// The last source of an error: the Kubernetes client wraps the cause several times in words that say nothing.
-pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+/// The last source of an error: the Kubernetes client wraps the cause several times in words that say nothing. What a
+/// credential plugin printed is no part of it: that may hold a token.
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
+    loop {
+        match last.downcast_ref::<AuthError>() {
+            Some(AuthError::AuthExecStart(error)) => {
+                return format!("its credential plugin cannot be started: {error}");
+            }
+            Some(AuthError::AuthExecRun { out, .. }) => {
+                return format!("its credential plugin failed ({})", out.status);
+            }
+            Some(AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed) => {
+                return "its credential plugin gave no credentials".to_owned();
+            }
+            _ => {}
+        }
+        match last.source() {
+            Some(source) => last = source,
+            None => return last.to_string(),
+        }
     }
-    last.to_string()
 }
 
 impl From<ClusterError> for Failure {

@@ -1,6 +1,6 @@
 //! Servers that do not answer: an error that names the cluster, and nothing is changed.
 
-use crate::sandbox::{Sandbox, kubeconfig};
+use crate::sandbox::{CANARY, Sandbox, kubeconfig};
 use base64::Engine as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -98,5 +98,29 @@ fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
         sandbox.write("config", &some_server(names, ends, foreign));
         let said = sandbox.bootstrap(&[]);
         assert!(wanted.iter().all(|part| said.contains(part)) && said.contains("exit code 3"), "{said}");
+    }
+}
+
+#[test]
+fn a_credential_plugin_that_fails_is_named_and_what_it_printed_is_not_shown() {
+    let plugin = format!("#!/bin/sh\necho {CANARY}\necho {CANARY} >&2\nexit $1\n");
+    let config = |command: &str, code: u8| {
+        let exec = format!(
+            "user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: {command}, args: ['{code}']}}}}"
+        );
+        kubeconfig("https://127.0.0.1:1").replace(&format!("user: {{token: {CANARY}}}"), &exec)
+    };
+    for (code, wanted) in
+        [(0, "gave no credentials"), (3, "failed (exit status: 3)"), (9, "cannot be started")]
+    {
+        let sandbox = Sandbox::new();
+        sandbox.write("plugin", &plugin);
+        let path = sandbox.path("plugin");
+        let mode = if code == 9 { 0o600 } else { 0o700 };
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        sandbox.write("config", &config(path.to_str().unwrap(), code));
+        let said = sandbox.bootstrap(&[]);
+        assert!(said.contains(&format!("its credential plugin {wanted}")), "{said}");
+        assert!(said.contains("exit code 3"), "{said}");
     }
 }
