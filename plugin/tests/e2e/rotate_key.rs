@@ -158,7 +158,7 @@ fn a_rotation_that_is_given_up_leaves_the_old_key() {
 #[test]
 fn going_back_keeps_the_new_key_for_a_commit_that_comes_back_by_a_revert() {
     let world = Rotated::new();
-    let said = world.rotate(&NEW);
+    let said = world.rotate(NEW);
     assert_eq!(said.code, 0, "{}", said.stderr);
     // Nothing on the branch is for the new key alone any more; the commit that was may come back.
     world.revert_last_rotation();
