@@ -3,7 +3,7 @@
 use super::object::EntryKind;
 use super::{GitError, IndexEntry, ObjectId, Repository, Tree};
 use crate::judge::{Entry, File, Snapshot, Unreadable};
-use kubiya_policies::detect::kustomize::is_kustomization_name;
+use kubiya_policies::detect::kustomize::{is_kustomization_name, may_reach_outside};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl Snapshot for TreeSnapshot<'_> {
         read(self.repository, path, entry)
     }
 
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
-        let all = self.repository.kustomizations(self.root);
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+        let all = self.repository.reaching_kustomizations(self.root);
         let all = all.map_err(|error| Unreadable::new(b"", &error))?;
         let entry = |id| Entry { kind: EntryKind::File, id: Some(id) };
         Ok(all.iter().map(|(path, id)| File { path: path.clone(), entry: entry(*id) }).collect())
@@ -94,14 +94,20 @@ impl Snapshot for IndexSnapshot<'_> {
         read(self.repository, path, entry)
     }
 
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().is_some_and(is_kustomization_name);
-        let staged = self.entries.iter().filter(|entry| entry.staged && name(&entry.path));
-        let file = |entry: &IndexEntry| {
+        let mut all = Vec::new();
+        for entry in self.entries.iter().filter(|entry| entry.staged && name(&entry.path)) {
             let there = Entry { kind: entry.kind, id: Some(entry.id) };
-            File { path: entry.path.clone(), entry: there }
-        };
-        Ok(staged.map(file).collect())
+            match self.repository.blob(entry.id) {
+                Ok(content) if may_reach_outside(&content) => {
+                    all.push(File { path: entry.path.clone(), entry: there });
+                }
+                Ok(_) | Err(GitError::Missing(_)) => {}
+                Err(error) => return Err(Unreadable::new(&entry.path, &error)),
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -67,7 +67,7 @@ const MOST_REMEMBERED: usize = 20_000;
 /// What kustomizations anywhere in the snapshot name outside of their own folders and give another role than that of a
 /// file.
 fn outward<S: Snapshot, E: Snapshot>(sitting: &mut Sitting<'_, '_, S, E>) -> Vec<(File, Reference)> {
-    let files = match sitting.snapshot.kustomizations() {
+    let files = match sitting.snapshot.reaching_kustomizations() {
         Ok(files) => files,
         Err(unreadable) => {
             sitting.verdict.unverified.push(unreadable.into());
@@ -115,7 +115,7 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
             return known;
         }
         let folder = folders(&file.path).next().unwrap_or_default().to_owned();
-        let seen = if self.may_name_outside(file) { self.look_again(file) } else { None };
+        let seen = self.look_again(file);
         let references = seen.iter().flat_map(|seen| &seen.report.references);
         let outside =
             |reference: &&Reference| reference.role != Role::File && !reference.path.starts_with(&folder);
@@ -128,13 +128,6 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
             remembered.insert(key, Arc::clone(&references));
         }
         references
-    }
-
-    /// Whether a kustomization can name anything outside of its folder, told without reading what it says: that takes two
-    /// dots, an escape that becomes them, or another encoding.
-    fn may_name_outside(&self, file: &File) -> bool {
-        let content = self.snapshot.read(&file.path, file.entry);
-        content.is_ok_and(|bytes| bytes.contains_str("..") || bytes.contains(&b'\\') || bytes.contains(&0))
     }
 
     /// What a file shows that is not judged now. One that cannot be read shows nothing here: it did not change,

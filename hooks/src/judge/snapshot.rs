@@ -51,11 +51,12 @@ pub trait Snapshot {
     /// Where it cannot be read.
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable>;
 
-    /// The kustomizations in all of its folders, where that can be told without looking into every folder of a disk.
+    /// The kustomizations anywhere that may reach out of their folders, where that can be told without looking into every
+    /// folder of a disk.
     ///
     /// # Errors
-    /// Where a folder cannot be read.
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+    /// Where a folder or a kustomization cannot be read.
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         Ok(Vec::new())
     }
 }
@@ -87,8 +88,8 @@ impl<R: Snapshot, F: Snapshot> Snapshot for Overlay<'_, R, F> {
         })
     }
 
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
-        self.files.kustomizations()
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+        self.files.reaching_kustomizations()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Judge, is_secret_by_role, is_template};
 use crate::builtin as codes;
+use crate::contract::Role;
 use crate::detect::Sink;
 use crate::detect::literal::{is_base64_literal, is_literal};
 use crate::detect::secret::{self, Context, What};
@@ -26,34 +27,8 @@ impl Judge<'_> {
             let message = "cannot be judged: the template makes more of itself than what is read";
             sink.add(codes::BEYOND_LIMITS, severity, at, message);
         }
-        let source = Source::new(filled.text.as_bytes());
-        let streams = readings(&source, Limits::DEFAULT);
-        let whole = streams.iter().any(|(_, stream)| stream.errors().is_empty());
-        for (_, stream) in &streams {
-            for (document, root) in stream.documents() {
-                let has_metadata = Metadata::of_document(root).is_some();
-                let is_secret = is_secret_by_role(self.input.role, root);
-                for hit in secret::find(root, Context { has_metadata, is_secret }) {
-                    if hit.what != What::NoMetadata {
-                        let at = (Some(document.index), hit.key_path.to_string());
-                        self.made(&filled, &hit.span.bytes, at, sink);
-                    }
-                }
-            }
-            for error in stream.errors().iter().filter(|_| !whole) {
-                let region = filled.text.get(error.region.clone()).unwrap_or_default();
-                for field in tolerant::secret_fields(region) {
-                    let value = field.value.as_str();
-                    let literal =
-                        if field.section == "data" { is_base64_literal(value) } else { is_literal(value) };
-                    if literal && crate::sops::value::parse(value).is_err() {
-                        let start = error.region.start;
-                        let range = start + field.range.start..start + field.range.end;
-                        let key_path = KeyPath::of(&[field.section, &field.key]).to_string();
-                        self.made(&filled, &range, (Some(error.document), key_path), sink);
-                    }
-                }
-            }
+        for (made, at) in plain_values(&filled.text, self.input.role) {
+            self.made(&filled, &made, at, sink);
         }
     }
 
@@ -82,4 +57,38 @@ impl Judge<'_> {
             message,
         );
     }
+}
+
+/// The plaintext values of Secrets in a filled template, each with its document and its keys.
+pub(in crate::check) fn plain_values(text: &str, role: Role) -> Vec<(Range<usize>, (Option<u32>, String))> {
+    let source = Source::new(text.as_bytes());
+    let streams = readings(&source, Limits::DEFAULT);
+    let whole = streams.iter().any(|(_, stream)| stream.errors().is_empty());
+    let mut found = Vec::new();
+    for (_, stream) in &streams {
+        for (document, root) in stream.documents() {
+            let has_metadata = Metadata::of_document(root).is_some();
+            let is_secret = is_secret_by_role(role, root);
+            let hits = secret::find(root, Context { has_metadata, is_secret }).into_iter();
+            found.extend(
+                hits.filter(|hit| hit.what != What::NoMetadata)
+                    .map(|hit| (hit.span.bytes, (Some(document.index), hit.key_path.to_string()))),
+            );
+        }
+        for error in stream.errors().iter().filter(|_| !whole) {
+            let region = text.get(error.region.clone()).unwrap_or_default();
+            for field in tolerant::secret_fields(region) {
+                let value = field.value.as_str();
+                let literal =
+                    if field.section == "data" { is_base64_literal(value) } else { is_literal(value) };
+                if literal && crate::sops::value::parse(value).is_err() {
+                    let start = error.region.start;
+                    let range = start + field.range.start..start + field.range.end;
+                    let key_path = KeyPath::of(&[field.section, &field.key]).to_string();
+                    found.push((range, (Some(error.document), key_path)));
+                }
+            }
+        }
+    }
+    found
 }
