@@ -60,6 +60,24 @@ impl Snapshot for TreeSnapshot<'_> {
         read(self.repository, path, entry)
     }
 
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        let unreadable = |error: GitError| Unreadable::new(folder, &error);
+        let (mut all, mut open) = (Vec::new(), vec![folder.to_owned()]);
+        while let Some(folder) = open.pop() {
+            let Some(tree) = self.folder(&folder).map_err(unreadable)? else { continue };
+            for entry in tree.iter() {
+                let path = [&folder, entry.name].concat();
+                match entry.kind {
+                    EntryKind::Tree => open.push([&path, b"/".as_slice()].concat()),
+                    EntryKind::Gitlink => {}
+                    kind => all.push(File { path, entry: Entry { kind, id: Some(entry.id) } }),
+                }
+            }
+        }
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(all)
+    }
+
     fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         let all = self.repository.reaching_kustomizations(self.root);
         let all = all.map_err(|error| Unreadable::new(b"", &error))?;
@@ -92,6 +110,16 @@ impl Snapshot for IndexSnapshot<'_> {
 
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl std::ops::Deref<Target = [u8]>, Unreadable> {
         read(self.repository, path, entry)
+    }
+
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        let start = self.entries.partition_point(|entry| entry.path.as_slice() < folder);
+        let below = self.entries[start..].iter().take_while(|entry| entry.path.starts_with(folder));
+        let file = |entry: &IndexEntry| {
+            let there = Entry { kind: entry.kind, id: Some(entry.id) };
+            File { path: entry.path.clone(), entry: there }
+        };
+        Ok(below.filter(|entry| entry.staged).map(file).collect())
     }
 
     fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {

@@ -82,12 +82,24 @@ fn outward<S: Snapshot, E: Snapshot>(sitting: &mut Sitting<'_, '_, S, E>) -> Vec
     all
 }
 
-/// Whether a content may become part of a Secret by what a kustomization says of it. An object of its own that has no
-/// data is none: it would be applied as what it is.
+/// Whether a content may become part of a Secret by what a kustomization elsewhere says of it. Objects are not: they are
+/// applied as what they are, and Secrets are judged without being named. A file is one where nothing stands at the
+/// beginning of a line but keys, with those of an object among them.
 pub(super) fn may_be_source(bytes: &[u8]) -> bool {
     let has = |start: &str| bytes.lines().any(|line| line.starts_with(start.as_bytes()));
-    let is_object = has("apiVersion:") && has("kind:") && !has("kind: Config");
-    !is_object || ["data:", "stringData:", "binaryData:"].into_iter().any(has)
+    let is_key = |line: &[u8]| {
+        let rest = line.trim_start_with(|c| c.is_ascii_alphanumeric());
+        rest.len() < line.len() && rest.starts_with(b":")
+    };
+    let of_object = |line: &[u8]| {
+        line.is_empty()
+            || b" #\r".contains(&line[0])
+            || line.starts_with(b"---")
+            || line.starts_with(b"- ")
+            || is_key(line)
+    };
+    let is_object = has("apiVersion:") && has("kind:") && bytes.lines().all(of_object);
+    !is_object || bytes.lines().any(|line| line.trim_end() == b"kind: Config")
 }
 
 /// The kustomizations of one folder.

@@ -51,6 +51,12 @@ pub trait Snapshot {
     /// Where it cannot be read.
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable>;
 
+    /// The files below a folder, which ends with a slash unless it is the root.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read.
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable>;
+
     /// The kustomizations anywhere that may reach out of their folders, where that can be told without looking into every
     /// folder of a disk.
     ///
@@ -86,6 +92,10 @@ impl<R: Snapshot, F: Snapshot> Snapshot for Overlay<'_, R, F> {
         } else {
             Either::Files(self.files.read(path, entry)?)
         })
+    }
+
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        self.files.below(folder)
     }
 
     fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {

@@ -13,8 +13,8 @@ use std::collections::HashSet;
 /// The file that makes a chart of a folder.
 pub const CHART_FILE: &[u8] = b"Chart.yaml";
 
-/// Bytes of all files of a chart that are read.
-const MOST_BYTES: usize = 16 << 20;
+/// Bytes of all files of a chart that are judged together.
+pub const MOST_CHART_BYTES: usize = 16 << 20;
 
 /// A file of a chart.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ pub fn check_chart(files: &[ChartFile<'_>]) -> Vec<Finding> {
     if !speaks || !templates().any(|file| calls(file) || reads(file)) {
         return Vec::new();
     }
-    if files.iter().map(|file| file.bytes.len()).sum::<usize>() > MOST_BYTES {
+    if files.iter().map(|file| file.bytes.len()).sum::<usize>() > MOST_CHART_BYTES {
         return files.iter().find(|file| is_chart_file(file.path)).map(too_large).into_iter().collect();
     }
     let sources: Vec<_> = files.iter().map(|file| Source::new(file.bytes)).collect();
@@ -69,9 +69,10 @@ pub fn check_chart(files: &[ChartFile<'_>]) -> Vec<Finding> {
             else {
                 continue;
             };
-            // Of a file that is read, the whole of it goes there.
-            let span = source.span(&if is_chart_template(file.path) { written } else { 0..0 });
-            if known.insert((other, span.line, key_path.clone())) {
+            // Of a file that is read, the whole of it goes there; of several, the first is named.
+            let is_template = is_chart_template(file.path);
+            let span = source.span(&if is_template { written } else { 0..0 });
+            if known.insert((other, span.line, is_template.then(|| key_path.clone()))) {
                 let line = by.span(&parts.within(number, &origin.site)).line;
                 let template = paths.get(number).map(AsRef::as_ref).unwrap_or_default();
                 let message = format!("{template}, line {line}, puts this into a Secret");

@@ -229,6 +229,7 @@ fn path_classes_hold_what_decides_and_nothing_else() {
     assert_eq!(class("secrets/x.yaml").rule, Some(0));
 }
 
+mod charts;
 mod content;
 mod kinds;
 mod mutator;

@@ -1,10 +1,12 @@
 //! What templates read of the files of their chart: `.Files.Get "…"`, `(.Files.Glob "…").AsSecrets`.
 
+use super::hull;
 use super::render::Renderer;
 use super::value::Value;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
+use std::ops::Range;
 
 /// What comes before the names of what `.Files` can do, whatever stands before it.
 const FILES: &str = "Files";
@@ -51,8 +53,14 @@ impl Renderer<'_> {
 pub(super) fn as_data(files: &Value, field: &str) -> Option<Value> {
     let Value::Map(entries) = files else { return None };
     let mut lines = Vec::new();
+    let mut written: Option<Range<usize>> = None;
     for (path, content) in entries {
-        let Value::Text(text, _) = content else { return None };
+        let Value::Text(text, origin) = content else { return None };
+        // Of what is encrypted, nothing is here.
+        if text.is_empty() {
+            continue;
+        }
+        written = Some(written.map_or(origin.clone(), |all| hull(&all, origin)));
         let name = path.rsplit('/').next().unwrap_or_default();
         let value = match field {
             "AsSecrets" => STANDARD.encode(text),
@@ -61,7 +69,7 @@ pub(super) fn as_data(files: &Value, field: &str) -> Option<Value> {
         };
         lines.push(format!("{name}: {value}"));
     }
-    Some(Value::Text(lines.join("\n"), files.origin()?))
+    Some(Value::Text(lines.join("\n"), written?))
 }
 
 /// A pattern of paths: `*` and `?` stay in one folder, `**` does not, and `{a,b}` is a choice.
