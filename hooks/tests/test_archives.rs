@@ -24,7 +24,7 @@ fn an_archive_with_a_secret_is_told_of_and_refused_where_files_must_be_encrypted
     let packed = package("app/templates/db.yaml", &plain_secret());
     clone.commit_file("vendor/app-1.0.0.tgz", &packed);
     let told = world.push(["main"]);
-    let _ = told.success();
+    assert_eq!(told.code(), Some(0), "{told}");
     assert_eq!(lines_with(&told, "KBY031]").len(), 1, "{told}");
     assert!(!told.to_string().contains(CANARY), "{told}");
     let recipient = "age1kuzm8ju3f0rt07crvvefcjf6sa4vy32wcvk7xkqr8xkfwrx3qapstx0p77";

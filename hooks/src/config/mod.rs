@@ -11,9 +11,9 @@ pub use load::{ConfigFailure, FILE_VARIABLE, SETTING, from_file, load};
 pub use patterns::Patterns;
 
 use jiff::civil::Date;
-use schemars::JsonSchema;
 use kubiya_policies::finding::{Code, Severity};
 use kubiya_policies::rules::Problems;
+use schemars::JsonSchema;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -119,7 +119,11 @@ fn example() -> String {
 }
 
 /// Calls back with the document, changed at every map in it.
-fn each_map(document: &Value, change: &dyn Fn(&mut serde_json::Map<String, Value>), call: &mut dyn FnMut(&Value)) {
+fn each_map(
+    document: &Value,
+    change: &dyn Fn(&mut serde_json::Map<String, Value>),
+    call: &mut dyn FnMut(&Value),
+) {
     fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
@@ -127,7 +131,10 @@ fn each_map(document: &Value, change: &dyn Fn(&mut serde_json::Map<String, Value
                 fields.iter().for_each(|(name, value)| pointers(value, &format!("{at}/{name}"), all));
             }
             Value::Array(items) => {
-                items.iter().enumerate().for_each(|(number, item)| pointers(item, &format!("{at}/{number}"), all));
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(number, item)| pointers(item, &format!("{at}/{number}"), all));
             }
             _ => {}
         }
@@ -157,7 +164,8 @@ fn what_is_no_field_is_refused_by_the_schema_and_by_the_check() {
     let (schema, text) = (Config::schema(), example());
     let document: Value = serde_yaml::from_str(&text).unwrap();
     let mut maps = 0;
-    let unknown = |map: &mut serde_json::Map<String, Value>| drop(map.insert("noField".to_owned(), "error".into()));
+    let unknown =
+        |map: &mut serde_json::Map<String, Value>| drop(map.insert("noField".to_owned(), "error".into()));
     each_map(&document, &unknown, &mut |changed| {
         maps += 1;
         // The codes of `severities` are keys of a map: the check alone knows them.
@@ -196,9 +204,19 @@ fn every_field_that_the_schema_has_is_one_that_is_read() {
 fn a_value_that_the_check_refuses_for_its_kind_the_schema_refuses_too() {
     let schema = Config::schema();
     for wrong in [
-        "enforcement: maybe", "policyChanges: never", "policyOwners: alice", "protected: {}", "profiles: [{profile: x}]",
-        "severities: {KBY001: bad}", "exemptions: [{paths: [a]}]", "limits: {timeout: [1]}", "audit: {}",
-        "bypass: {option: x}", "identity: []", "trustedRef: {}", "metrics: [a]",
+        "enforcement: maybe",
+        "policyChanges: never",
+        "policyOwners: alice",
+        "protected: {}",
+        "profiles: [{profile: x}]",
+        "severities: {KBY001: bad}",
+        "exemptions: [{paths: [a]}]",
+        "limits: {timeout: [1]}",
+        "audit: {}",
+        "bypass: {option: x}",
+        "identity: []",
+        "trustedRef: {}",
+        "metrics: [a]",
     ] {
         let text = format!("{HEAD}{wrong}\n");
         assert!(Config::parse(text.as_bytes()).is_err(), "{wrong}");

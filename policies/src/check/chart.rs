@@ -1,6 +1,6 @@
 //! What the files of a chart make together: a literal of one that a template of another puts into a Secret.
 
-use super::judge::plain_values;
+use super::judge::{PlainValue, plain_values};
 use crate::builtin as codes;
 use crate::contract::Role;
 use crate::finding::{Finding, Place, Severity};
@@ -61,7 +61,7 @@ pub fn check_chart(files: &[ChartFile<'_>]) -> Vec<Finding> {
     };
     let (mut found, mut known) = (Vec::new(), HashSet::new());
     parts.fill(base, |number, filled| {
-        for (made, (document, key_path)) in plain_values(&filled.text, Role::File) {
+        for PlainValue { made, document, key_path } in plain_values(&filled.text, Role::File) {
             let Some(origin) = filled.origin(&made) else { continue };
             let Some((other, written)) = parts.other(number, &origin.written) else { continue };
             let (Some(file), Some(source), Some(by)) =

@@ -59,7 +59,7 @@ impl Filled {
     /// Fills in a template; `None` where it says nothing of its own that it does not say in place.
     pub(crate) fn of(text: &str) -> Option<Self> {
         let files = BTreeMap::new();
-        let whole = Whole::of(text, &[0..text.len()], &files);
+        let whole = Whole::of(text, std::slice::from_ref(&(0..text.len())), &files);
         let speaks = whole.pieces.iter().any(|piece| piece.action.is_some());
         speaks.then(|| Self::made(render::render(&whole, 0..whole.pieces.len(), "")))?
     }

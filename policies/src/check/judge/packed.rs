@@ -32,7 +32,8 @@ impl Judge<'_> {
         // A packed chart: what its files make together.
         let parts = members.iter().map(|(path, bytes)| ChartFile { path, bytes });
         let together = check_chart(&parts.collect::<Vec<_>>()).into_iter();
-        let together = together.map(|finding| (String::from_utf8_lossy(&finding.place.path).into_owned(), finding));
+        let together =
+            together.map(|finding| (String::from_utf8_lossy(&finding.place.path).into_owned(), finding));
         found.extend(together.filter(|(_, finding)| finding.severity == Severity::Error));
         let gravest = found.iter().find(|(_, finding)| finding.code == codes::AGE_IDENTITY);
         if let Some((member, finding)) = gravest.or(found.first()) {

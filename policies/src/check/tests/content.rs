@@ -221,7 +221,8 @@ fn archives_are_looked_into_and_refused_where_they_must_be_encrypted() {
     assert_snapshot!(as_file("backup", &locked), @"KBY031 Error 1:1 : in the archive, keys.txt: a private age identity");
     assert_eq!(as_file("charts/app-1.0.0.tgz", &package("app/Chart.yaml", "name: app\n")), "");
     assert_snapshot!(as_file("a.tar.xz", b"\xfd7zXZ\0x"), @"KBY015 Note 1:1 : not judged: an archive that is broken, locked or packed in another way");
-    let calls = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: '{{ include \"b\" . }}'}\n";
+    let calls =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: '{{ include \"b\" . }}'}\n";
     let chart = packages(&[
         ("app/Chart.yaml", "name: app\n"),
         ("app/templates/_b.tpl", "{{ define \"b\" }}hunter2{{ end }}\n"),
