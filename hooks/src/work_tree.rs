@@ -83,7 +83,9 @@ impl Snapshot for WorkTree {
 
     fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
         let mut all = Vec::new();
-        self.add_below(folder, &mut all)?;
+        if self.on_disk(folder).is_dir() {
+            self.add_below(folder, &mut all)?;
+        }
         all.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(all)
     }

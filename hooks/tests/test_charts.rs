@@ -83,11 +83,12 @@ fn a_chart_is_judged_in_the_index_and_in_the_work_tree() {
     clone.write("a/templates/db.yaml", CALLS);
     clone.commit_file("a/templates/_helpers.tpl", "{{ define \"app.level\" }}{{ .Values.level }}{{ end }}\n");
     let scan = || env.run(clone.command(hook().to_str().unwrap()).args(["scan", "."]));
-    let _ = scan().success();
+    let passed = scan();
+    assert_eq!(passed.code(), Some(0), "{passed}");
     clone.hook("pre-commit", hook());
     clone.write("a/templates/_helpers.tpl", helper());
-    assert!(scan().to_string().contains("a/templates/_helpers.tpl:2"), "{}", scan());
+    assert!(scan().to_string().contains("a/templates/_helpers.tpl"), "{}", scan());
     let _ = clone.ok(["add", "--all"]);
     let refused = clone.git(["commit", "--quiet", "--message", "plain"]);
-    assert!(refused.to_string().contains("a/templates/_helpers.tpl:2"), "{refused}");
+    assert!(refused.to_string().contains("a/templates/_helpers.tpl"), "{refused}");
 }

@@ -97,11 +97,7 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
     /// Reads the files below a folder that are not there yet, up to what is judged together and the one beyond it. One
     /// that cannot be read is reported where it came, or was there before.
     fn read_below(&mut self, folder: &[u8], into: &mut Vec<(File, Vec<u8>)>) {
-        let files = match self.snapshot.entry(folder.strip_suffix(b"/").unwrap_or(folder)) {
-            Ok(None) if !folder.is_empty() => return,
-            _ => self.snapshot.below(folder),
-        };
-        let files = match files {
+        let files = match self.snapshot.below(folder) {
             Ok(files) => files,
             Err(unreadable) => return self.verdict.unverified.push(unreadable.into()),
         };

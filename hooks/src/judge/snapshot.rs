@@ -51,7 +51,7 @@ pub trait Snapshot {
     /// Where it cannot be read.
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable>;
 
-    /// The files below a folder, which ends with a slash unless it is the root.
+    /// The files below a folder, which ends with a slash unless it is the root; none where it is not there.
     ///
     /// # Errors
     /// Where a folder cannot be read.
