@@ -231,7 +231,9 @@ fn path_classes_hold_what_decides_and_nothing_else() {
 
 mod charts;
 mod content;
+mod disguises;
 mod kinds;
+mod likenesses;
 mod mutator;
 mod properties;
 mod rows;
