@@ -228,7 +228,7 @@ fn archives_are_looked_into_and_refused_where_they_must_be_encrypted() {
         ("app/templates/_b.tpl", "{{ define \"b\" }}hunter2{{ end }}\n"),
         ("app/templates/s.yaml", calls),
     ]);
-    assert_snapshot!(as_file("charts/app-1.0.0.tgz", &chart), @"");
+    assert_snapshot!(as_file("charts/app-1.0.0.tgz", &chart), @"KBY031 Warning 1:1 : in the archive, app/templates/_b.tpl: app/templates/s.yaml, line 4, puts this into a Secret");
     let good = package("app/Chart.yaml", "name: app\n");
     let rules = rules("creation_rules:\n- {path_regex: ^secrets/, pgp: A}\n");
     for path in ["secrets/app.tgz", "secrets/app.env", "secrets/app.yaml", "other/app.sops.tgz"] {
