@@ -64,6 +64,34 @@ fn a_file_that_comes_before_behind_or_with_the_kustomization_that_names_it_is_re
 }
 
 #[test]
+fn a_file_that_a_generator_in_a_file_of_its_own_names_is_refused_when_it_comes_behind() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let clone = &world.clone;
+    let generator = "apiVersion: builtin\nkind: SecretGenerator\nmetadata: {name: db}\nenvs: [db.txt]\n";
+    clone.write("apps/generator.yaml", generator);
+    clone.commit_file("apps/kustomization.yaml", "generators: [generator.yaml]\n");
+    let _ = world.push(["main"]).success();
+    clone.commit_file("apps/db.txt", env_file());
+    let refused = world.push(["main"]);
+    assert_eq!(lines_with(&refused, "  apps/db.txt").len(), 1, "{refused}");
+}
+
+#[test]
+fn words_of_encryption_alone_hide_no_file_from_the_kustomization_that_names_it() {
+    let env = TestEnv::new();
+    let world = World::new(&env);
+    let clone = &world.clone;
+    clone.commit_file("apps/kustomization.yaml", GENERATOR);
+    let _ = world.push(["main"]).success();
+    clone.commit_file("secrets/db.txt", format!("# sops enc ENC[\n{}", env_file()));
+    assert_eq!(lines_with(&world.push(["main"]), "  secrets/db.txt").len(), 1);
+    // What begins like an object, and is none.
+    clone.commit_file("secrets/db.txt", format!("apiVersion: v1\nkind: ConfigMap\n{}", env_file()));
+    assert_eq!(lines_with(&world.push(["main"]), "  secrets/db.txt").len(), 1);
+}
+
+#[test]
 fn a_merge_of_a_kustomization_and_a_file_in_another_folder_is_refused() {
     let env = TestEnv::new();
     let world = World::new(&env);

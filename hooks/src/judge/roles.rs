@@ -1,6 +1,7 @@
 //! What kustomizations that did not change say about a file that did.
 
 use super::policy::folders;
+use super::snapshot;
 use super::{File, Seen, Sitting, Snapshot};
 use crate::git::{EntryKind, ObjectId};
 use bstr::ByteSlice as _;
@@ -113,13 +114,25 @@ fn kustomizations<S: Snapshot, E: Snapshot>(
         let Ok(Some(entry)) = sitting.snapshot.entry(&path) else { continue };
         let file = File { path, entry };
         let seen = sitting.look_again(&file);
-        let references = seen.map(|seen| seen.report.references.clone()).unwrap_or_default();
+        let mut references = seen.map(|seen| seen.report.references.clone()).unwrap_or_default();
+        references.extend(sitting.named_by_plugins(&references));
         all.push((file, references));
     }
     all
 }
 
 impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
+    /// What the generators and transformers name that a kustomization has in files of their own.
+    fn named_by_plugins(&mut self, references: &[Reference]) -> Vec<Reference> {
+        let mut named = Vec::new();
+        for reference in references.iter().filter(|reference| reference.role == Role::File) {
+            let Ok(Some(file)) = snapshot::follow(self.snapshot, &reference.path) else { continue };
+            let seen = self.look_again(&file);
+            named.extend(seen.iter().flat_map(|seen| &seen.report.references).cloned());
+        }
+        named
+    }
+
     fn named_outside(&mut self, file: &File) -> Arc<[Reference]> {
         let key = file.entry.id.map(|id| (id, file.path.clone()));
         let remembered = || super::locked(&self.judge.outward);
@@ -128,10 +141,12 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
         }
         let folder = folders(&file.path).next().unwrap_or_default().to_owned();
         let seen = self.look_again(file);
-        let references = seen.iter().flat_map(|seen| &seen.report.references);
+        let mut references: Vec<_> = seen.iter().flat_map(|seen| &seen.report.references).cloned().collect();
+        references.extend(self.named_by_plugins(&references));
         let outside =
-            |reference: &&Reference| reference.role != Role::File && !reference.path.starts_with(&folder);
-        let references: Arc<[Reference]> = references.filter(outside).cloned().collect();
+            |reference: &Reference| reference.role != Role::File && !reference.path.starts_with(&folder);
+        references.retain(outside);
+        let references: Arc<[Reference]> = references.into();
         if let Some(key) = key {
             let mut remembered = super::locked(&self.judge.outward);
             if remembered.len() > MOST_REMEMBERED {
