@@ -217,13 +217,15 @@ impl Renderer<'_> {
 
     fn apply(&mut self, name: &str, operands: &[Operand], piped: Option<Value>) -> Value {
         if operands.is_empty() && piped.is_none() {
-            return self.variable(name).unwrap_or(Value::Code(name.to_owned()));
+            let value = self.variable(name).or_else(|| self.named_block(name));
+            return value.unwrap_or(Value::Code(name.to_owned()));
         }
         if name == "set" {
             return self.set(operands, piped);
         }
         let arguments = || operands.iter().map(|operand| operand.value.clone()).chain(piped.clone());
         let given = match name {
+            _ if self.is_macro(name) => self.named_block(name),
             "include" | "template" => {
                 let mut arguments = arguments();
                 let called = arguments.next();
@@ -247,6 +249,16 @@ impl Renderer<'_> {
                 _ => Value::Code(code),
             }
         })
+    }
+
+    fn is_macro(&self, name: &str) -> bool {
+        self.whole.is_named(&format!("macro {name}"))
+    }
+
+    /// What a macro of Jinja gives, or a block that was given a name. What it is called with is not known in it.
+    fn named_block(&mut self, name: &str) -> Option<Value> {
+        let mut named = ["macro", "set"].map(|what| format!("{what} {name}")).into_iter();
+        named.find_map(|name| self.include(&name, &Value::unknown()))
     }
 
     /// `set MAP KEY VALUE` changes the map.

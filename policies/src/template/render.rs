@@ -48,6 +48,11 @@ impl<'t> Whole<'t> {
         }
         whole
     }
+
+    /// Whether a template or block has this name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.defines.contains_key(name)
+    }
 }
 
 /// What was made.
@@ -377,11 +382,32 @@ fn first_words<'t>(text: &'t str, piece: &Piece) -> Option<(&'t str, Vec<Token>)
     Some((text.get(first.range.clone())?, words))
 }
 
+/// A statement of Jinja that names what stands between it and its end: `macro name(…)`, `set name`.
+fn block_statement(text: &str, piece: &Piece) -> Option<String> {
+    let action = piece.action.as_ref().filter(|action| action.is_statement)?;
+    let words = tokens(text.get(action.inner.clone())?, action.inner.start);
+    let said = |at: usize| words.get(at).and_then(|word| text.get(word.range.clone()));
+    match (said(0)?, words.len()) {
+        ("macro", _) | ("set", 2) => Some(format!("{} {}", said(0)?, said(1)?)),
+        (end @ ("endmacro" | "endset"), _) => Some(end.to_owned()),
+        _ => None,
+    }
+}
+
 /// For each piece that opens a block, the piece that ends it.
 fn ends(text: &str, pieces: &[Piece]) -> Vec<Option<usize>> {
     let mut ends = vec![None; pieces.len()];
-    let mut open = Vec::new();
+    let (mut open, mut named) = (Vec::new(), Vec::new());
     for (at, piece) in pieces.iter().enumerate() {
+        match block_statement(text, piece).as_deref() {
+            Some("endmacro" | "endset") => {
+                if let Some(end) = named.pop().and_then(|opened| ends.get_mut(opened)) {
+                    *end = Some(at);
+                }
+            }
+            Some(_) => named.push(at),
+            None => {}
+        }
         match first_words(text, piece) {
             Some(("if" | "with" | "range" | "define" | "block", _)) => open.push(at),
             Some(("end", _)) => {
@@ -398,6 +424,9 @@ fn ends(text: &str, pieces: &[Piece]) -> Vec<Option<usize>> {
 fn defines(text: &str, pieces: &[Piece], ends: &[Option<usize>]) -> HashMap<String, (usize, usize)> {
     let mut defines = HashMap::new();
     for (at, piece) in pieces.iter().enumerate() {
+        if let (Some(name), Some(Some(end))) = (block_statement(text, piece), ends.get(at)) {
+            defines.insert(name, (at, *end));
+        }
         let Some(("define" | "block", words)) = first_words(text, piece) else { continue };
         if let (Some(TokenKind::Text(name)), Some(Some(end))) = (words.get(1).map(|w| &w.kind), ends.get(at))
         {

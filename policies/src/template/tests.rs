@@ -30,6 +30,12 @@ fn variables_are_where_they_are_used() {
         ),
         ("{{ $_ := set .Values \"k\" \"a\" }}{{ $.Values.k }}", "{{ $_ := set .Values \"k\" \"a\" }}a"),
         ("{% set x = 'a' %}{{ x }}", "{% set x = 'a' %}a"),
+        ("{% set x %}a{% endset %}{{ x }}", "{% set x %}a{% endset %}a"),
+        ("{% macro p() -%} a {%- endmacro %}{{ p() }}", "{% macro p() -%} a {%- endmacro %}a"),
+        (
+            "{% macro p(x) %}a-{{ x }}{% endmacro %}{{ p(y) }}",
+            "{% macro p(x) %}a-{{ x }}{% endmacro %}a-{{ x }}",
+        ),
         ("{{ $a := \"x\" }}{{ printf \"%s-%s\" $a \"y\" }}", "{{ $a := \"x\" }}x-y"),
     ] {
         assert_eq!(filled(text), wanted, "{text}");
@@ -61,6 +67,8 @@ fn what_comes_from_elsewhere_stays() {
         "{{ range .Values.list }}{{ . }}{{ end }}",
         "{{ $x }} {{ not closed",
         "{{ end }}{{ end }}",
+        "{% endmacro %}{% macro %}{% endset %}{{ p() }}",
+        "{% macro p() %}{{ .x }}",
         "{{ ) ( | , }}",
     ] {
         assert_eq!(filled(text), "as it is", "{text}");

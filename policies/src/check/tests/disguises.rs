@@ -6,6 +6,16 @@ use super::*;
 /// What must be refused: the idea, the path, the file.
 const BAD: &[(&str, &str, &str)] = &[
     (
+        "a macro",
+        "s.yaml.j2",
+        "{% macro level() %}hunter2{% endmacro %}\nkind: Secret\nstringData:\n  a: {{ level() }}\n",
+    ),
+    (
+        "a block with a name",
+        "s.yaml.j2",
+        "{% set level %}hunter2{% endset %}\nkind: Secret\nstringData:\n  a: \"{{ level }}\"\n",
+    ),
+    (
         "a list in a list",
         "a.yaml",
         "kind: List\nitems:\n- kind: List\n  apiVersion: v1\n  items:\n  - {apiVersion: v1, kind: Secret, stringData: {a: hunter2}}\n",
