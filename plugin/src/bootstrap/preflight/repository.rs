@@ -191,6 +191,7 @@ fn judge_content(inputs: &Inputs, content: &Fetched, found: &mut Preflight) -> B
         served: &Served::by(&inputs.flux.objects),
         multitenant: inputs.install.options.multitenant,
         in_repository: found.live.in_repository,
+        clone: inputs.options.repo.as_deref(),
     };
     let tree = content.repository.commit(content.tip).map(|commit| commit.map(|commit| commit.tree));
     let judged = match tree {
