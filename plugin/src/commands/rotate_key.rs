@@ -12,8 +12,7 @@ use crate::cluster::ConnectionArgs;
 use crate::files::{Batch, FileError};
 use crate::keys::{KeyArgs, KeyRing};
 use crate::rotation::{
-    DataKeys, Elsewhere, Exposed, Foreign, Listing, NewIdentity, Renewal, Renewed, Way, exposed, renew,
-    rule_changes,
+    DataKeys, Elsewhere, Exposed, Listing, NewIdentity, Renewal, Renewed, Way, exposed, renew, rule_changes,
 };
 use crate::secrets::{Configs, file_failure, shown, top_around};
 use clap::{Args, ValueEnum};
@@ -94,9 +93,6 @@ pub(crate) struct RotateKeyArgs {
     /// Take a recipient out of rules and files, which get new data keys
     #[arg(long, value_name = "RECIPIENT", group = "mode")]
     remove_recipient: Option<String>,
-    /// What becomes of files that are also for keys of other kinds, such as KMS or PGP
-    #[arg(long, value_name = "CHOICE", default_value = "stop")]
-    foreign: Foreign,
     /// Go on with the rotation that is under way
     #[arg(long = "continue", group = "action")]
     go_on: bool,
@@ -271,6 +267,11 @@ fn plan(args: &RotateKeyArgs, listing: &Listing, configs: &Configs, keys: &KeyRi
         return Ok(bare(DataKeys::New, Stage::All));
     }
     if let Some(gone) = &args.remove_recipient {
+        if RecipientKind::of(gone).is_none() {
+            return Err(
+                Failure::usage("the recipient to remove is no age or ssh public key").at(gone.clone())
+            );
+        }
         return Ok(Plan { old: Some(gone.clone()), ..bare(DataKeys::New, Stage::All) });
     }
     if let Some(new) = &args.add_recipient {
@@ -357,8 +358,13 @@ fn made(
     proof: Option<&AgeKeys>,
     configs: &Configs,
 ) -> Result<Work, Failure> {
-    let renewal =
-        Renewal { change: plan.change(), data_keys: plan.data_keys, foreign: args.foreign, keys, proof };
+    let renewal = Renewal {
+        change: plan.change(),
+        data_keys: plan.data_keys,
+        foreign: args.way.foreign(),
+        keys,
+        proof,
+    };
     let mut work = Work { lines: Vec::new(), batch: Batch::default() };
     for (path, renewed) in renew(&listing.files, &listing.failures, &renewal, configs, !args.dry_run)? {
         let (result, new_data_key) = match renewed {
@@ -414,6 +420,9 @@ fn say(args: &RotateKeyArgs, report: &Report, console: &mut Console) {
     }
     if report.files.is_empty() && report.rules.is_empty() {
         let _ = console.err.line("nothing to renew");
+        if let Some(gone) = &args.remove_recipient {
+            console.warn(&format!("no rule and no file names {}", kubiya_hook::edge::shown(gone.as_bytes())));
+        }
     } else if report.files.iter().any(|file| file.new_data_key) {
         console.warn(
             "what is in Git's history stays readable with the old keys: values that leaked need new ones",

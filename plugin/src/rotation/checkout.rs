@@ -395,3 +395,24 @@ fn refused(to: &RemoteBranch, said: &str) -> Failure {
 pub(crate) fn git_failure(what: &str, branch: &RemoteBranch, error: &ProcessError) -> Failure {
     Failure::new(Kind::Partial, format!("{what} {branch}")).because(error).hint(GO_ON)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn only_what_is_behind_is_named_where_not_all_could_be_renewed() {
+        let branch = RemoteBranch { remote: "origin".to_owned(), branch: "main".to_owned() };
+        let checkout = Checkout { tree: WorkTree::at(Path::new(".")), branch, own: true };
+        let files = [("old.yaml", For::Old), ("both.yaml", For::Both), ("new.yaml", For::New)];
+        let standing =
+            Standing { files: files.map(|(path, which)| (path.into(), which)).into(), ..Standing::default() };
+        let named = |met: &dyn Fn(&Standing) -> bool| {
+            let text = format!("{:?}", checkout.unmet(&standing, met));
+            files.map(|(path, _)| path).into_iter().filter(|path| text.contains(path)).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&Standing::has_overlap), ["old.yaml"]);
+        assert_eq!(named(&Standing::is_done), ["old.yaml", "both.yaml"]);
+    }
+}

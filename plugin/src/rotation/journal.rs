@@ -1,7 +1,7 @@
 //! What a rotation was asked for, kept in the clone between its runs. Nothing depends on it for safety: where a
 //! rotation stands is read from Git and the clusters.
 
-use super::Intent;
+use super::{Foreign, Intent};
 use clap::Args;
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::work::WorkTree;
@@ -41,6 +41,9 @@ pub struct Way {
     /// A Kustomization that is not waited for, because it is suspended or fails; may be repeated
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub skip_wait: Vec<String>,
+    /// What becomes of files that are also for keys of other kinds, such as KMS or PGP [default: stop]
+    #[arg(long, value_name = "CHOICE", help_heading = None::<&str>)]
+    pub foreign: Option<Foreign>,
     /// Somebody knows the old key: it goes as soon as nothing needs it, and the values that it reads are listed
     #[arg(long)]
     pub compromised: bool,
@@ -77,6 +80,7 @@ impl Way {
             sources: list(self.sources, before.sources),
             sources_done: list(self.sources_done, before.sources_done),
             skip_wait: list(self.skip_wait, before.skip_wait),
+            foreign: self.foreign.or(before.foreign),
             compromised: self.compromised || before.compromised,
             retire_after: self.retire_after.or(before.retire_after),
             keep_old: self.keep_old.or(if self.drop_old { None } else { before.keep_old }),
@@ -86,6 +90,12 @@ impl Way {
 }
 
 impl Way {
+    /// What becomes of files that are also for keys of other kinds.
+    #[must_use]
+    pub fn foreign(&self) -> Foreign {
+        self.foreign.unwrap_or(Foreign::Stop)
+    }
+
     /// How commits reach the branch, where they are not pushed to it.
     #[must_use]
     pub fn publish(&self) -> Option<String> {
@@ -170,11 +180,18 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_now_comes_first() {
-        let before =
-            Way { pull_request: true, branches: vec!["a".to_owned()], compromised: true, ..Way::default() };
+        let before = Way {
+            pull_request: true,
+            branches: vec!["a".to_owned()],
+            compromised: true,
+            foreign: Some(Foreign::Skip),
+            ..Way::default()
+        };
         let now = Way { no_push: true, ..Way::default() };
         let both = now.or(before);
         assert_eq!((both.no_push, both.pull_request, both.compromised), (true, false, true));
-        assert_eq!(both.branches, ["a"]);
+        assert_eq!((both.branches.as_slice(), both.foreign()), (&["a".to_owned()][..], Foreign::Skip));
+        let now = Way { foreign: Some(Foreign::Stop), ..Way::default() };
+        assert_eq!(now.or(both).foreign(), Foreign::Stop);
     }
 }

@@ -25,7 +25,8 @@ pub enum DataKeys {
 }
 
 /// What becomes of files that are also for keys which data keys cannot be wrapped for here (KMS, PGP).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Foreign {
     /// Nothing is changed at all
     Stop,

@@ -157,6 +157,18 @@ fn somebody_comes_and_leaves() {
         !opens(&repository, "new.agekey", "apps/db.yaml") && opens(&repository, "age.agekey", "apps/db.yaml")
     );
     assert_ne!(value(&repository.read("apps/db.yaml")), value(&before), "a new data key");
+    // Somebody who is no recipient may be one whose key was typed wrongly.
+    let again = run(&repository, &["--remove-recipient", &mate]);
+    assert_snapshot!(again, @"
+    ------- stderr -------
+    nothing to renew
+    warning: no rule and no file names [NEW]
+    ");
+    assert_snapshot!(run(&repository, &["--remove-recipient", &mate[..50]]).replace(&mate[..50], "[CUT]"), @"
+    ------- stderr -------
+    nothing to renew
+    warning: no rule and no file names [CUT]
+    ");
     assert_snapshot!(run(&repository, &["--remove-recipient", &repository.recipient()]), @"
     ------- stderr -------
     error: 2 files cannot be renewed, so nothing was changed
@@ -270,4 +282,49 @@ fn what_cannot_be_renewed_keeps_all_as_it_is() {
     ");
     assert_eq!(repository.read("apps/db.yaml"), before);
     assert!(!repository.path("new.agekey").exists());
+}
+
+#[test]
+fn what_becomes_of_files_that_other_kinds_of_keys_read_too_is_a_choice() {
+    let pgp = "  pgp:\n    - created_at: \"2020-01-02T03:04:05Z\"\n      enc: |\n        -----BEGIN PGP MESSAGE-----\n        x\n        -----END PGP MESSAGE-----\n      \
+               fp: 85D77543B3D624B63CEA9E6DBC17301B491B3F21\n";
+    let env = TestEnv::new();
+    let repository = encrypted(&env);
+    let sealed = repository.read("apps/db.yaml").replace("  version:", &format!("{pgp}  version:"));
+    repository.git.write("apps/db.yaml", &sealed);
+    repository.git.commit_all("for a PGP key, too");
+    assert_snapshot!(run(&repository, &["--store-key", "new.agekey"]), @"
+    ------- stderr -------
+    error: apps/db.yaml: a new data key cannot be wrapped for 85D77543B3D624B63CEA9E6DBC17301B491B3F21, which can read it too
+
+    hint: --foreign keep-data-key   # who leaves keeps the data key of these files
+    hint: --foreign skip            # these files stay as they are; renew them with sops
+    [exit status: 2]
+    ");
+    assert!(!repository.path("new.agekey").exists());
+
+    let skipped = run(&repository, &["--store-key", "new.agekey", "--foreign", "skip"]);
+    assert_snapshot!(skipped, @"
+    ------- stderr -------
+         stored new.agekey ([NEW])
+        updated .sops.yaml
+        skipped apps/db.yaml
+        renewed env/web.env (new data key)
+    warning: what is in Git's history stays readable with the old keys: values that leaked need new ones
+    ");
+    assert_eq!(repository.read("apps/db.yaml"), sealed);
+    assert!(opens(&repository, "new.agekey", "env/web.env"));
+
+    let words = ["--new-age-key-file", "new.agekey", "--age-key-file", "age.agekey"];
+    let kept = run(&repository, &[&words[..], &["--foreign", "keep-data-key"]].concat());
+    assert_snapshot!(kept, @"
+    ------- stderr -------
+        renewed apps/db.yaml
+    ");
+    let after = repository.read("apps/db.yaml");
+    assert!(after.contains(pgp), "{after}");
+    let value = |text: &str| text.lines().find(|line| line.contains("password:")).map(str::to_owned);
+    assert_eq!(value(&after), value(&sealed), "the data key stays");
+    assert!(opens(&repository, "new.agekey", "apps/db.yaml"));
+    assert!(!opens(&repository, "age.agekey", "apps/db.yaml"));
 }

@@ -74,11 +74,20 @@ fn what_a_rotation_leaves_behind_is_seen_by_the_next_run() {
     let file = "repo/clusters/infra/draft.yaml";
     world.world.write_encrypted(file, &secret("draft", "x"), &world.world.identity);
     world.world.write("repo/CODEOWNERS", "/.sops.yaml @security\n");
+    // A copy under a name that nothing reads as encrypted.
+    let copied = ["clusters/infra/db.yaml", "clusters/infra/db.yaml.bak"]
+        .map(|path| world.world.path("repo").join(path));
+    std::fs::copy(&copied[0], &copied[1]).unwrap();
+    world.world.git(&["add", "clusters/infra/db.yaml.bak"]);
+    world.world.git(&["commit", "--quiet", "-m", "a copy"]);
+    world.world.git(&["push", "--quiet"]);
 
     let said = world.rotate(&NEW);
     assert_eq!(said.code, 0, "{}", said.stderr);
     for note in [
         "warning: clusters/infra/draft.yaml: only the old key reads it, and no commit has it",
+        "warning: clusters/infra/db.yaml.bak: it names the key that goes, and nothing reads it as rules or as encrypted: \
+         it is left as it is",
         "warning: CODEOWNERS gives .sops.yaml to @security: if their review is needed, --pull-request",
     ] {
         assert!(said.stderr.contains(note), "{}", said.stderr);

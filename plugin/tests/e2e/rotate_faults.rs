@@ -75,13 +75,17 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
     world.world.write_encrypted("repo/clusters/infra/lost.yaml", &secret("lost", "x"), &world.world.identity);
     world.break_mac("clusters/infra/lost.yaml");
     world.world.git(&["add", "clusters/infra/lost.yaml"]);
+    // Rules that nobody can change byte by byte.
+    let old = world.world.identity.recipient().unwrap();
+    world.world.write("repo/apps/.sops.yaml", &format!("creation_rules: [{{age: \"{old}\\n\"}}]\n"));
+    world.world.git(&["add", "apps/.sops.yaml"]);
     let read_only = std::os::unix::fs::PermissionsExt::from_mode(0o444);
     std::fs::set_permissions(world.world.path("repo/clusters/infra/web.yaml"), read_only).unwrap();
 
     let said = world.rotate(&NEW);
     assert_eq!(said.code, 3, "{}", said.stderr);
     assert_snapshot!(world.masked(&said.stderr), @"
-    error: 8 problems; nothing was changed
+    error: 9 problems; nothing was changed
     problem: Secret team/sops-age of hub: it is immutable, so no key can be added to it
     problem: Kustomization flux-system/no-path of hub: it is not ready
       cause: ArtifactFailed: kustomization path not found: 
@@ -90,6 +94,8 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
     problem: Kustomization flux-system/suspended of hub: it is suspended, so that it cannot be seen to read the new key
     problem: GitRepository/flux-system/staging of hub: it follows branch staging of this repository, which is not rotated
     problem: clusters/infra/db.yaml: it has changes that are not committed
+    problem: apps/.sops.yaml: the recipients of the rules cannot be changed
+      cause: line 1: recipients written like this cannot be changed: edit the file
     problem: clusters/infra/lost.yaml: the message authentication code does not fit: every encrypted value is whole, so a plain part was changed, or values were moved, added or taken away since the file was encrypted
     problem: clusters/infra/web.yaml: it is read-only
 
@@ -129,11 +135,23 @@ fn everything_that_is_in_the_way_is_told_at_once_and_nothing_is_changed() {
 #[test]
 fn a_push_that_the_server_refuses_is_told_and_gone_on_from() {
     let world = Rotated::new();
-    world.world.server_hook("#!/bin/sh\necho 'rules are changed by the platform team' >&2\nexit 1\n");
+    // First, what is under way cannot be written down: the new key is stored, and nothing depends on it.
+    world.world.write("repo/.git/kubiya", "in the way");
     let said = world.rotate(&[&NEW[..], &AT_ONCE].concat());
-    assert_eq!(said.code, 5, "{}", said.stderr);
     assert_snapshot!(world.masked(&said.stderr), @"
           stored [NEW short] in new.agekey
+    error: [DIR]/repo/.git/kubiya/rotation.json: cannot write what is under way
+      cause: File exists (os error 17)
+
+    hint: the new key is stored, and nothing else was changed: when this is mended, run it again with --new-age-key-file new.agekey
+    ");
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert_eq!(world.entries(), ["age.agekey"]);
+    std::fs::remove_file(world.world.path("repo/.git/kubiya")).unwrap();
+    world.world.server_hook("#!/bin/sh\necho 'rules are changed by the platform team' >&2\nexit 1\n");
+    let said = world.rotate(&[&["--new-age-key-file", "new.agekey"][..], &AT_ONCE].concat());
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    assert_snapshot!(world.masked(&said.stderr), @"
            added [NEW short] to Secret flux-system/sops-age of hub
       reconciled 1 Kustomization of hub with both keys
     error: origin/main does not take the push
@@ -168,11 +186,14 @@ fn a_branch_that_moves_on_is_renewed_with_what_came_in() {
     );
     world.world.write_program("repo/.git/hooks/post-commit", &hook);
     let watch = world.watch_decryption();
-    let said = world.rotate(&[&NEW[..], &AT_ONCE].concat());
+    let leak = ["--compromised", "--drop-old", "--checklist", "../leak.md"];
+    let said = world.rotate(&[&NEW[..], &leak].concat());
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(watch.failures(), Vec::<String>::new());
     world.check_over("new.agekey");
+    let list = std::fs::read_to_string(world.world.path("leak.md")).unwrap();
     for late in ["clusters/infra/late-1.yaml", "clusters/infra/late-2.yaml"] {
+        assert!(list.contains(late), "the old key could read {late}: {list}");
         assert!(world.sops_opens("new.agekey", late) && !world.sops_opens("age.agekey", late), "{late}");
     }
     // One commit of ours for each step, and both of theirs.

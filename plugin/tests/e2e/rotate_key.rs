@@ -2,6 +2,7 @@
 //! real sops.
 
 use crate::rotation::{ENCRYPTED, Rotated};
+use crate::world::secret;
 
 const NEW: &[&str] = &["--store-key", "new.agekey"];
 
@@ -90,6 +91,7 @@ fn the_old_key_stays_until_it_is_retired_and_reverts_decrypt_until_then() {
         said.stderr
     );
     assert_eq!(world.entries().len(), 2);
+    a_leak_is_told_whole(&world);
     // Both commits are reverted, one after the other: Flux decrypts each state.
     for _ in 0..2 {
         world.revert_last_rotation();
@@ -170,4 +172,33 @@ fn going_back_keeps_the_new_key_for_a_commit_that_comes_back_by_a_revert() {
     }
     world.change_password("later");
     world.eventually_applied("later");
+}
+
+/// A rotation that is nearly over turns out to be about a key that leaked: what the new key alone reads now is told
+/// with what came for the old key since, also where the clone does not have that yet.
+fn a_leak_is_told_whole(world: &Rotated) {
+    let file = "clusters/infra/db.yaml";
+    let with_token = secret("rotated-db", "hunter1\n  token: t0ken");
+    world.world.write_encrypted(&format!("repo/{file}"), &with_token, &world.world.identity);
+    world.world.git(&["commit", "--quiet", "--all", "-m", "late"]);
+    world.world.git(&["push", "--quiet"]);
+    for is_behind in [false, true] {
+        if is_behind {
+            world.world.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+        }
+        let words = ["--continue", "--compromised", "--drop-old", "--dry-run", "-o", "json"];
+        let said = world.rotate(&words);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let account: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        let keys = |name: &str| {
+            let of = account["exposed"].as_array().unwrap().iter().filter(|one| one["name"] == name);
+            of.flat_map(|one| one["keys"].as_array().unwrap()).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(keys("rotated-db").contains(&"\"token\"".to_owned()), "behind: {is_behind}: {account}");
+        assert!(!keys("rotated-web").is_empty(), "behind: {is_behind}: {account}");
+    }
+    world.world.git(&["pull", "--quiet"]);
+    world.world.git(&["checkout", "HEAD~1", "--", file]);
+    world.world.git(&["commit", "--quiet", "-m", "as before"]);
+    world.world.git(&["push", "--quiet"]);
 }

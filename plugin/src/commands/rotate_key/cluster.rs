@@ -229,7 +229,7 @@ fn go_on(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console
 fn abort(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console) -> Outcome {
     let forward = match (under_way(&world.sites), &world.journal) {
         (Some(intent), _) => intent,
-        (None, Some(journal)) if has_begun(&world, args, &journal.intent, &way)? => journal.intent.clone(),
+        (None, Some(journal)) if has_begun(&world, &journal.intent, &way)? => journal.intent.clone(),
         (None, Some(journal)) => {
             let stored = journal.stored.as_ref().map(|path| format!("; {} is left as it is", path.display()));
             if !args.dry_run {
@@ -261,7 +261,7 @@ fn abort(args: &RotateKeyArgs, way: Way, world: World<'_>, console: &mut Console
             .hint("kubectl kubiya rotate-key --new-age-key-file OLD.agekey   # a rotation of its own, back to the old key"));
     }
     // Commits that the new key alone reads may come back by a revert, also when this is over.
-    let mut commits = Commits::of(world.tree.top(), &forward.old, &forward.new, args.foreign)?;
+    let mut commits = Commits::of(world.tree.top(), &forward.old, &forward.new, way.foreign())?;
     backward.keep_new |= forward.old_out.is_some();
     let checkouts = checkouts(&world, &way);
     for checkout in &checkouts {
@@ -331,7 +331,10 @@ fn travel(
                 Start::Fresh(_) | Start::Again => course.run().map_err(|failure| failure.hint(GO_ON)),
             };
             course.talk.end_progress();
-            Account::ended(&mut course, &ended?)?.leaked(leaked)
+            let ended = ended?;
+            let leaked = and_late(&course, leaked)?;
+            write_checklist(args, &course, leaked.as_deref())?;
+            Account::ended(&mut course, &ended)?.leaked(leaked)
         }
     };
     if !args.output.print(console, &account)? {
@@ -354,6 +357,16 @@ fn leaked(course: &Course<'_>, fresh: bool) -> Result<Option<Vec<Exposed>>, Fail
     }
     let both = [course.intent.old.as_str(), &course.intent.new];
     course.exposed(if fresh { &both[..1] } else { &both }).map(Some)
+}
+
+/// With what the old key could read of what others pushed during the run.
+fn and_late(course: &Course<'_>, before: Option<Vec<Exposed>>) -> Result<Option<Vec<Exposed>>, Failure> {
+    let Some(mut all) = before else { return Ok(None) };
+    let after = leaked(course, false)?.unwrap_or_default();
+    let late = after.into_iter().filter(|one| !all.iter().any(|known| known.covers(one)));
+    let late = late.collect::<Vec<_>>();
+    all.extend(late);
+    Ok(Some(all))
 }
 
 fn write_checklist(
@@ -397,7 +410,8 @@ fn course<'c>(
     world: World<'c>,
     lines: &'c mut dyn crate::rotation::Talk,
 ) -> Result<Course<'c>, Failure> {
-    let commits = Commits::of(world.tree.top(), &intent.old, &intent.new, args.foreign)?;
+    let commits = Commits::of(world.tree.top(), &intent.old, &intent.new, way.foreign())?;
+    let foreign = way.foreign();
     let checkouts = checkouts(&world, &way);
     Ok(Course {
         runtime: world.runtime,
@@ -408,7 +422,7 @@ fn course<'c>(
         intent,
         way,
         client: args.old_key.client.clone(),
-        foreign: args.foreign,
+        foreign,
         timeout: args.timeout,
         keys: world.keys,
         new,

@@ -61,12 +61,7 @@ pub(super) fn forget_what_is_over(world: &mut World<'_>, dry_run: bool) -> Resul
 }
 
 /// Whether anything shows that a rotation has begun that only the clone remembers.
-pub(super) fn has_begun(
-    world: &World<'_>,
-    args: &RotateKeyArgs,
-    intent: &Intent,
-    way: &Way,
-) -> Result<bool, Failure> {
+pub(super) fn has_begun(world: &World<'_>, intent: &Intent, way: &Way) -> Result<bool, Failure> {
     for site in &world.sites {
         for secret in &site.secrets {
             if site.entries(secret)?.held(&intent.new) != Held::No {
@@ -74,7 +69,7 @@ pub(super) fn has_begun(
             }
         }
     }
-    let mut commits = Commits::of(world.tree.top(), &intent.old, &intent.new, args.foreign)?;
+    let mut commits = Commits::of(world.tree.top(), &intent.old, &intent.new, way.foreign())?;
     for checkout in checkouts(world, way) {
         let standing = commits.standing(checkout.tip()?)?;
         if standing.count(For::Both) + standing.count(For::New) > 0 {
