@@ -93,7 +93,7 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
     let opens = Opens::by(&sync.decryption, &sync.namespace, &sync.decryption_secret);
     let root = Work { folder: sync.path.clone(), named_in: None, opens, to_hub: true };
     let mut queue = VecDeque::from([root]);
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut read) = (BTreeSet::new(), BTreeSet::new());
     while let Some(work) = queue.pop_front() {
         let is_root = work.named_in.is_none();
         if !seen.insert((work.folder.clone(), work.opens.clone(), work.to_hub)) {
@@ -111,6 +111,7 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
         if wanted.multitenant {
             judged.warnings.extend(files.remote().iter().map(|(path, url)| remote_base(path, url)));
         }
+        let is_new = read.insert((work.folder.clone(), work.to_hub));
         for file in &built {
             let failure = match &work.opens {
                 Opens::Nothing => undecrypted(file, work.named_in.as_deref()),
@@ -120,7 +121,9 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
             if let Some(failure) = failure {
                 judged.add(is_root, failure);
             }
-            for document in file.documents() {
+            // What its documents say does not depend on what decrypts them: once is enough.
+            let documents = if is_new { file.documents() } else { Vec::new() };
+            for document in documents {
                 if work.to_hub {
                     if let Some(failure) = outdated(file, &document, wanted.served) {
                         judged.add(is_root, failure);
