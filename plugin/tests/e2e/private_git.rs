@@ -77,7 +77,7 @@ fn without_the_right_credentials_nothing_is_written() {
     }
     assert_eq!(world.versions(), "");
     // Flux gets no answer either: that is said at the deadline, and the same command goes on when the server is back.
-    let waited = with(&["--timeout", "20s"]);
+    let waited = with(&["--timeout", "10s"]);
     assert_eq!(waited.code, 4, "{}", waited.stderr);
     assert!(waited.stderr.contains("GitRepository flux-system/flux-system"), "{}", waited.stderr);
     world.server.go_wrong(None);

@@ -7,7 +7,7 @@ use kubiya_testdata::fault_proxy::{Asked, Fault, FaultProxy};
 
 const TOKEN: &str = "canary-worker-token-6Pw";
 /// How many cases are tried where not all are.
-const SAMPLE: usize = 4;
+const SAMPLE: usize = 3;
 
 struct Faulty {
     world: World,
