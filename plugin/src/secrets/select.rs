@@ -25,7 +25,7 @@ pub struct Candidate {
     /// It has metadata.
     pub encrypted: bool,
     /// It holds something that must be encrypted and is not. `None` where that was not looked at, because the
-    /// file was named; see [`Candidate::is_plain`].
+    /// file was named or is encrypted; see [`Candidate::is_plain`].
     pub plain: Option<bool>,
     /// What a kustomization makes of it.
     pub role: Role,
@@ -231,8 +231,9 @@ struct Look {
 }
 
 fn look(path: &Path, sought: Sought, configs: &Configs, role: Role) -> Result<Look, FileError> {
+    let kind = path_class(path.as_os_str().as_bytes(), None).kind;
     // Who reads what is no secret.
-    if path_class(path.as_os_str().as_bytes(), None).kind == PathKind::SopsConfig {
+    if kind == PathKind::SopsConfig {
         return Ok(Look::default());
     }
     let version = match Version::found(path.to_owned()) {
@@ -241,22 +242,22 @@ fn look(path: &Path, sought: Sought, configs: &Configs, role: Role) -> Result<Lo
         version => version?,
     };
     let encrypted = may_be_encrypted(version.bytes());
-    let judged = match sought {
-        Sought::Secrets => judged(path, version.bytes(), configs, role),
-        Sought::Encrypted => Judged::default(),
-    };
-    let candidate = (judged.plain || encrypted).then(|| Candidate {
+    // What is encrypted is chosen whatever is said of it; what it names counts where it may be a kustomization.
+    let is_chosen = encrypted && !matches!(kind, PathKind::Kustomization(_));
+    let judged =
+        (sought == Sought::Secrets && !is_chosen).then(|| judged(path, version.bytes(), configs, role));
+    let plain = judged.as_ref().map(|judged| judged.plain);
+    let candidate = (encrypted || plain == Some(true)).then(|| Candidate {
         path: path.to_owned(),
         named: false,
         encrypted,
-        plain: Some(judged.plain),
+        plain,
         role,
     });
-    Ok(Look { candidate, references: judged.references })
+    Ok(Look { candidate, references: judged.map(|judged| judged.references).unwrap_or_default() })
 }
 
 /// What the hook says of a file.
-#[derive(Default)]
 struct Judged {
     /// Something in it must be encrypted and is not.
     plain: bool,

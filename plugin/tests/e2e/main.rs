@@ -7,6 +7,7 @@ mod bootstrap;
 mod decryption;
 mod demo;
 mod document;
+mod elsewhere;
 mod every_fault;
 mod faults;
 mod keys;

@@ -35,6 +35,7 @@ struct Open {
 /// appends to the stream.
 pub(super) fn read(stream: &mut Stream<'_>, text: &str, base: usize, limits: Limits) {
     if let Some(short) = Shortened::of(text) {
+        stream.nodes.reserve_exact(room(short.text.len()) + 2 * short.lines());
         let before = (stream.nodes.len(), stream.documents.len(), stream.comments.len(), stream.errors.len());
         let all_in_place = parse(stream, &short.text, base, limits, Some(&short));
         if all_in_place && stream.errors.len() == before.3 {
@@ -45,7 +46,13 @@ pub(super) fn read(stream: &mut Stream<'_>, text: &str, base: usize, limits: Lim
         stream.comments.truncate(before.2);
         stream.errors.truncate(before.3);
     }
+    stream.nodes.reserve(room(text.len()));
     parse(stream, text, base, limits, None);
+}
+
+/// Room for the nodes of most texts, so that few have to be moved to where there is more.
+fn room(length: usize) -> usize {
+    32 + length / 24
 }
 
 /// Whether all stretches of a shortened text were found where lines are entries of a map.
@@ -361,7 +368,10 @@ impl Builder<'_, '_, '_> {
             return Ok(());
         }
         self.stretches += 1;
-        self.stream.nodes.reserve(2 * stretch.others.len());
+        let map = self.open.last().and_then(|open| self.stream.nodes.get_mut(open.id as usize));
+        if let Some(Data::Mapping(entries)) = map.map(|map| &mut map.data) {
+            entries.reserve(stretch.others.len());
+        }
         stretch.others.iter().try_for_each(|line| self.line(line))
     }
 

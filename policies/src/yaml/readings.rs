@@ -46,10 +46,7 @@ pub fn readings<'s>(source: &'s Source<'s>, limits: Limits) -> Vec<(Reading, Str
 }
 
 fn stream<'s>(source: &'s Source<'s>, text: &str, limits: Limits) -> Stream<'s> {
-    // Room for the nodes of most files, so that few have to be moved to where there is more.
-    let nodes = Vec::with_capacity(text.len().min(limits.bytes) / 24);
-    let mut stream =
-        Stream { source, nodes, documents: Vec::new(), comments: Vec::new(), errors: Vec::new() };
+    let mut stream = Stream { source, nodes: vec![], documents: vec![], comments: vec![], errors: vec![] };
     if source.bytes().len() > limits.bytes {
         stream.errors.push(whole(source, ErrorKind::TooLarge));
         return stream;

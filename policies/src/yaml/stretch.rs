@@ -62,7 +62,9 @@ impl Shortened {
         if stretches.is_empty() {
             return None;
         }
-        let mut short = Zeroizing::new(String::with_capacity(text.len()));
+        let away = stretches.iter().map(|stretch| stretch.range.len()).sum::<usize>();
+        // No more than is needed: all of it is wiped.
+        let mut short = Zeroizing::new(String::with_capacity(text.len() - away));
         let (mut cuts, mut at, mut taken) = (Vec::with_capacity(stretches.len()), 0, 0);
         for stretch in &stretches {
             short.push_str(&text[at..stretch.range.start]);
@@ -72,6 +74,11 @@ impl Shortened {
         }
         short.push_str(&text[at..]);
         Some(Self { text: short, stretches, cuts })
+    }
+
+    /// How many lines the parser does not see.
+    pub(super) fn lines(&self) -> usize {
+        self.stretches.iter().map(|stretch| stretch.others.len()).sum()
     }
 
     /// The place in the whole text.

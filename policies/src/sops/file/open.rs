@@ -37,7 +37,7 @@ pub struct Value {
     /// The plain value; a comment's text as text.
     pub plain: Plain,
     /// What stands encrypted in the file; `None` where it is plain there.
-    pub sealed: Option<EncryptedValue>,
+    pub sealed: Option<Box<EncryptedValue>>,
     /// Whether it is a comment.
     pub is_comment: bool,
     /// Where it is.
@@ -230,7 +230,7 @@ pub(super) struct Leaf<'t> {
 pub(super) struct Clear<'t> {
     pub(super) plain: Cow<'t, Plain>,
     /// What stood encrypted there.
-    pub(super) sealed: Option<EncryptedValue>,
+    pub(super) sealed: Option<Box<EncryptedValue>>,
 }
 
 impl<'t> Leaf<'t> {
@@ -247,7 +247,7 @@ impl<'t> Leaf<'t> {
         };
         let sealed = value::parse_any(text).map_err(ProblemKind::Malformed)?;
         let plain = open_value(cipher, &sealed, &self.aad)?;
-        Ok(Clear { plain: Cow::Owned(plain), sealed: Some(sealed) })
+        Ok(Clear { plain: Cow::Owned(plain), sealed: Some(Box::new(sealed)) })
     }
 
     /// Whether it says that it is an encrypted comment.
@@ -346,7 +346,7 @@ impl Opening<'_> {
                 Some((place, opened)) => {
                     aad = place;
                     plain = opened;
-                    sealed = Some(value);
+                    sealed = Some(Box::new(value));
                 }
                 None => self.closed_comments += 1,
             }

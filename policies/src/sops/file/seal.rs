@@ -318,7 +318,7 @@ fn pool(before: Option<&Opened>) -> Pool {
     for value in before.into_iter().flat_map(|before| before.spare.as_ref().unwrap_or(&before.values)) {
         if let Some(sealed) = &value.sealed {
             let name = name(&value.aad, sealed.kind, &bytes_of(value));
-            pool.entry(name).or_default().push_back(sealed.clone());
+            pool.entry(name).or_default().push_back(sealed.as_ref().clone());
         }
     }
     pool
@@ -358,7 +358,7 @@ enum With {
     /// This nonce.
     Nonce([u8; 32]),
     /// It was, before.
-    Before(EncryptedValue),
+    Before(Box<EncryptedValue>),
 }
 
 impl Closing<'_> {
@@ -444,7 +444,7 @@ impl<'w> Work<'w, '_> {
             None => Cow::Borrowed(value.aad.as_str()),
         };
         let with = match self.kept(value, &aad) {
-            Some(before) => With::Before(before),
+            Some(before) => With::Before(Box::new(before)),
             None => {
                 if value.sealed.is_none() && !value.is_comment {
                     self.sealed.newly.push(value.key_path.clone());
