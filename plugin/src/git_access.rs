@@ -2,6 +2,7 @@
 //! as what this machine looks at the repository with.
 
 mod github_app;
+mod host_keys;
 mod look;
 mod secret;
 mod signers;
@@ -9,6 +10,7 @@ mod ssh;
 #[cfg(test)]
 mod ways;
 
+use crate::keys::{Ask, Terminal};
 use kubiya_hook::edge::Failure;
 use kubiya_hook::git::remote::{Access, ClientCertificate};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -106,7 +108,8 @@ impl GitAccessRequest {
         files.into_iter().flatten().any(|file| file == "-")
     }
 
-    /// Reads and checks the credentials for a URL, as a Secret of a namespace. A key is made only where `may_write`.
+    /// Reads and checks the credentials for a URL, as a Secret of a namespace. Only where `may_write` a key is
+    /// made, and somebody asked for the server's.
     ///
     /// # Errors
     /// All problems: what does not go together, what cannot be read, a server whose key is not known.
@@ -195,7 +198,7 @@ impl GitAccessRequest {
         if is_ssh && (key || self.generate_private_key) && !hosts {
             problems.push(
                 Failure::usage("--private-key-file: without the server's own key, Flux would trust anybody")
-                    .hint("ssh-keyscan HOST > known_hosts   # compare with what the server's operator publishes, then --known-hosts-file known_hosts"),
+                    .hint("--known-hosts-file FILE   # a key that it does not have is shown on a terminal, and asked for"),
             );
         }
         if is_ssh && !key && (hosts || self.generate_private_key) {
@@ -263,7 +266,8 @@ impl GitAccessRequest {
         let (Some(key), Some(hosts)) = (&self.private_key_file, &self.known_hosts_file) else {
             return Ok(());
         };
-        let hosts = ssh::known_hosts(hosts, url)?;
+        let ask: Option<&dyn Ask> = if may_write { Some(&Terminal) } else { None };
+        let hosts = ssh::known_hosts(hosts, url, ask)?;
         let key = ssh::private_key(key, self.generate_private_key && may_write)?;
         found.data.insert("identity".to_owned(), key.private);
         found.data.insert("identity.pub".to_owned(), key.public.clone().into());

@@ -1,7 +1,9 @@
 //! A door in front of a real API server that goes wrong at one chosen request: for what a real server does not do on
-//! demand. It speaks plain HTTP to its clients, lets everybody in as the administrator of the cluster, and notes what
-//! was asked for.
+//! demand. It speaks plain HTTP to its clients, or TLS where it stands before a worker, lets everybody in as the
+//! administrator of the cluster, and notes what was asked for.
 
+use crate::git_server::{self, Tls};
+use crate::rig::certificates::Authority;
 use crate::rig::kubeconfig;
 use anyhow::{Context as _, Result, bail};
 use http_body_util::BodyExt as _;
@@ -21,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 /// How a request goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +106,8 @@ struct Plan {
 /// The door. It goes with the value.
 pub struct FaultProxy {
     address: SocketAddr,
+    /// The certificate by which clients know it, in PEM; none where it speaks plain HTTP.
+    authority: Option<String>,
     plan: Arc<Mutex<Plan>>,
     client: Client,
     runtime: Option<Runtime>,
@@ -114,6 +119,27 @@ impl FaultProxy {
     /// # Errors
     /// When the kubeconfig is broken or no port can be had.
     pub fn to(path: &Path) -> Result<Self> {
+        Self::start(path, None)
+    }
+
+    /// The same with TLS, as a worker must have it: for a token over plain HTTP, Flux is not let in.
+    ///
+    /// # Errors
+    /// As of [`FaultProxy::to`].
+    pub fn to_worker(path: &Path) -> Result<Self> {
+        Self::start(path, Some(&Authority::new("door")?))
+    }
+
+    fn start(path: &Path, authority: Option<&Authority>) -> Result<Self> {
+        let tls = authority.map(|authority| {
+            let server = authority.server()?;
+            git_server::tls::acceptor(&Tls {
+                certificate: server.certificate,
+                key: server.key,
+                clients: None,
+            })
+        });
+        let tls = tls.transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let plan: Arc<Mutex<Plan>> = Arc::default();
         let (address, client) = runtime.block_on(async {
@@ -124,21 +150,23 @@ impl FaultProxy {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port")?;
             let address = listener.local_addr()?;
             let door = Door { client: Client::try_from(config)?, plan: plan.clone() };
-            tokio::spawn(accept(listener, door));
+            tokio::spawn(accept(listener, tls, door));
             anyhow::Ok((address, kubeconfig::client(path).await?))
         })?;
-        Ok(Self { address, plan, client, runtime: Some(runtime) })
+        let authority = authority.map(|authority| authority.certificate().to_owned());
+        Ok(Self { address, authority, plan, client, runtime: Some(runtime) })
     }
 
-    /// Writes a kubeconfig whose one context `hub` goes through this door, with a token that must not be shown.
+    /// Writes a kubeconfig whose one context goes through this door, with a token that must not be shown.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_kubeconfig(&self, path: &Path, token: &str) -> Result<()> {
-        let server = format!("http://{}", self.address);
+    pub fn write_kubeconfig(&self, path: &Path, context: &str, token: &str) -> Result<()> {
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        let server = format!("{scheme}://{}", self.address);
         let credential = kubeconfig::Credential::Token(token);
-        let context =
-            kubeconfig::Context { name: "hub", server: &server, ca: "", credential, namespace: None };
+        let ca = self.authority.as_deref().unwrap_or_default();
+        let context = kubeconfig::Context { name: context, server: &server, ca, credential, namespace: None };
         kubeconfig::write(path, &[context])
     }
 
@@ -196,15 +224,15 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-async fn accept(listener: TcpListener, door: Door) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, door: Door) {
     loop {
         // A connection that breaks while it is accepted concerns its client alone.
         let Ok((stream, _)) = listener.accept().await else { continue };
-        tokio::spawn(serve(stream, door.clone()));
+        tokio::spawn(serve(stream, tls.clone(), door.clone()));
     }
 }
 
-async fn serve(stream: TcpStream, door: Door) {
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, door: Door) {
     let breaks = Arc::new(AtomicBool::new(false));
     let Ok(stream) = stream.into_std() else { return };
     // The socket once more: the server takes the other handle with it.
@@ -218,7 +246,14 @@ async fn serve(stream: TcpStream, door: Door) {
             answer
         }
     });
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let server = hyper::server::conn::http1::Builder::new();
+    let _ = match tls {
+        None => server.serve_connection(TokioIo::new(stream), service).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => server.serve_connection(TokioIo::new(stream), service).await,
+            Err(_) => return,
+        },
+    };
     if breaks.load(Ordering::Relaxed) {
         // The other side gets a reset instead of an orderly end.
         let _ = handle.set_zero_linger();

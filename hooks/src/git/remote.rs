@@ -61,33 +61,50 @@ impl RemoteError {
         matches!(self.0, ProcessError::Timeout(_))
     }
 
-    /// Whether the remote answered and does not accept the credentials, or shows a host key that is not known. All
-    /// else may be different from another machine: names, routes, proxies.
+    /// Whether the remote answered and does not let us in. All else may be different from another machine: names, routes,
+    /// proxies.
     pub fn is_refusal(&self) -> bool {
-        // The words of git, curl and ssh, which run in English.
-        const REFUSALS: [&str; 17] = [
-            "Authentication failed",
-            "could not read Username",
-            "could not read Password",
-            "returned error: 401",
-            "returned error: 403",
-            "Permission denied",
-            "Host key verification failed",
-            "epository not found",
-            "' not found",
-            // TLS, where the server wants another certificate of ours or none at all (GnuTLS, OpenSSL).
-            "returned error: 400",
-            "TLS fatal alert",
-            "alert bad certificate",
-            "alert certificate required",
-            "alert unknown ca",
-            // A proxy that does not know us.
-            "returned error: 407",
-            "response 407",
-            "HTTP code 407 from proxy",
-        ];
-        matches!(&self.0, ProcessError::Failed(text) if REFUSALS.iter().any(|refusal| text.contains(refusal)))
+        self.refusal().is_some()
     }
+
+    /// What a remote that answered refuses; `None` where it did not answer, or not to the question.
+    pub fn refusal(&self) -> Option<Refusal> {
+        // The words of git, curl and ssh, which run in English.
+        const REFUSALS: [(&str, Refusal); 17] = [
+            ("Host key verification failed", Refusal::HostKey),
+            ("epository not found", Refusal::NotFound),
+            ("' not found", Refusal::NotFound),
+            ("Authentication failed", Refusal::Credentials),
+            ("could not read Username", Refusal::Credentials),
+            ("could not read Password", Refusal::Credentials),
+            ("returned error: 401", Refusal::Credentials),
+            ("returned error: 403", Refusal::Credentials),
+            ("Permission denied", Refusal::Credentials),
+            // TLS, where the server wants another certificate of ours or none at all (GnuTLS, OpenSSL).
+            ("returned error: 400", Refusal::Credentials),
+            ("TLS fatal alert", Refusal::Credentials),
+            ("alert bad certificate", Refusal::Credentials),
+            ("alert certificate required", Refusal::Credentials),
+            ("alert unknown ca", Refusal::Credentials),
+            // A proxy that does not know us.
+            ("returned error: 407", Refusal::Credentials),
+            ("response 407", Refusal::Credentials),
+            ("HTTP code 407 from proxy", Refusal::Credentials),
+        ];
+        let ProcessError::Failed(text) = &self.0 else { return None };
+        REFUSALS.iter().find(|(words, _)| text.contains(words)).map(|(_, refusal)| *refusal)
+    }
+}
+
+/// What a remote refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Who we are, or what we may.
+    Credentials,
+    /// There is no such repository, or not for us: many servers say the same of both.
+    NotFound,
+    /// It shows another key than it is known by.
+    HostKey,
 }
 
 /// Variables that tie a command to a repository (`git rev-parse --local-env-vars`); set when we are

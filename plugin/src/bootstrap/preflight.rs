@@ -183,6 +183,7 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
     asked.problems.extend(live.no_pull_secret.as_ref().map(no_pull_secret));
     if live.in_repository {
         asked.warnings.extend(inputs.settings.for_repository(&inputs.sync.namespace));
+        asked.warnings.extend(gone(live));
     }
     for secret in live.age_secrets.values() {
         sops_age::judge(secret, &mut asked.problems, &mut asked.warnings);
@@ -195,6 +196,15 @@ async fn ask(hub: &Connection, inputs: &Inputs, live: &Live, how: How) -> Asked 
         }
     };
     asked
+}
+
+/// Flux cannot bring back what it is made of.
+fn gone(live: &Live) -> Option<Failure> {
+    let names: Vec<String> = live.gone.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+    (!names.is_empty()).then(|| {
+        Failure::unverified(format!("of the Flux that comes out of the repository is gone: {}", names.join(", ")))
+            .hint("it is written again from the manifests of this run; Flux then makes of it what the repository says")
+    })
 }
 
 /// Pods would wait for an image that nobody lets them have.

@@ -7,6 +7,7 @@ mod generate;
 mod git_args;
 mod install_args;
 mod merge;
+mod rules;
 mod talk;
 
 use crate::bootstrap::{
@@ -14,6 +15,7 @@ use crate::bootstrap::{
 };
 use crate::cluster::{Applier, Connection, ConnectionArgs, Mode};
 use crate::invocation::Invocation;
+use crate::keys::while_asking;
 use crate::whereabouts;
 use crate::worker::{CredentialKind, Kept, Record, Scope};
 use args::Format;
@@ -55,7 +57,14 @@ pub(crate) async fn run(
         merge::merge(&mut args, &mut connection, document.spec)?;
     }
     let connection = &connection;
-    let made = generate::generate(&args)?;
+    whereabouts::at("before anything was changed on a cluster");
+    let own = connection.namespace.clone();
+    let (args, made) = while_asking(move || {
+        let made = generate::generate(&args, &own);
+        (args, made)
+    })
+    .await;
+    let made = made?;
     let request = args.request(connection).await?;
     for key in request.decryption.keys.iter().filter(|key| key.is_open_to_others()) {
         console.warn(&format!("{}: others on this machine may read this key", key.name()));
@@ -64,7 +73,7 @@ pub(crate) async fn run(
     for made in &made {
         made.tell(console);
     }
-    let inputs = Inputs::gather(&request)?;
+    let inputs = while_asking(move || Inputs::gather(&request)).await?;
     if args.exports() {
         let mut plan = bootstrap::plan(&inputs, &Live::default())?;
         // Before the controllers, as everything that they need.

@@ -2,10 +2,10 @@
 
 use super::formats::OutputArgs;
 use crate::cluster::{ClusterError, Connection, ConnectionArgs, Deadline, remove_lease};
+use crate::keys::{Ask as _, Terminal, while_asking};
 use crate::uninstall::{Going, Uninstall, carry_out, look};
 use clap::Args;
 use kubiya_hook::edge::{Color, Console, Failure, Kind, Outcome};
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 /// Take Flux away from the infra cluster; what it has applied stays
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: UninstallArgs, connection: &ConnectionArgs, consol
     } else if args.dry_run {
         say(console, "dry run", &format!("{count} objects would go; nothing was changed"));
     } else {
-        ask(&args, &hub, console)?;
+        ask(&args, &hub).await?;
         claim(&hub, Deadline::after(args.timeout), console).await?;
         let mut steps = Vec::new();
         let done = carry_out(&hub, &plan, Deadline::after(args.timeout), |what, gone| {
@@ -109,20 +109,16 @@ fn say(console: &mut Console, word: &str, text: &str) {
 }
 
 /// Asks where somebody can answer; else it must have been said.
-fn ask(args: &UninstallArgs, hub: &Connection, console: &mut Console) -> Result<(), Failure> {
+async fn ask(args: &UninstallArgs, hub: &Connection) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
     let refused =
         |why: &str| Failure::usage(format!("{why}; nothing was changed")).hint("--yes, after --dry-run");
-    if !std::io::stdin().is_terminal() {
-        return Err(refused("nobody can be asked here"));
+    let question = format!("Take Flux away from {} ({})? Type yes:", hub.context, hub.server);
+    match while_asking(move || Terminal.line(&question)).await {
+        None => Err(refused("nobody can be asked here")),
+        Some(answer) if answer.trim() == "yes" => Ok(()),
+        Some(_) => Err(refused("not confirmed")),
     }
-    let _ = console
-        .err
-        .bytes(format!("Take Flux away from {} ({})? Type yes: ", hub.context, hub.server).as_bytes());
-    let _ = console.err.flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == "yes" { Ok(()) } else { Err(refused("not confirmed")) }
 }

@@ -2,7 +2,7 @@
 
 use super::secret::basic;
 use super::{AppError, GitAccess, GithubApp, ReadBack, github_app};
-use kubiya_hook::git::remote::{Access, BranchTip, Fetched, RemoteError, branch_tip, fetch_branch};
+use kubiya_hook::git::remote::{Access, BranchTip, Fetched, Refusal, RemoteError, branch_tip, fetch_branch};
 use secrecy::SecretString;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -126,10 +126,16 @@ impl LookError {
     /// Whether the repository answered, and does not let us in.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
+        self.refusal().is_some()
+    }
+
+    /// What the repository refuses; `None` where it did not answer.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
         match self {
-            LookError::Remote(error) => error.is_refusal(),
-            LookError::App(error) => matches!(error, AppError::Refused(_)),
-            LookError::Broken(_) => false,
+            LookError::Remote(error) => error.refusal(),
+            LookError::App(error) => matches!(error, AppError::Refused(_)).then_some(Refusal::Credentials),
+            LookError::Broken(_) => None,
         }
     }
 }

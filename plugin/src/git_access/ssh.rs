@@ -1,7 +1,9 @@
 //! Keys for ssh, by OpenSSH's own `ssh-keygen`: it reads every form of key and of known hosts, and whoever has an ssh URL
 //! has it.
 
+use super::host_keys::ask_for;
 use super::public_file;
+use crate::keys::Ask;
 use kubiya_hook::edge::Failure;
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
@@ -70,34 +72,66 @@ pub(super) struct KnownHosts {
     pub(super) fingerprints: Vec<String>,
 }
 
-/// Reads a file of known hosts, which must have the host of the URL.
-pub(super) fn known_hosts(path: &Path, url: &str) -> Result<KnownHosts, Failure> {
-    let (text, absolute) = public_file(path, "--known-hosts-file")?;
+/// Reads a file of known hosts, which must have the host of the URL. Where it has not, the server's keys go there when
+/// somebody who can be asked takes them for its own.
+pub(super) fn known_hosts(path: &Path, url: &str, ask: Option<&dyn Ask>) -> Result<KnownHosts, Failure> {
     let host = host_of(url);
-    let output = keygen(&["-l", "-F", &host, "-f"], path)?;
-    let listed = String::from_utf8_lossy(&output.stdout);
-    let fingerprints = listed.lines().filter(|line| !line.starts_with('#') && line.contains("SHA256:"));
-    let fingerprints: Vec<String> = fingerprints.map(|line| line.trim().to_owned()).collect();
+    let is_there = path.symlink_metadata().is_ok();
+    let mut fingerprints = if is_there { fingerprints_of(path, &host)? } else { Vec::new() };
     if fingerprints.is_empty() {
-        return Err(Failure::usage(format!("--known-hosts-file: it has no key of `{host}`"))
+        let what = if is_there { "it has" } else { "it is not there, and so has" };
+        let unknown = Failure::usage(format!("--known-hosts-file: {what} no key of `{host}`"))
             .at(path.display().to_string())
-            .hint("ssh-keyscan -p PORT HOST   # compare with what the server's operator publishes, then add it to the file"));
+            .hint(format!(
+                "{}   # compare with what the server's operator publishes, then add it to the file",
+                keyscan(url)
+            ))
+            .hint("or run it in a terminal (no dry run, no export): it shows the server's keys and asks");
+        match ask {
+            Some(ask) => ask_for(path, url, ask, unknown)?,
+            None => return Err(unknown),
+        }
+        fingerprints = fingerprints_of(path, &host)?;
     }
+    let (text, absolute) = public_file(path, "--known-hosts-file")?;
     Ok(KnownHosts { text, path: absolute, fingerprints })
 }
 
-/// The host of an ssh URL as known hosts spell it.
-fn host_of(url: &str) -> String {
-    let parsed = url::Url::parse(url).ok();
-    let host = parsed.as_ref().and_then(url::Url::host_str).unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    match parsed.as_ref().and_then(url::Url::port) {
-        Some(port) if port != 22 => format!("[{host}]:{port}"),
-        _ => host.to_owned(),
+fn fingerprints_of(path: &Path, host: &str) -> Result<Vec<String>, Failure> {
+    let output = keygen(&["-l", "-F", host, "-f"], path)?;
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let fingerprints = listed.lines().filter(|line| !line.starts_with('#') && line.contains("SHA256:"));
+    Ok(fingerprints.map(|line| line.trim().to_owned()).collect())
+}
+
+/// The command that shows the keys of a URL's server.
+fn keyscan(url: &str) -> String {
+    let Some(parsed) = url::Url::parse(url).ok() else { return "ssh-keyscan HOST".to_owned() };
+    let host = parsed.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    match port_of(&parsed) {
+        22 => format!("ssh-keyscan {host}"),
+        port => format!("ssh-keyscan -p {port} {host}"),
     }
 }
 
-fn keygen(arguments: &[&str], path: &Path) -> Result<Output, Failure> {
+/// The port of an ssh URL.
+pub(super) fn port_of(url: &url::Url) -> u16 {
+    url.port().unwrap_or(22)
+}
+
+/// The host of an ssh URL as known hosts spell it.
+pub(super) fn host_of(url: &str) -> String {
+    let parsed = url::Url::parse(url).ok();
+    let host = parsed.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match parsed.as_ref().map_or(22, port_of) {
+        22 => host.to_owned(),
+        port => format!("[{host}]:{port}"),
+    }
+}
+
+/// Runs `ssh-keygen` on a file.
+pub(super) fn keygen(arguments: &[&str], path: &Path) -> Result<Output, Failure> {
     let mut command = Command::new("ssh-keygen");
     command
         .args(arguments)
@@ -152,18 +186,18 @@ mod tests {
         let key: Vec<&str> = public.split(' ').take(2).collect();
         let key = key.join(" ");
         std::fs::write(&hosts, format!("git.example.com {key}\n[other.example.com]:2222 {key}\n")).unwrap();
-        let found = known_hosts(&hosts, "ssh://git@git.example.com/a/b.git").unwrap();
+        let found = known_hosts(&hosts, "ssh://git@git.example.com/a/b.git", None).unwrap();
         assert_eq!(found.fingerprints.len(), 1);
         let shown = &found.fingerprints[0];
         assert!(shown.starts_with("git.example.com ED25519 SHA256:"), "{shown}");
-        assert!(known_hosts(&hosts, "ssh://git@other.example.com:2222/b.git").is_ok());
+        assert!(known_hosts(&hosts, "ssh://git@other.example.com:2222/b.git", None).is_ok());
         for url in ["ssh://git@other.example.com/b.git", "ssh://git@git.example.com:2222/b.git"] {
-            assert!(known_hosts(&hosts, url).is_err(), "{url}");
+            assert!(known_hosts(&hosts, url, None).is_err(), "{url}");
         }
         // As OpenSSH writes them on many systems.
         let hash = Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&hosts).output().unwrap();
         assert!(hash.status.success());
         assert!(!std::fs::read_to_string(&hosts).unwrap().contains("git.example.com"));
-        assert!(known_hosts(&hosts, "ssh://git@git.example.com/a/b.git").is_ok());
+        assert!(known_hosts(&hosts, "ssh://git@git.example.com/a/b.git", None).is_ok());
     }
 }

@@ -5,6 +5,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use secrecy::SecretString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Somebody who can be asked, or nobody.
@@ -34,6 +35,17 @@ impl Terminal {
             return None;
         }
         File::options().read(true).write(true).open("/dev/tty").ok()
+    }
+}
+
+/// Does what may ask a person on a thread of its own: a runtime that takes the signals hears Ctrl-C only while nothing
+/// blocks it.
+pub(crate) async fn while_asking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // Not done because the runtime ends, and whoever waits for it as well.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 
@@ -102,6 +114,8 @@ fn read_secret(mut terminal: &File, question: &str) -> Option<SecretString> {
                 drop(restored);
                 let _ =
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+                // The signal ends the process, here or where signals are waited for: no answer must come before that.
+                std::thread::sleep(END);
                 return None;
             }
             CTRL_D if typed.is_empty() => return None,
@@ -113,6 +127,9 @@ fn read_secret(mut terminal: &File, question: &str) -> Option<SecretString> {
     }
     std::str::from_utf8(&typed).ok().filter(|text| !text.is_empty()).map(SecretString::from)
 }
+
+/// More than a process needs to end by a signal.
+const END: Duration = Duration::from_secs(10);
 
 const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;

@@ -17,6 +17,7 @@ mod source;
 mod tests;
 
 pub use args::KeyArgs;
+pub(crate) use ask::while_asking;
 pub use ask::{Ask, Terminal};
 pub use command::{CommandError, key_given_to, key_printed_by, key_read_back_by};
 pub use from_cluster::keys_of_context;

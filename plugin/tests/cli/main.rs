@@ -12,6 +12,7 @@ mod help;
 mod locked;
 mod new_key;
 mod plugin_links;
+mod questions;
 mod readme;
 mod repository;
 mod rotate_client;
@@ -22,6 +23,7 @@ mod sandbox;
 mod secrets;
 mod selection;
 mod set;
+mod typist;
 mod unreachable;
 mod worker;
 

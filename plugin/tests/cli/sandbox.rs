@@ -74,13 +74,22 @@ impl Sandbox {
         self.run_as("kubectl-kubiya", words)
     }
 
-    pub(crate) fn run_as(&self, name: &str, words: &[&str]) -> String {
-        let before = self.files();
+    /// `kubectl-kubiya` in the folder, with nothing of the environment but what it needs.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        self.command_as("kubectl-kubiya", words)
+    }
+
+    fn command_as(&self, name: &str, words: &[&str]) -> Command {
         let mut command = Command::new(self.path(name));
         command.args(words).current_dir(self.dir.path()).env_clear();
         command.env("HOME", self.dir.path()).env("PATH", self.dir.path()).env("COLUMNS", "100");
         command.stdin(std::process::Stdio::null());
-        let output = command.output().unwrap();
+        command
+    }
+
+    pub(crate) fn run_as(&self, name: &str, words: &[&str]) -> String {
+        let before = self.files();
+        let output = self.command_as(name, words).output().unwrap();
         assert_eq!(before, self.files(), "files were written");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -155,4 +164,11 @@ pub(crate) fn flux_manifest(namespace: &str) -> String {
         );
     }
     text
+}
+
+/// A program of this machine, by its whole path.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.ok_or_else(|| format!("`{name}` is not on PATH")).unwrap()
 }

@@ -3,6 +3,8 @@
 use crate::world::{World, secret};
 use kubiya_policies::sops::age::{Identity, IdentityFile};
 use kubiya_testdata::harness::eventually;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(120);
@@ -15,6 +17,32 @@ impl World {
         let words =
             ["bootstrap", "--context", "hub", "--url", &url, "--path", "clusters/infra", "--allow-loopback"];
         self.kubiya(&[&words[..], &["--flux-manifests", &manifests], more].concat())
+    }
+
+    /// Makes an OpenPGP key, writes its private half to `flux.asc`, and a Secret for it alone into the repository.
+    fn write_for_pgp(&self, name: &str, manifest: &str) {
+        std::fs::create_dir_all(self.path("gnupg")).unwrap();
+        std::fs::set_permissions(self.path("gnupg"), PermissionsExt::from_mode(0o700)).unwrap();
+        let run = |program: &Path, words: &[&str]| {
+            let output =
+                self.command(program).args(words).env("GNUPGHOME", self.path("gnupg")).output().unwrap();
+            assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let gpg = |words: &[&str]| {
+            run(Path::new("gpg"), &[&["--batch", "--quiet", "--passphrase", ""], words].concat())
+        };
+        gpg(&["--quick-gen-key", "flux", "future-default", "default", "never"]);
+        let listed = gpg(&["--list-keys", "--with-colons"]);
+        let fingerprint =
+            listed.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
+        self.write("flux.asc", &gpg(&["--armor", "--export-secret-keys"]));
+        self.write(name, manifest);
+        let file = self.path(name).display().to_string();
+        let selected = ["--encrypted-regex", "^(data|stringData)$"];
+        let encrypt = ["encrypt", "--in-place", "--pgp", fingerprint];
+        run(&self.rig.bin("sops"), &[&encrypt[..], &selected, &[&file]].concat());
+        run(Path::new("gpgconf"), &["--kill", "gpg-agent"]);
     }
 
     fn decoded(&self, object: &[&str], jsonpath: &str) -> String {
@@ -116,6 +144,8 @@ fn other_namespaces_decrypt_with_a_key_of_their_own_or_with_the_global_one() {
     world.write("team.agekey", own.expose_line().expose_secret());
     world.write_encrypted("repo/kubiya-team/db.yaml", &secret("team-db", "hunter3"), &own);
     world.write_encrypted("repo/kubiya-any/db.yaml", &secret("any-db", "hunter4"), &world.identity);
+    // What is not for age at all: Flux gets that key by file.
+    world.write_for_pgp("repo/clusters/infra/pgp.yaml", &secret("pgp-db", "hunter5"));
     let secret_ref = "{provider: sops, secretRef: {name: sops-age}}";
     world.write("repo/clusters/infra/team.yaml", &of_namespace("kubiya-team", secret_ref));
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: kubiya-any}\n---\n";
@@ -130,13 +160,15 @@ fn other_namespaces_decrypt_with_a_key_of_their_own_or_with_the_global_one() {
     assert!(shared.code == 2 && shared.stderr.contains("--share-key"), "{}", shared.stderr);
 
     let flags = ["--decryption-namespace", "kubiya-team=team.agekey", "--global-age-key"];
-    let said = world.bootstrap(&flags);
+    let said = world.bootstrap(&[&flags[..], &["--sops-entry", "flux.asc=flux.asc"]].concat());
     assert_eq!(said.code, 0, "{}", said.stderr);
     let entry = world.decoded(&["secret", "sops-age", "-n", "kubiya-team"], r"{.data.age\.agekey}");
     assert_eq!(IdentityFile::parse(entry.as_bytes()).unwrap().identities(), [own]);
-    for (namespace, name, password) in
-        [("kubiya-team", "team-db", "hunter3"), ("kubiya-any", "any-db", "hunter4")]
-    {
+    for (namespace, name, password) in [
+        ("kubiya-team", "team-db", "hunter3"),
+        ("kubiya-any", "any-db", "hunter4"),
+        ("default", "pgp-db", "hunter5"),
+    ] {
         eventually("the Secret is decrypted", LONG, || {
             let found = world.hub(&["secret", name, "-n", namespace], "{.data.password}");
             Ok(!found.is_empty()
@@ -179,19 +211,26 @@ fn the_keys_of_an_old_cluster_and_entries_of_other_kinds_are_merged_with_what_is
     let entry = world.decoded(&SOPS_AGE, r"{.data.age\.agekey}");
     assert_eq!(IdentityFile::parse(entry.as_bytes()).unwrap().identities(), [world.identity.clone(), others]);
     assert_eq!(world.decoded(&SOPS_AGE, r"{.data.sops\.vault-token}"), "hvs.canary");
-    // A key that is made: in a file for its owner alone, and beside the others in the Secret.
-    let made = world.keyless(&[
-        "--age-key-file",
-        "made.agekey",
-        "--generate-age-key",
-        "--no-recovery",
-        "--wait=false",
-    ]);
+    // A key that is made: in a file for its owner alone, beside the others in the Secret,
+    // and in the rules of the clone, which are for somebody else so far.
+    let recipient = world.identity.recipient().unwrap();
+    world.write("repo/.sops.yaml", &format!("creation_rules:\n  - age: {recipient}\n"));
+    world.push();
+    let make = ["--age-key-file", "made.agekey", "--generate-age-key", "--no-recovery", "--wait=false"];
+    let made = world.keyless(&[&make[..], &["--repo", "repo"]].concat());
     assert_eq!(made.code, 0, "{}", made.stderr);
-    use std::os::unix::fs::PermissionsExt as _;
+    assert!(
+        made.stderr.contains("it is a recipient in repo/.sops.yaml now: commit and push that"),
+        "{}",
+        made.stderr
+    );
+    assert!(made.stderr.contains("are not in the branch `main` yet"), "{}", made.stderr);
     assert_eq!(world.path("made.agekey").metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(world.path("made.agekey")).unwrap();
     let line = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    let public = IdentityFile::parse(text.as_bytes()).unwrap().identities()[0].recipient().unwrap();
+    let rules = std::fs::read_to_string(world.path("repo/.sops.yaml")).unwrap();
+    assert_eq!(rules, format!("creation_rules:\n  - age: {recipient},{public}\n"));
     assert!(!made.stderr.contains(line) && made.stderr.contains("its public half: age1"), "{}", made.stderr);
     let entry = world.decoded(&SOPS_AGE, r"{.data.age\.agekey}");
     assert!(entry.contains(line) && IdentityFile::parse(entry.as_bytes()).unwrap().identities().len() == 3);

@@ -58,7 +58,7 @@ impl Faulty {
             World::with_server(Options { token: Some(GIT_TOKEN.to_owned()), ..Options::default() });
         world.hide(HUB_TOKEN);
         let proxy = FaultProxy::to(world.rig.hub().kubeconfig()).unwrap();
-        proxy.write_kubeconfig(&world.path("door.yaml"), HUB_TOKEN).unwrap();
+        proxy.write_kubeconfig(&world.path("door.yaml"), "hub", HUB_TOKEN).unwrap();
         world.write("git-token", &format!("{GIT_TOKEN}\n"));
         // Without replicas a Deployment is rolled out at once, and no controller runs that would have to be stopped.
         let manifests = std::fs::read_to_string(&world.rig.info().flux_manifests).unwrap();
@@ -202,8 +202,8 @@ where
     Ok(found.iter().map(|one| format!("{}/{}", K::kind(&()), one.name_any())).collect())
 }
 
-/// All cases, or a seeded sample of them that has every fault and is spread over all requests.
-fn chosen(cases: Vec<(Asked, Fault)>) -> Vec<(Asked, Fault)> {
+/// All cases, or a seeded sample of so many that is spread over all faults and all requests.
+pub(crate) fn chosen(cases: Vec<(Asked, Fault)>, sample: usize) -> Vec<(Asked, Fault)> {
     let told = std::env::var("KUBIYA_FAULTS").unwrap_or_default();
     if told == "all" {
         // What changes something comes first: whoever breaks the sweep off has seen most of what can go wrong.
@@ -212,7 +212,7 @@ fn chosen(cases: Vec<(Asked, Fault)>) -> Vec<(Asked, Fault)> {
     }
     let mut state: u64 = told.parse().unwrap_or(6);
     let mut pick = Vec::new();
-    while pick.len() < SAMPLE.min(cases.len()) {
+    while pick.len() < sample.min(cases.len()) {
         // The generator of Knuth's MMIX: any would do, as long as a number always gives the same sample.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let fault = Fault::ALL[pick.len() % Fault::ALL.len()];
@@ -229,12 +229,13 @@ fn chosen(cases: Vec<(Asked, Fault)>) -> Vec<(Asked, Fault)> {
     pick
 }
 
-fn all_cases(requests: &[Asked]) -> Vec<(Asked, Fault)> {
+/// Every fault at every request.
+pub(crate) fn all_cases(requests: &[Asked]) -> Vec<(Asked, Fault)> {
     requests.iter().flat_map(|asked| Fault::ALL.map(|fault| (asked.clone(), fault))).collect()
 }
 
 /// Tokens that a run makes are not known beforehand, but how they begin is.
-fn shows_no_token(said: &Said) {
+pub(crate) fn shows_no_token(said: &Said) {
     for text in [&said.stdout, &said.stderr] {
         assert!(!text.contains("eyJhbGciOi"), "a token was shown");
     }
@@ -257,7 +258,7 @@ fn after_any_fault_at_any_request_a_plain_rerun_comes_to_the_same_cluster() {
     assert_eq!(faulty.there(), wanted);
     requests.sort();
     requests.dedup();
-    let cases = chosen(all_cases(&requests));
+    let cases = chosen(all_cases(&requests), SAMPLE);
     println!("{} requests, {} cases of {}", requests.len(), cases.len(), requests.len() * Fault::ALL.len());
     let mut clean = false;
     for (asked, fault) in cases {
@@ -309,7 +310,7 @@ fn waits_outlast_any_fault_and_a_run_with_nothing_to_do_writes_nothing_whatever_
     let without = faulty.bootstrap(None, &["--wait=false"]).seen;
     let mut requests = faulty.bootstrap(None, &[]).seen;
     requests.sort();
-    let cases = chosen(all_cases(&requests));
+    let cases = chosen(all_cases(&requests), SAMPLE);
     println!("{} requests, {} cases of {}", requests.len(), cases.len(), requests.len() * Fault::ALL.len());
     for (asked, fault) in cases {
         let case = format!("{fault:?} at {asked}");

@@ -114,6 +114,10 @@ fn a_worker_that_does_not_accept_us_is_left_out_or_stops_all_before_anything_is_
     assert!(said.stderr.contains("left out worker worker01: the API server"), "{}", said.stderr);
     assert!(said.stderr.contains("created Secret flux-system/worker02-kubeconfig"), "{}", said.stderr);
     assert!(said.stderr.contains("applied main@sha1:"), "{}", said.stderr);
+    // Also where nothing was to be written elsewhere.
+    let again =
+        world.bootstrap(&[&worker[..], &["--worker", "worker02=worker02", "--copy-credentials"]].concat());
+    assert_eq!(again.code, 5, "{}", again.stderr);
 }
 
 #[test]

@@ -27,4 +27,5 @@ mod rotation;
 mod signed;
 mod two_at_once;
 mod worker;
+mod worker_faults;
 mod world;

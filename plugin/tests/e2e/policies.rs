@@ -53,6 +53,13 @@ fn hands_are_warned_or_refused_and_programs_go_on() {
         Ok(stderr(&output).contains("this Secret was written by jane, past Git"))
     })
     .unwrap();
+    // The other default action is for the audit log; the API server counts what it has put there.
+    let metrics = hub.run(["get", "--raw", "/metrics"]).unwrap();
+    let counted =
+        metrics.lines().filter(|line| line.starts_with("apiserver_validating_admission_policy_check_total{"));
+    let audited =
+        counted.filter(|line| line.contains("enforcement_action=\"audit\"") && line.contains("kubiya"));
+    assert!(audited.count() > 0, "{metrics}");
     let quiet = create(&robot, &secret, "s", "--from-literal=a=b");
     assert!(quiet.status.success() && stderr(&quiet).is_empty(), "{}", stderr(&quiet));
 

@@ -75,7 +75,8 @@ fn a_sync_in_the_repository_without_decryption_is_shown_with_its_patch_and_a_clo
         "{}",
         said.stderr
     );
-    assert!(said.stderr.contains("write into clusters/infra/flux-system/gotk-sync.yaml:"), "{}", said.stderr);
+    let patch = "write into clusters/infra/flux-system/gotk-sync.yaml:";
+    assert_eq!(said.stderr.matches(patch).count(), 1, "{}", said.stderr);
     // It was not undone by the first sync.
     let name = world
         .hub(&["kustomization", "flux-system", "-n", "flux-system"], "{.spec.decryption.secretRef.name}");

@@ -1,7 +1,7 @@
 //! Repositories that are not for everybody: looked at with what Flux will have, before anything is written.
 
 use crate::world::World;
-use kubiya_testdata::git_server::Options;
+use kubiya_testdata::git_server::{GitFault, Options};
 
 const PASSWORD: &str = "canary-password-7Qx";
 const TOKEN: &str = "canary-token-4Zt";
@@ -54,7 +54,36 @@ fn without_the_right_credentials_nothing_is_written() {
     world.write(".netrc", &netrc);
     world.write(".gitconfig", &format!("[http]\nextraHeader = Authorization: Bearer {TOKEN}\n"));
     assert_eq!(world.bootstrap(&[]).code, 3);
+    // A server that goes wrong: what it refuses is a problem; where it gives no answer, Flux may yet get one.
+    let good = ["--username", "flux", "--password-file", "password"];
+    let with = |more: &[&'static str]| world.bootstrap(&[&good[..], more].concat());
+    for (fault, hint) in [
+        (GitFault::Status(401), "the user or the token needs the right to read this repository"),
+        (GitFault::Status(403), "the user or the token needs the right to read this repository"),
+        (GitFault::Status(404), "is --url right? Many servers say the same of a repository"),
+    ] {
+        world.server.go_wrong(Some(fault));
+        let said = with(&[]);
+        assert_eq!(said.code, 3, "{fault:?}: {}", said.stderr);
+        assert!(said.stderr.contains("does not accept what Flux will have"), "{fault:?}: {}", said.stderr);
+        assert!(said.stderr.contains(hint), "{fault:?}: {}", said.stderr);
+    }
+    for fault in [GitFault::Status(500), GitFault::Status(503), GitFault::Silence] {
+        world.server.go_wrong(Some(fault));
+        let said = with(&["--dry-run"]);
+        assert_eq!(said.code, 0, "{fault:?}: {}", said.stderr);
+        assert!(said.stderr.contains("warning: cannot look at the repository from here"), "{}", said.stderr);
+        assert!(said.stderr.contains("--repo CLONE looks at a clone instead"), "{fault:?}: {}", said.stderr);
+    }
     assert_eq!(world.versions(), "");
+    // Flux gets no answer either: that is said at the deadline, and the same command goes on when the server is back.
+    let waited = with(&["--timeout", "10s"]);
+    assert_eq!(waited.code, 4, "{}", waited.stderr);
+    assert!(waited.stderr.contains("GitRepository flux-system/flux-system"), "{}", waited.stderr);
+    world.server.go_wrong(None);
+    let healed = with(&[]);
+    assert_eq!(healed.code, 0, "{}", healed.stderr);
+    assert!(healed.stderr.contains("applied main@sha1:"), "{}", healed.stderr);
 }
 
 #[test]

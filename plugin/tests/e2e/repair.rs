@@ -99,6 +99,28 @@ fn a_flux_out_of_the_repository_is_left_alone_and_gets_its_secrets() {
     assert!(!after.split(' ').any(|manager| manager == "kubiya"), "{after}");
     let decryption = ["kustomization", "flux-system", "-n", "flux-system"];
     assert_eq!(world.hub(&decryption, "{.spec.decryption}"), "");
+    // Flux cannot bring itself back: what is in its inventory and gone is written, and nothing else.
+    let deployment = ["deployment", "kustomize-controller", "-n", "flux-system"];
+    let mut calm = 0;
+    kubiya_testdata::harness::eventually("it is gone", std::time::Duration::from_secs(60), || {
+        // One that is about to end may still apply itself once more.
+        let is_there = !world.hub(&deployment, "{.metadata.name}").is_empty();
+        if is_there {
+            hub.run([&["delete"], &deployment[..]].concat())?;
+        }
+        calm = if is_there { 0 } else { calm + 1 };
+        Ok(calm > 10)
+    })
+    .unwrap();
+    let healed = world.bootstrap(&[]);
+    assert_eq!(healed.code, 0, "{}", healed.stderr);
+    assert!(healed.stderr.contains("is gone: Deployment kustomize-controller"), "{}", healed.stderr);
+    assert!(
+        healed.stderr.contains("created Deployment flux-system/kustomize-controller"),
+        "{}",
+        healed.stderr
+    );
+    assert_eq!(world.hub(&deployment, "{.status.availableReplicas}"), "1");
 }
 
 #[test]

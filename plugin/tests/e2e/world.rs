@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 pub(crate) struct World {
     pub(crate) rig: &'static Rig,
     pub(crate) identity: Identity,
-    server: GitServer,
+    pub(crate) server: GitServer,
     dir: tempfile::TempDir,
     /// What no output may hold, besides the identity.
     hidden: Vec<String>,

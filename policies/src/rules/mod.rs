@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use account::{Account, Considered};
 pub use insert::{InsertError, NewRule};
 pub use problem::{Problem, Problems, Weight};
-pub use recipients::{RecipientChange, RecipientChangeError, change_recipients};
+pub use recipients::{RecipientChange, RecipientChangeError, add_recipient, change_recipients};
 
 use crate::finding::Span;
 use crate::sops::file::Recipe;

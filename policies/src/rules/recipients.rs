@@ -2,7 +2,7 @@
 //!
 //! What was made is read again: every rule must have changed as asked, and nothing else may have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::{FILE_NAME, Problems, Rule, Rules};
@@ -58,6 +58,11 @@ pub enum RecipientChangeError {
     /// Without the recipient, nobody would be left.
     #[error("line {0}: the recipient is the only one there")]
     Alone(u32),
+    /// Several groups, or nobody with an age key: where a new recipient belongs is somebody's decision.
+    #[error(
+        "line {0}: this rule has no single list of age recipients that another one could join: edit the file"
+    )]
+    NoList(u32),
     /// Written in a way that is not changed by its bytes.
     #[error("line {0}: recipients written like this cannot be changed: edit the file")]
     Layout(u32),
@@ -78,7 +83,62 @@ pub fn change_recipients(
     change: RecipientChange<'_>,
 ) -> Result<Option<Vec<u8>>, RecipientChangeError> {
     let before = Rules::parse(FILE_NAME.as_bytes(), bytes)?;
-    let wanted = before.rules().iter().map(|rule| changed(rule, change)).collect::<Vec<_>>();
+    change_rules(bytes, &before, &vec![Some(change); before.rules().len()])
+}
+
+/// Makes somebody a recipient in each rule that counts for one of some paths. `None` where all of these rules name the
+/// recipient already, or no rule counts.
+///
+/// # Errors
+///
+/// A file that sops would refuse, rules in which there is no one list of age recipients, and what cannot be changed without
+/// changing something else.
+pub fn add_recipient<'p>(
+    config_path: &[u8],
+    bytes: &[u8],
+    paths: impl IntoIterator<Item = &'p [u8]>,
+    new: &str,
+) -> Result<Option<Vec<u8>>, RecipientChangeError> {
+    let before = Rules::parse(config_path, bytes)?;
+    let count: BTreeSet<usize> =
+        paths.into_iter().filter_map(|path| before.for_path(path)).map(|(index, _)| index).collect();
+    let changes = before
+        .rules()
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| if count.contains(&index) { beside_the_last(rule, new) } else { Ok(None) });
+    let changes = changes.collect::<Result<Vec<_>, _>>()?;
+    change_rules(bytes, &before, &changes)
+}
+
+/// The change that adds a recipient to one rule.
+fn beside_the_last<'c>(
+    rule: &'c Rule,
+    new: &'c str,
+) -> Result<Option<RecipientChange<'c>>, RecipientChangeError> {
+    let no_list = || RecipientChangeError::NoList(rule.span.line);
+    let [group] = rule.groups.as_slice() else { return Err(no_list()) };
+    let age = group.recipients.iter().filter_map(|recipient| match recipient {
+        Recipient::Age(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let age = age.collect::<Vec<_>>();
+    match age.last() {
+        _ if age.contains(&new) => Ok(None),
+        Some(last) => Ok(Some(RecipientChange::Add(last, new))),
+        None => Err(no_list()),
+    }
+}
+
+/// Makes a change of its own in each rule, and proves that it became what was wanted.
+fn change_rules(
+    bytes: &[u8],
+    before: &Rules,
+    changes: &[Option<RecipientChange<'_>>],
+) -> Result<Option<Vec<u8>>, RecipientChangeError> {
+    let pairs = before.rules().iter().zip(changes);
+    let wanted = pairs.map(|(rule, change)| change.map_or_else(|| rule.clone(), |one| changed(rule, one)));
+    let wanted = wanted.collect::<Vec<_>>();
     if before.rules() == wanted {
         return Ok(None);
     }
@@ -86,14 +146,17 @@ pub fn change_recipients(
     let mut streams = readings(&source, Limits::DEFAULT);
     streams.retain(|(reading, _)| *reading != Reading::Forgiving);
     let Some((_, stream)) = streams.pop() else { return Ok(None) };
-    let mut page = Page { source: &source, change, edits: BTreeMap::new() };
+    let mut edits = BTreeMap::new();
     for (_, root) in stream.documents().take(1) {
-        for rule in root.values("creation_rules").flat_map(NodeRef::items) {
+        let rules = root.values("creation_rules").flat_map(NodeRef::items);
+        for (rule, change) in rules.zip(changes) {
+            let Some(change) = *change else { continue };
+            let mut page = Page { source: &source, change, edits: &mut edits };
             rule.values("age").try_for_each(|list| page.list(list))?;
             rule.values("key_groups").flat_map(NodeRef::items).try_for_each(|group| page.group(group))?;
         }
     }
-    let edits = page.edits.into_values().map(|(range, text)| Edit::new(source.original_range(&range), text));
+    let edits = edits.into_values().map(|(range, text)| Edit::new(source.original_range(&range), text));
     let after = store::apply(bytes, edits.collect()).map_err(|_| RecipientChangeError::Unproven)?;
     let proof = Rules::parse(FILE_NAME.as_bytes(), &after).map_err(|_| RecipientChangeError::Unproven)?;
     let same = proof.rules().len() == wanted.len()
@@ -126,11 +189,13 @@ struct Part<'t> {
     range: Range<usize>,
 }
 
+/// By start and end: several rules may share what an anchor names.
+type Edits = BTreeMap<(usize, usize), (Range<usize>, String)>;
+
 struct Page<'s> {
     source: &'s Source<'s>,
     change: RecipientChange<'s>,
-    /// By start: several rules may share what an anchor names.
-    edits: BTreeMap<(usize, usize), (Range<usize>, String)>,
+    edits: &'s mut Edits,
 }
 
 impl Page<'_> {
@@ -326,103 +391,4 @@ fn around(parts: &[Part<'_>], at: usize) -> Range<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OLD: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-    const NEW: &str = "age1lzd99uklcjnc0e7d860axevet2cz99ce9pq6tzuzd05l5nr28ams36nvun";
-    const MATE: &str = "age1tmaae3ld5vpevmsh5yacsauzx8jetg300mpvc4ugp5zr5l6ssq9sla97ep";
-
-    fn change(text: &str, change: RecipientChange<'_>) -> Result<String, RecipientChangeError> {
-        let long = text.replace("OLD", OLD).replace("NEW", NEW).replace("MATE", MATE);
-        let after = change_recipients(long.as_bytes(), change)?;
-        let after = after.map_or(long, |after| String::from_utf8(after).unwrap());
-        Ok(after.replace(OLD, "OLD").replace(NEW, "NEW").replace(MATE, "MATE"))
-    }
-
-    /// A file, with the new recipient beside the old one, and after all.
-    const TABLE: [(&str, &str, &str); 10] = [
-        ("- age: OLD # ops", "- age: OLD,NEW # ops", "- age: NEW # ops"),
-        ("- age: 'MATE, OLD'", "- age: 'MATE, OLD, NEW'", "- age: 'MATE, NEW'"),
-        (
-            "- age: >-\n    OLD,\n    MATE\n  path_regex: a",
-            "- age: >-\n    OLD,\n    NEW,\n    MATE\n  path_regex: a",
-            "- age: >-\n    NEW,\n    MATE\n  path_regex: a",
-        ),
-        ("- age: >-\n    OLD\n", "- age: >-\n    OLD,\n    NEW\n", "- age: >-\n    NEW\n"),
-        (
-            "- age:\n    # ops\n    - OLD # 2024\n    - \"MATE\"",
-            "- age:\n    # ops\n    - OLD # 2024\n    - NEW\n    - \"MATE\"",
-            "- age:\n    # ops\n    - NEW # 2024\n    - \"MATE\"",
-        ),
-        ("- age: [MATE, \"OLD\"]", "- age: [MATE, \"OLD\", \"NEW\"]", "- age: [MATE, \"NEW\"]"),
-        (
-            "- key_groups:\n    - age:\n        - OLD\n      pgp: [AB]\n    - age: [MATE]",
-            "- key_groups:\n    - age:\n        - OLD\n        - NEW\n      pgp: [AB]\n    - age: [MATE]",
-            "- key_groups:\n    - age:\n        - NEW\n      pgp: [AB]\n    - age: [MATE]",
-        ),
-        (
-            "- path_regex: a\n  age: &all [OLD, MATE]\n- age: *all",
-            "- path_regex: a\n  age: &all [OLD, NEW, MATE]\n- age: *all",
-            "- path_regex: a\n  age: &all [NEW, MATE]\n- age: *all",
-        ),
-        (
-            "- path_regex: a\n  age: &ops OLD\n- age: *ops",
-            "- path_regex: a\n  age: &ops OLD,NEW\n- age: *ops",
-            "- path_regex: a\n  age: &ops NEW\n- age: *ops",
-        ),
-        (
-            "- path_regex: a\n  age: MATE\n- age: OLD\r\n",
-            "- path_regex: a\n  age: MATE\n- age: OLD,NEW\r\n",
-            "- path_regex: a\n  age: MATE\n- age: NEW\r\n",
-        ),
-    ];
-
-    #[test]
-    fn a_recipient_comes_beside_another_and_takes_its_place() {
-        for (before, both, after) in TABLE {
-            let head = "# who may read\ncreation_rules:\n";
-            let [before, both, after] = [before, both, after].map(|text| format!("{head}{text}"));
-            assert_eq!(change(&before, RecipientChange::Add(OLD, NEW)).unwrap(), both);
-            assert_eq!(change(&both, RecipientChange::Add(OLD, NEW)).unwrap(), both, "again");
-            assert_eq!(change(&both, RecipientChange::Replace(OLD, NEW)).unwrap(), after);
-            assert_eq!(change(&before, RecipientChange::Replace(OLD, NEW)).unwrap(), after, "at once");
-            assert_eq!(change(&both, RecipientChange::Remove(NEW)).unwrap(), before, "taken back");
-        }
-    }
-
-    #[test]
-    fn anchors_kept_in_a_list_of_their_own_are_followed() {
-        let file = "keys:\n  - &ops OLD # the hub\n  - &mate MATE\ncreation_rules:\n  - path_regex: a\n    age: [*mate]\n  - key_groups:\n      - age:\n          - *ops\n          - *mate\n";
-        let both = file.replace("- *ops\n", "- *ops\n          - NEW\n");
-        assert_eq!(change(file, RecipientChange::Add(OLD, NEW)).unwrap(), both);
-        assert_eq!(change(&both, RecipientChange::Replace(OLD, NEW)).unwrap(), file.replace("OLD", "NEW"));
-        let without = file.replace("          - *mate\n", "");
-        let error = change(file, RecipientChange::Remove(MATE)).unwrap_err();
-        assert!(matches!(error, RecipientChangeError::Alone(6)), "{error}");
-        assert_eq!(
-            change(&without, RecipientChange::Add(MATE, NEW)).unwrap(),
-            without.replace("[*mate]", "[*mate, NEW]")
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_changed_is_said_with_its_line() {
-        let only = "creation_rules:\n  - age: OLD\n";
-        assert!(matches!(change(only, RecipientChange::Remove(OLD)), Err(RecipientChangeError::Alone(2))));
-        let escaped = only.replace("OLD", &format!("\"\\x61{}\"", &OLD[1..]));
-        assert!(matches!(
-            change(&escaped, RecipientChange::Add(OLD, NEW)),
-            Err(RecipientChangeError::Layout(2))
-        ));
-        let broken = "creation_rules: 5\n";
-        assert!(matches!(
-            change(broken, RecipientChange::Add(OLD, NEW)),
-            Err(RecipientChangeError::Problems(_))
-        ));
-        assert_eq!(
-            change("creation_rules: []\n", RecipientChange::Add(OLD, NEW)).unwrap(),
-            "creation_rules: []\n"
-        );
-    }
-}
+mod tests;

@@ -100,7 +100,8 @@ impl Host {
     /// plain process a controller would also find the keys of whoever runs the tests.
     async fn start(&self, (namespace, name): &Key, guest: &Guest) -> Result<Handle> {
         let dir = self.dir.join(format!("{namespace}-{name}"));
-        let (home, temporary) = (dir.join("home"), dir.join("tmp"));
+        // A short path for what is temporary: the sockets of gpg-agent are there, and a socket's path has at most 107 bytes.
+        let (home, temporary) = (dir.join("home"), self.dir.with_file_name("t"));
         fs::create_dir_all(&home)?;
         fs::create_dir_all(&temporary)?;
         let kubeconfig = dir.join("kubeconfig");

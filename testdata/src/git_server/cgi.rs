@@ -1,7 +1,7 @@
 //! `git http-backend` as the Common Gateway Interface (RFC 3875) has it: the request in variables and
 //! on standard input, the response with its header on standard output.
 
-use super::hermetic_git;
+use super::{GitFault, hermetic_git};
 use anyhow::{Context as _, Result, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -12,6 +12,7 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncWriteExt as _;
 
 pub(super) struct Backend {
@@ -22,9 +23,16 @@ pub(super) struct Backend {
     /// The value of the `Proxy-Authorization` header that every request must have.
     pub(super) proxy_authorization: Option<String>,
     pub(super) environment: Vec<(String, String)>,
+    /// How every request goes wrong.
+    pub(super) fault: Arc<Mutex<Option<GitFault>>>,
 }
 
 impl Backend {
+    /// How a request goes wrong now.
+    pub(super) fn fault(&self) -> Option<GitFault> {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Answers one request. What goes wrong on this side is a 500 with the reason.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let by_proxy = header(request.headers(), PROXY_AUTHORIZATION.as_str());
@@ -111,6 +119,11 @@ fn response(output: &[u8]) -> Result<Response<Full<Bytes>>> {
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// An answer that says nothing but how it went.
+pub(super) fn only_status(status: u16) -> Result<Response<Full<Bytes>>> {
+    Ok(plain(StatusCode::from_u16(status)?, String::new()))
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {

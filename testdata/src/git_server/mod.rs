@@ -2,7 +2,7 @@
 //! server. It speaks the smart protocol, for fetches and pushes, and runs hooks as any server does.
 
 mod cgi;
-mod tls;
+pub(crate) mod tls;
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
@@ -14,7 +14,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -47,8 +47,19 @@ pub struct Tls {
     pub clients: Option<String>,
 }
 
+/// How a server goes wrong, at every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GitFault {
+    /// It answers with this status alone.
+    Status(u16),
+    /// It ends the connection in place of an answer.
+    Silence,
+}
+
 /// A running server. It ends with the value.
 pub struct GitServer {
+    fault: Arc<Mutex<Option<GitFault>>>,
+
     root: PathBuf,
     home: tempfile::TempDir,
     address: SocketAddr,
@@ -74,12 +85,14 @@ impl GitServer {
         fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
         let root = root.canonicalize()?;
         let home = tempfile::tempdir()?;
+        let fault: Arc<Mutex<Option<GitFault>>> = Arc::default();
         let backend = Arc::new(Backend {
             root: root.clone(),
             home: home.path().to_owned(),
             authorizations: authorizations(&options),
             proxy_authorization: options.proxy_credentials.as_ref().map(basic),
             environment: options.environment,
+            fault: fault.clone(),
         });
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -89,7 +102,12 @@ impl GitServer {
             let _ = ready.send(serve(backend, tls, stopped, &ready));
         })?;
         let address = address.recv().context("the Git server's thread ended")??;
-        Ok(Self { root, home, address, scheme, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { fault, root, home, address, scheme, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// From now on every request goes wrong like this, or none any more.
+    pub fn go_wrong(&self, fault: Option<GitFault>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     /// Where all repositories are.
@@ -204,7 +222,13 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, backend: Arc<Ba
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, backend: Arc<Backend>) {
     let service = service_fn(move |request| {
         let backend = backend.clone();
-        async move { anyhow::Ok(backend.answer(request).await) }
+        async move {
+            match backend.fault() {
+                Some(GitFault::Silence) => bail!("the connection ends here"),
+                Some(GitFault::Status(status)) => cgi::only_status(status),
+                None => Ok(backend.answer(request).await),
+            }
+        }
     });
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

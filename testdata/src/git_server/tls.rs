@@ -10,7 +10,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 
 /// Accepts connections with this certificate, and asks for one where that is wanted.
-pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
+pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
     let provider = Arc::new(crypto::ring::default_provider());
     let certificates =
         |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();

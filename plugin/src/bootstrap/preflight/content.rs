@@ -14,6 +14,7 @@ use kubiya_policies::sops::recipient::Recipient;
 use kubiya_policies::sops::store::{Format, StoreSettings};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 
 /// With what the content is judged.
 pub(super) struct Wanted<'w> {
@@ -30,6 +31,8 @@ pub(super) struct Wanted<'w> {
     pub(super) multitenant: bool,
     /// The Flux that is there comes out of this repository, as it should.
     pub(super) in_repository: bool,
+    /// The clone that was named, whose work tree may be ahead of the branch.
+    pub(super) clone: Option<&'w Path>,
 }
 
 /// What was found. What the sync itself would fail at is a problem; what another Kustomization would, a warning.
@@ -90,7 +93,7 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
     let opens = Opens::by(&sync.decryption, &sync.namespace, &sync.decryption_secret);
     let root = Work { folder: sync.path.clone(), named_in: None, opens, to_hub: true };
     let mut queue = VecDeque::from([root]);
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut read) = (BTreeSet::new(), BTreeSet::new());
     while let Some(work) = queue.pop_front() {
         let is_root = work.named_in.is_none();
         if !seen.insert((work.folder.clone(), work.opens.clone(), work.to_hub)) {
@@ -108,6 +111,7 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
         if wanted.multitenant {
             judged.warnings.extend(files.remote().iter().map(|(path, url)| remote_base(path, url)));
         }
+        let is_new = read.insert((work.folder.clone(), work.to_hub));
         for file in &built {
             let failure = match &work.opens {
                 Opens::Nothing => undecrypted(file, work.named_in.as_deref()),
@@ -117,7 +121,9 @@ pub(super) fn judge(files: &Files<'_>, wanted: &Wanted<'_>) -> Result<Judged, Gi
             if let Some(failure) = failure {
                 judged.add(is_root, failure);
             }
-            for document in file.documents() {
+            // What its documents say does not depend on what decrypts them: once is enough.
+            let documents = if is_new { file.documents() } else { Vec::new() };
+            for document in documents {
                 if work.to_hub {
                     if let Some(failure) = outdated(file, &document, wanted.served) {
                         judged.add(is_root, failure);
@@ -216,7 +222,16 @@ fn rules(files: &Files<'_>, wanted: &Wanted<'_>, judged: &mut Judged) -> Result<
     while let Some(at) = folder {
         let path = joined(at, FILE_NAME);
         if let Some(bytes) = files.read(&path)? {
-            judged.problems.extend(not_in_rules(&path, &bytes, wanted.recipients, "Flux"));
+            let missing = not_in_rules(&path, &bytes, wanted.recipients, "Flux");
+            let ahead = wanted.clone.and_then(|clone| std::fs::read(clone.join(&path)).ok());
+            match (missing, ahead) {
+                (Some(_), Some(ahead))
+                    if not_in_rules(&path, &ahead, wanted.recipients, "Flux").is_none() =>
+                {
+                    judged.warnings.push(not_pushed(&path, &wanted.sync.branch));
+                }
+                (missing, _) => judged.problems.extend(missing),
+            }
             for (namespace, recipients) in wanted.of_namespaces {
                 let whose = format!("Flux for the namespace `{namespace}`");
                 judged.warnings.extend(not_in_rules(&path, &bytes, recipients, &whose));
@@ -226,6 +241,15 @@ fn rules(files: &Files<'_>, wanted: &Wanted<'_>, judged: &mut Judged) -> Result<
         folder = (!at.is_empty()).then(|| at.rsplit_once('/').map_or("", |(above, _)| above));
     }
     Ok(())
+}
+
+/// The rules of the work tree name the key, and those of the branch do not yet.
+fn not_pushed(path: &str, branch: &str) -> Failure {
+    Failure::unverified(format!(
+        "the rules that name the age key of Flux are not in the branch `{branch}` yet"
+    ))
+    .at(path)
+    .hint("commit and push them: until then, what others encrypt is not for this key")
 }
 
 fn not_in_rules(path: &str, bytes: &[u8], recipients: &[String], whose: &str) -> Option<Failure> {

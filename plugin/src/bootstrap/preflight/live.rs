@@ -1,7 +1,7 @@
 //! What is on the infra cluster already and must not be lost.
 
 use crate::bootstrap::plan::sync;
-use crate::bootstrap::{Inputs, Live};
+use crate::bootstrap::{Inputs, Live, Remembered};
 use crate::cluster::{ClusterError, Connection};
 use crate::flux::{git_repository, kustomization};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -42,7 +42,7 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     );
     let no_pull_secret = no_pull_secret?;
     let (secrets, source, applied) = (secrets?, source?, applied?);
-    let remembered = accounts?.into_iter().chain(deployments?).collect();
+    let remembered: Remembered = accounts?.into_iter().chain(deployments?).collect();
     let age_secrets =
         secrets.into_iter().flatten().map(|secret| (secret.namespace.clone(), secret)).collect();
     let spec = |object: &Option<DynamicObject>| object.as_ref().map(|object| object.data["spec"].clone());
@@ -53,6 +53,9 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
     });
     let suspended = suspended.collect();
     let in_repository = applied.as_ref().is_some_and(holds_controllers);
+    let inventory =
+        applied.iter().filter(|_| in_repository).flat_map(|sync| of_inventory(sync, &inputs.sync.namespace));
+    let gone = inventory.filter(|one| !remembered.contains_key(one)).collect();
     let decryption = spec(&applied).map(|spec| spec["decryption"].clone()).unwrap_or_default();
     let live = Live {
         age_secrets,
@@ -60,6 +63,7 @@ pub(super) async fn look_at(hub: &Connection, inputs: &Inputs) -> Result<(Live, 
         decryption,
         suspended,
         in_repository,
+        gone,
         remembered,
         no_pull_secret,
         lease,
@@ -113,9 +117,24 @@ async fn of_flux(
 
 /// Whether Flux itself is in what a Kustomization has applied.
 fn holds_controllers(kustomization: &DynamicObject) -> bool {
+    inventory(kustomization).any(|id| id.ends_with("_kustomize-controller_apps_Deployment"))
+}
+
+/// Kind and name of the accounts and controllers in a namespace that a Kustomization has applied.
+fn of_inventory(kustomization: &DynamicObject, namespace: &str) -> Vec<(String, String)> {
+    let parsed =
+        inventory(kustomization).filter_map(|id| match id.split('_').collect::<Vec<_>>().as_slice() {
+            [place, name, "apps", "Deployment"] if *place == namespace => Some(("Deployment", *name)),
+            [place, name, "", "ServiceAccount"] if *place == namespace => Some(("ServiceAccount", *name)),
+            _ => None,
+        });
+    parsed.map(|(kind, name)| (kind.to_owned(), name.to_owned())).collect()
+}
+
+/// The entries of an inventory: namespace, name, group and kind, with `_` between them.
+fn inventory(kustomization: &DynamicObject) -> impl Iterator<Item = &str> {
     let entries = kustomization.data["status"]["inventory"]["entries"].as_array();
-    let ids = entries.into_iter().flatten().filter_map(|entry| entry["id"].as_str());
-    ids.into_iter().any(|id| id.ends_with("_kustomize-controller_apps_Deployment"))
+    entries.into_iter().flatten().filter_map(|entry| entry["id"].as_str())
 }
 
 /// One of the sync's objects as it is; `None` where it, or Flux itself, is not there.

@@ -10,7 +10,7 @@ use crate::bootstrap::{Inputs, Preflight};
 use crate::flux::Served;
 use crate::git_access::{Look, LookError, proxy_of, read_back, signer_keys, signer_keys_of};
 use kubiya_hook::edge::Failure;
-use kubiya_hook::git::remote::{Access, BranchTip, Fetched};
+use kubiya_hook::git::remote::{Access, BranchTip, Fetched, Refusal};
 use kubiya_hook::git::{SignerKeys, Unsigned, signer};
 use kubiya_policies::sops::age::{AgeKeys, Identity};
 use std::collections::BTreeMap;
@@ -191,6 +191,7 @@ fn judge_content(inputs: &Inputs, content: &Fetched, found: &mut Preflight) -> B
         served: &Served::by(&inputs.flux.objects),
         multitenant: inputs.install.options.multitenant,
         in_repository: found.live.in_repository,
+        clone: inputs.options.repo.as_deref(),
     };
     let tree = content.repository.commit(content.tip).map(|commit| commit.map(|commit| commit.tree));
     let judged = match tree {
@@ -235,6 +236,17 @@ fn refused(inputs: &Inputs, error: &LookError) -> Failure {
         inputs.sync.url
     ))
     .because(error);
+    let failure = match error.refusal() {
+        Some(Refusal::HostKey) => {
+            return failure
+                .hint("the server shows another key than the file of --known-hosts-file has: ask its operator whether it got a new one")
+                .hint("if it did: take its lines out of that file, and add the new ones");
+        }
+        Some(Refusal::NotFound) => failure.hint(
+            "is --url right? Many servers say the same of a repository that the credentials are not for",
+        ),
+        _ => failure,
+    };
     if inputs.git.access.ssh.is_some() {
         let public = inputs.git.notes.iter().find(|(word, _)| *word != "host key").map(|(_, text)| text);
         let key = public.cloned().unwrap_or_default();

@@ -9,6 +9,8 @@ use crate::whereabouts;
 use kubiya_hook::edge::{Failure, Kind};
 use kubiya_hook::git::remote::BranchTip;
 
+const AGAIN: &str = "run the same command again when this is mended: it goes on where this one stopped";
+
 /// One run.
 pub(super) struct Course<'a> {
     pub(super) args: &'a BootstrapArgs,
@@ -51,7 +53,7 @@ impl Course<'_> {
             talk.end_progress();
             talk.taken_in(&taken);
             carried.applied.extend(taken.applied());
-            failed = taken.failure().map(|failure| part_done(failure, &carried));
+            failed = taken.failure().map(|failure| without_workers(failure, &carried));
         }
         if let Err(error) = bootstrap::record(&how.applier.connection, self.inputs, &carried).await {
             talk.warning(
@@ -92,6 +94,16 @@ impl Course<'_> {
     }
 }
 
+/// Workers that fail leave the infra cluster and the other workers as they should be: done in part, whatever the cause,
+/// and whether or not something was to be written elsewhere.
+fn without_workers(failure: Failure, carried: &Carried) -> Failure {
+    if carried.changed() > 0 {
+        part_done(failure, carried)
+    } else {
+        failure.of_kind(Kind::Partial).hint(AGAIN)
+    }
+}
+
 /// A failure after the first write is "done in part", unless it is a deadline.
 fn part_done(failure: Failure, carried: &Carried) -> Failure {
     if carried.changed() == 0 || failure.kind() == Kind::Timeout {
@@ -100,5 +112,5 @@ fn part_done(failure: Failure, carried: &Carried) -> Failure {
     failure
         .of_kind(Kind::Partial)
         .because_of(format!("written before that: {}", objects(carried.changed())))
-        .hint("run the same command again when this is mended: it goes on where this one stopped")
+        .hint(AGAIN)
 }

@@ -3,17 +3,13 @@
 
 use super::args::BootstrapArgs;
 use super::decryption_args::DecryptionArgs;
+use super::rules::{StagedRules, put_rule_of_namespace, with_recipients};
 use crate::bootstrap::own_file;
-use crate::files::{Batch, Staged, Version};
 use crate::keys::{Ask, KeySource, Terminal, key_read_back_by};
 use crate::rotation::{NewIdentity, Store};
-use crate::secrets::{file_failure, files_below};
 use kubiya_hook::edge::{Console, Failure};
-use kubiya_policies::rules::{FILE_NAME, NewRule};
 use kubiya_policies::sops::age::Identity;
 use kubiya_policies::sops::recipient::age_recipient_problem;
-use serde::Deserialize as _;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What was made.
@@ -25,8 +21,8 @@ pub(super) struct Made {
     place: String,
     /// For which namespace; `None` for Flux's own.
     namespace: Option<String>,
-    /// The file with the rules that were written for it.
-    rules: Option<PathBuf>,
+    /// The files with the rules that are for it now.
+    rules: Vec<PathBuf>,
 }
 
 /// A key that is to be there, and is not yet.
@@ -35,16 +31,16 @@ struct Missing {
     store: Store,
 }
 
-/// Makes the keys that are asked for and not there yet.
+/// Makes the keys that are asked for and not there yet. `own` is the namespace of Flux itself.
 ///
 /// # Errors
 /// Nobody who could decrypt without them, a place that cannot be written or is not read back as it was written, rules
 /// that cannot be changed.
-pub(super) fn generate(args: &BootstrapArgs) -> Result<Vec<Made>, Failure> {
-    generate_asking(args, &Terminal)
+pub(super) fn generate(args: &BootstrapArgs, own: &str) -> Result<Vec<Made>, Failure> {
+    generate_asking(args, own, &Terminal)
 }
 
-fn generate_asking(args: &BootstrapArgs, ask: &dyn Ask) -> Result<Vec<Made>, Failure> {
+fn generate_asking(args: &BootstrapArgs, own: &str, ask: &dyn Ask) -> Result<Vec<Made>, Failure> {
     let wanted = &args.decryption;
     if wanted.generate_age_key && wanted.age_key_file.is_empty() && wanted.store_command.is_none() {
         return Err(Failure::usage("--generate-age-key: where it is to be kept is not said")
@@ -65,14 +61,17 @@ fn generate_asking(args: &BootstrapArgs, ask: &dyn Ask) -> Result<Vec<Made>, Fai
     for Missing { namespace, store } in missing {
         let place = store.name();
         let identity = NewIdentity::generated(store)?;
-        identity.store()?;
         let recipient = identity.recipient().to_owned();
-        made.push(Made { recipient, place, namespace, rules: None });
-    }
-    if let Some(repo) = &args.repo {
-        for one in made.iter_mut().filter(|one| one.namespace.is_none()) {
-            one.rules = write_rules(repo, &one.recipient, &recovery)?;
-        }
+        // Rules that cannot be changed are found out before there is a key.
+        let staged = match (&args.repo, &namespace) {
+            (Some(repo), None) => {
+                let recipients: Vec<&str> = with_recovery(&recipient, &recovery).collect();
+                with_recipients(repo, args.path.as_deref().unwrap_or_default(), own, &recipients)?
+            }
+            _ => StagedRules::default(),
+        };
+        identity.store()?;
+        made.push(Made { recipient, place, namespace, rules: staged.put()? });
     }
     rules_of_namespaces(args, &made, &recovery)?;
     Ok(made)
@@ -131,34 +130,9 @@ fn recovery(wanted: &DecryptionArgs, ask: &dyn Ask) -> Result<Vec<String>, Failu
     Ok(recovery)
 }
 
-/// Writes a `.sops.yaml` for manifests, unless there is one: what is in it is somebody's decision.
-fn write_rules(repo: &Path, recipient: &str, recovery: &[String]) -> Result<Option<PathBuf>, Failure> {
-    let path = repo.join(FILE_NAME);
-    if path.symlink_metadata().is_ok() {
-        return Ok(None);
-    }
-    let staged = Staged::new_file(&path, rules_text(recipient, recovery).as_bytes());
-    put(&path, staged.map_err(|error| file_failure(&path, &error))?)?;
-    Ok(Some(path))
-}
-
-fn put(path: &Path, staged: Staged) -> Result<(), Failure> {
-    let mut batch = Batch::default();
-    batch.add(staged);
-    match batch.put_in_place().into_iter().next() {
-        None => Ok(()),
-        Some((_, error)) => Err(file_failure(path, &error)),
-    }
-}
-
-fn rules_text(recipient: &str, recovery: &[String]) -> String {
-    let mut text =
-        "creation_rules:\n  - path_regex: \\.ya?ml$\n    encrypted_regex: ^(data|stringData)$\n    age:\n"
-            .to_owned();
-    for one in [recipient].into_iter().chain(recovery.iter().map(String::as_str)) {
-        text.push_str(&format!("      - {one}\n"));
-    }
-    text
+/// A made key, and those who can decrypt without it.
+fn with_recovery<'r>(recipient: &'r str, recovery: &'r [String]) -> impl Iterator<Item = &'r str> {
+    std::iter::once(recipient).chain(recovery.iter().map(String::as_str))
 }
 
 /// In the clone, the files that a Kustomization of another namespace builds get a rule for the key of that namespace.
@@ -178,78 +152,10 @@ fn rules_of_namespaces(args: &BootstrapArgs, made: &[Made], recovery: &[String])
                 read.identities().first().and_then(Identity::recipient).unwrap_or_default()
             }
         };
-        let recipients: Vec<&str> =
-            std::iter::once(recipient.as_str()).chain(recovery.iter().map(String::as_str)).collect();
-        for folder in folders_of(repo, namespace) {
-            put_rule(repo, &folder, &recipients)?;
-        }
+        let recipients: Vec<&str> = with_recovery(&recipient, recovery).collect();
+        put_rule_of_namespace(repo, namespace, &recipients)?;
     }
     Ok(())
-}
-
-fn put_rule(repo: &Path, folder: &str, recipients: &[&str]) -> Result<(), Failure> {
-    let path = repo.join(FILE_NAME);
-    let before = std::fs::read(&path).unwrap_or_default();
-    let rule = NewRule {
-        comment: format!("what is in {folder} is for the key of its namespace"),
-        path_regex: regex_of(folder),
-        encrypted_regex: "^(data|stringData)$".to_owned(),
-        recipients: recipients.iter().map(|recipient| (*recipient).to_owned()).collect(),
-    };
-    let after = match rule.is_met(&before, format!("{folder}/secret.yaml").as_bytes()) {
-        Ok(true) => return Ok(()),
-        Ok(false) => rule.put_first(&before),
-        Err(error) => Err(error),
-    };
-    let after = after.map_err(|error| {
-        Failure::unverified(error.to_string())
-            .at(path.display().to_string())
-            .hint(format!("put this rule first:\n{}", rule.item("  ")))
-    })?;
-    let staged = if path.symlink_metadata().is_ok() {
-        Version::read(&path, None).and_then(|version| Staged::replacing(&version, &after))
-    } else {
-        Staged::new_file(&path, &after)
-    };
-    put(&path, staged.map_err(|error| file_failure(&path, &error))?)
-}
-
-/// The expression for the manifests in a folder.
-fn regex_of(folder: &str) -> String {
-    let mut escaped = String::new();
-    for character in folder.chars() {
-        if "\\.+*?()|[]{}^$".contains(character) {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    format!("^{escaped}/.*\\.ya?ml$")
-}
-
-/// The folders that Kustomizations of a namespace build, by the files of a clone.
-fn folders_of(repo: &Path, namespace: &str) -> Vec<String> {
-    let mut folders = Vec::new();
-    let files = files_below(&[repo.to_owned()]);
-    let manifests = files.iter().filter(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"));
-    for text in manifests.filter_map(|path| std::fs::read_to_string(path).ok()) {
-        if !text.contains("kustomize.toolkit.fluxcd.io/") {
-            continue;
-        }
-        let documents = serde_yaml::Deserializer::from_str(&text).map_while(|d| Value::deserialize(d).ok());
-        for document in documents {
-            let is_there =
-                document["kind"] == "Kustomization" && document["metadata"]["namespace"] == namespace;
-            let decrypts = !document["spec"]["decryption"].is_null();
-            let folder = document["spec"]["path"].as_str().unwrap_or_default();
-            let folder = folder.trim_start_matches("./").trim_end_matches('/');
-            if is_there && decrypts && !folder.is_empty() {
-                folders.push(folder.to_owned());
-            }
-        }
-    }
-    folders.sort();
-    folders.dedup();
-    folders
 }
 
 impl Made {
@@ -262,12 +168,16 @@ impl Made {
             .err
             .line(&format!("a new age key{whose} is in {}; keep a copy of it elsewhere", self.place));
         let _ = console.err.line(&format!("its public half: {}", self.recipient));
-        match (&self.rules, &self.namespace) {
-            (Some(path), _) => {
-                console.hint(&format!("{} was written for it: commit and push it", path.display()));
+        match &self.namespace {
+            _ if !self.rules.is_empty() => {
+                let files: Vec<String> = self.rules.iter().map(|path| path.display().to_string()).collect();
+                console.hint(&format!("it is a recipient in {} now: commit and push that", files.join(", ")));
+                console.hint("what is encrypted already is encrypted for it by: kubectl kubiya encrypt   # in the clone");
             }
-            (None, None) => console.hint("it belongs into the .sops.yaml of the repository, as a recipient"),
-            (None, Some(_)) => console.hint(
+            None => console.hint(
+                "it belongs into the .sops.yaml of the repository, as a recipient; with --repo CLONE it is put there",
+            ),
+            Some(_) => console.hint(
                 "it belongs into a rule of its own, the first of .sops.yaml, for the files of that namespace; with --repo CLONE it is put there",
             ),
         }
@@ -277,19 +187,8 @@ impl Made {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kubiya_policies::rules::Rules;
+    use kubiya_policies::rules::{FILE_NAME, Rules};
     use kubiya_policies::sops::recipient::Recipient;
-
-    #[test]
-    fn the_rules_name_the_key_and_who_recovers() {
-        let [one, other] = [(); 2].map(|()| Identity::generate().recipient().unwrap());
-        let text = rules_text(&one, std::slice::from_ref(&other));
-        let rules = Rules::parse(b".sops.yaml", text.as_bytes()).unwrap();
-        let (_, rule) = rules.for_path(b"apps/db.yaml").unwrap();
-        let named: Vec<String> = rule.recipients().map(Recipient::nameable).collect();
-        assert_eq!(named, [one, other]);
-        assert!(rules.problems().is_empty(), "{:?}", rules.problems());
-    }
 
     /// Answers a question, or nothing.
     struct Answers(Option<String>);
@@ -323,14 +222,14 @@ mod tests {
             args(&["--age-key-file", &file, "--generate-age-key", "--repo", folder.path().to_str().unwrap()]);
         let recovery = Identity::generate().recipient().unwrap();
         for answer in [None, Some(String::new()), Some("age1nonsense".to_owned())] {
-            assert!(generate_asking(&args, &Answers(answer)).is_err());
+            assert!(generate_asking(&args, "flux-system", &Answers(answer)).is_err());
             assert!(!Path::new(&file).exists());
         }
-        let made = generate_asking(&args, &Answers(Some(format!("{recovery}\n")))).unwrap();
+        let made = generate_asking(&args, "flux-system", &Answers(Some(format!("{recovery}\n")))).unwrap();
         let rules = std::fs::read_to_string(folder.path().join(".sops.yaml")).unwrap();
         assert!(rules.contains(&recovery) && rules.contains(&made[0].recipient), "{rules}");
         // It is there now.
-        assert!(generate_asking(&args, &Answers(None)).unwrap().is_empty());
+        assert!(generate_asking(&args, "flux-system", &Answers(None)).unwrap().is_empty());
     }
 
     #[test]
@@ -340,10 +239,10 @@ mod tests {
         let (put, get) = (format!("tee {stored}"), format!("cat {stored}"));
         let words =
             ["--generate-age-key", "--no-recovery", "--store-command", &put, "--read-back-command", &get];
-        let made = generate_asking(&args(&words), &Answers(None)).unwrap();
+        let made = generate_asking(&args(&words), "flux-system", &Answers(None)).unwrap();
         assert_eq!(made.len(), 1);
         assert!(std::fs::read_to_string(&stored).unwrap().contains(&made[0].recipient));
-        assert!(generate_asking(&args(&words), &Answers(None)).unwrap().is_empty());
+        assert!(generate_asking(&args(&words), "flux-system", &Answers(None)).unwrap().is_empty());
         // A store that forgets is found out before anything depends on the key.
         let words = [
             "--generate-age-key",
@@ -353,7 +252,7 @@ mod tests {
             "--read-back-command",
             "false",
         ];
-        assert!(generate_asking(&args(&words), &Answers(None)).is_err());
+        assert!(generate_asking(&args(&words), "flux-system", &Answers(None)).is_err());
     }
 
     #[test]
@@ -362,7 +261,7 @@ mod tests {
         let repo = folder.path().join("repo");
         std::fs::create_dir_all(repo.join("clusters")).unwrap();
         let main = Identity::generate().recipient().unwrap();
-        std::fs::write(repo.join(FILE_NAME), rules_text(&main, &[])).unwrap();
+        std::fs::write(repo.join(FILE_NAME), format!("creation_rules:\n  - age: {main}\n")).unwrap();
         let kustomization = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n\
             metadata: {name: a, namespace: apps}\nspec: {path: ./apps/a.b, decryption: {provider: sops}}\n";
         std::fs::write(repo.join("clusters/apps.yaml"), kustomization).unwrap();
@@ -370,7 +269,7 @@ mod tests {
         let namespace = format!("apps={}", file.display());
         let repo_flag = repo.display().to_string();
         let words = ["--decryption-namespace", &namespace, "--no-recovery", "--repo", &repo_flag];
-        let made = generate_asking(&args(&words), &Answers(None)).unwrap();
+        let made = generate_asking(&args(&words), "flux-system", &Answers(None)).unwrap();
         let own = made[0].recipient.clone();
         let read = || std::fs::read(repo.join(FILE_NAME)).unwrap();
         let rules = Rules::parse(FILE_NAME.as_bytes(), &read()).unwrap();
@@ -381,7 +280,7 @@ mod tests {
         assert_eq!(named(b"apps/axb/db.yaml"), std::slice::from_ref(&main));
         assert_eq!(named(b"clusters/db.yaml"), [main]);
         let before = read();
-        assert!(generate_asking(&args(&words), &Answers(None)).unwrap().is_empty());
+        assert!(generate_asking(&args(&words), "flux-system", &Answers(None)).unwrap().is_empty());
         assert_eq!(before, read());
     }
 }

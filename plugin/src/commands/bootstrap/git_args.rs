@@ -56,7 +56,8 @@ pub(crate) struct GitArgs {
     /// Make the private key where the file is not there yet; its public half is shown
     #[arg(long)]
     pub generate_private_key: bool,
-    /// File with the Git server's keys for ssh (known_hosts); the fingerprints are shown
+    /// File with the Git server's keys for ssh (known_hosts); the fingerprints are shown. On a terminal, a key that it does
+    /// not have is shown and asked for
     #[arg(long, value_name = "FILE")]
     pub known_hosts_file: Option<PathBuf>,
     /// File with public keys (OpenPGP in armor, or lines of ssh keys) of those whose commits Flux takes, and no others; may
