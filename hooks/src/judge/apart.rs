@@ -1,5 +1,6 @@
 //! Judging many files of one snapshot by all cores.
 
+use super::charts::Asked;
 use super::{File, Judge, Snapshot, Verdict};
 use crate::spread::{Work, spread};
 use std::convert::Infallible;
@@ -10,6 +11,7 @@ const MOST_FILES: usize = 64;
 struct Apart<'j, S> {
     judge: &'j Judge,
     snapshot: &'j S,
+    asked: Asked,
 }
 
 impl<S: Snapshot + Sync> Work for Apart<'_, S> {
@@ -23,7 +25,7 @@ impl<S: Snapshot + Sync> Work for Apart<'_, S> {
     }
 
     fn one(&self, (): &(), files: Vec<File>) -> Result<Option<Verdict>, Infallible> {
-        let verdict = self.judge.judge(self.snapshot, files);
+        let verdict = self.judge.judge_part::<S, S>(self.snapshot, &[], files, &self.asked);
         Ok((!verdict.is_empty()).then_some(verdict))
     }
 }
@@ -31,7 +33,7 @@ impl<S: Snapshot + Sync> Work for Apart<'_, S> {
 impl Judge {
     /// As [`Judge::judge`], by all cores.
     pub fn judge_apart<S: Snapshot + Sync>(&self, snapshot: &S, files: Vec<File>) -> Verdict {
-        let parts = spread(&Apart { judge: self, snapshot }, &(), |give| {
+        let parts = spread(&Apart { judge: self, snapshot, asked: Asked::default() }, &(), |give| {
             let mut files = files.into_iter().peekable();
             while files.peek().is_some() {
                 let lot: Vec<_> = files.by_ref().take(MOST_FILES).collect();

@@ -7,7 +7,7 @@ use bstr::ByteSlice as _;
 use kubiya_policies::check::{CHART_FILE, ChartFile, MOST_CHART_BYTES, check_chart};
 use kubiya_policies::values::subjects;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What was found in charts, by the names of their folders' contents and their paths.
 pub(super) type Known = HashMap<(ObjectId, Vec<u8>), Arc<[Found]>>;
@@ -15,16 +15,21 @@ pub(super) type Known = HashMap<(ObjectId, Vec<u8>), Arc<[Found]>>;
 /// Charts of which it is remembered.
 const MOST_REMEMBERED: usize = 20_000;
 
+/// The charts of one snapshot that somebody judges already.
+pub(super) type Asked = Mutex<HashSet<Vec<u8>>>;
+
 /// The charts of one sitting.
-#[derive(Default)]
-pub(super) struct Charts {
+pub(super) struct Charts<'a> {
     /// Whether a folder is one of a chart.
     folders: HashMap<Vec<u8>, bool>,
-    /// Those that were asked for.
-    asked: HashSet<Vec<u8>>,
+    asked: &'a Asked,
 }
 
-impl Charts {
+impl<'a> Charts<'a> {
+    pub(super) fn new(asked: &'a Asked) -> Self {
+        Self { folders: HashMap::new(), asked }
+    }
+
     /// The folder of the outermost chart that a file is part of, with its slash. Each comes once.
     pub(super) fn of<S: Snapshot, E: Snapshot>(
         &mut self,
@@ -46,7 +51,7 @@ impl Charts {
                 chart = Some(folder);
             }
         }
-        chart.filter(|chart| self.asked.insert(chart.to_vec())).map(<[u8]>::to_vec)
+        chart.filter(|chart| super::locked(self.asked).insert(chart.to_vec())).map(<[u8]>::to_vec)
     }
 }
 

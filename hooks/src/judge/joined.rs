@@ -1,6 +1,6 @@
 //! What a merge makes of files that it only brings together: one side names a file, and the other has it.
 
-use super::charts::Charts;
+use super::charts::{Asked, Charts};
 use super::roles::Roles;
 use super::{File, Found, Judge, Sitting, Snapshot, Verdict, snapshot};
 use kubiya_policies::check::Role;
@@ -16,7 +16,8 @@ impl Judge {
         files: impl IntoIterator<Item = File>,
     ) -> Verdict {
         let mut sitting = Sitting::new(self, snapshot, elders);
-        let (mut roles, mut charts) = (Roles::default(), Charts::default());
+        let asked = Asked::default();
+        let (mut roles, mut charts) = (Roles::default(), Charts::new(&asked));
         for file in files {
             let seen = sitting.look_again(&file);
             if let Some(chart) = charts.of(&sitting, &file.path) {

@@ -138,8 +138,19 @@ impl Judge {
         elders: &[E],
         files: impl IntoIterator<Item = File>,
     ) -> Verdict {
+        self.judge_part(snapshot, elders, files, &charts::Asked::default())
+    }
+
+    /// The same for a part of the files; the charts that were `asked` for are judged with another part.
+    fn judge_part<S: Snapshot, E: Snapshot>(
+        &self,
+        snapshot: &S,
+        elders: &[E],
+        files: impl IntoIterator<Item = File>,
+        asked: &charts::Asked,
+    ) -> Verdict {
         let mut sitting = Sitting::new(self, snapshot, elders);
-        let (mut roles, mut charts) = (roles::Roles::default(), charts::Charts::default());
+        let (mut roles, mut charts) = (roles::Roles::default(), charts::Charts::new(asked));
         for file in files {
             let seen = sitting.file(&file, Role::File);
             if let Some(chart) = charts.of(&sitting, &file.path) {
