@@ -324,3 +324,12 @@ fn what_takes_too_long_is_written_down_and_what_cannot_be_is_refused() {
     world.clone.commit_file("secret.yaml", plain_secret());
     assert_eq!(world.push(["small"]).code(), Some(1));
 }
+
+#[test]
+fn the_form_of_a_configuration_is_printed() {
+    let env = TestEnv::new();
+    let printed = env.run(env.command(hook()).args(["config", "schema"]));
+    assert_eq!(printed.code(), Some(0), "{printed}");
+    let schema: serde_json::Value = serde_json::from_slice(printed.stdout()).unwrap();
+    assert_eq!((&schema["title"], &schema["additionalProperties"]), (&"HookConfig".into(), &false.into()));
+}
