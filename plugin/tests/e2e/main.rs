@@ -26,6 +26,9 @@ mod rotate_key;
 mod rotation;
 mod signed;
 mod two_at_once;
+#[path = "../cli/typist.rs"]
+mod typist;
+mod vault;
 mod worker;
 mod worker_faults;
 mod world;
