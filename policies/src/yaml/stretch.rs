@@ -18,23 +18,27 @@ const LEAST: usize = 64;
 /// Longer keys may be none to some readers.
 const LONGEST_KEY: usize = 128;
 
-/// One line; places as offsets in the text.
+/// One line; places as offsets in the text, small because there may be very many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    key: (usize, usize),
-    value: (usize, usize),
+    key: (u32, u32),
+    value: (u32, u32),
     pub(super) style: Style,
 }
 
 impl Line {
     pub(super) fn key(&self) -> Range<usize> {
-        self.key.0..self.key.1
+        range(self.key)
     }
 
     /// The value with its quotes.
     pub(super) fn value(&self) -> Range<usize> {
-        self.value.0..self.value.1
+        range(self.value)
     }
+}
+
+fn range((start, end): (u32, u32)) -> Range<usize> {
+    start as usize..end as usize
 }
 
 /// Lines at one column. The first one is left to the parser.
@@ -97,7 +101,7 @@ fn stretches(text: &str) -> Vec<Stretch> {
     while let Some(length) = bytes[at..].find_byte(b'\n') {
         let end = at + length + 1;
         let line = simple(bytes, at, at + length);
-        let begins = line.map_or(0, |line| line.key.0 - at);
+        let begins = line.map_or(0, |line| line.key().start - at);
         match line {
             Some(line) if stretch.first.is_some() && begins == column => {
                 stretch.others.push(line);
@@ -149,9 +153,13 @@ fn simple(bytes: &[u8], start: usize, end: usize) -> Option<Line> {
         }
         _ => return None,
     };
-    let key = (start + indent, start + indent + key);
-    let value = (key.1 + 2, key.1 + 2 + value.len());
-    Some(Line { key, value, style })
+    let place = |at: usize| u32::try_from(at).ok();
+    let (key, value) = (start + indent..start + indent + key, value.len());
+    Some(Line {
+        key: (place(key.start)?, place(key.end)?),
+        value: (place(key.end + 2)?, place(key.end + 2 + value)?),
+        style,
+    })
 }
 
 /// Whether all is ASCII that can be seen, or a blank. Looks at everything, which is faster than stopping.

@@ -134,7 +134,7 @@ impl File<'_> {
             problems: Vec::new(),
             sealed: Sealed {
                 bytes: vec![],
-                newly: vec![],
+                newly: Vec::with_capacity(if sealing.before.is_none() { values.len() } else { 0 }),
                 released: vec![],
                 kept: 0,
                 key: key.clone(),
