@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
+mod alerts;
 mod bootstrap;
 mod decryption;
 mod demo;
