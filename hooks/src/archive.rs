@@ -95,6 +95,10 @@ impl Snapshot for Archive {
         Ok(self.files.get(path).map(|(kind, _)| Entry { kind: *kind, id: None }))
     }
 
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        Ok(self.files().filter(|file| file.path.starts_with(folder)).collect())
+    }
+
     fn read(&self, path: &[u8], _: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable> {
         let found = self.files.get(path).map(|(_, content)| content.as_slice());
         found.ok_or_else(|| Unreadable::in_words(path, "it is not in the archive"))

@@ -80,6 +80,34 @@ impl Snapshot for WorkTree {
         };
         bytes.map_err(|error| Unreadable::new(path, &error))
     }
+
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        let mut all = Vec::new();
+        if self.on_disk(folder).is_dir() {
+            self.add_below(folder, &mut all)?;
+        }
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(all)
+    }
+}
+
+impl WorkTree {
+    fn add_below(&self, folder: &[u8], into: &mut Vec<File>) -> Result<(), Unreadable> {
+        let failed = |error: io::Error| Unreadable::new(folder, &error);
+        for found in self.on_disk(folder).read_dir().map_err(failed)? {
+            let found = found.map_err(failed)?;
+            let name = found.file_name();
+            let path = [folder, name.as_bytes()].concat();
+            match self.entry(&path)? {
+                Some(Entry { kind: EntryKind::Tree, .. }) if name != ".git" => {
+                    self.add_below(&[&path, b"/".as_slice()].concat(), into)?;
+                }
+                Some(Entry { kind: EntryKind::Tree | EntryKind::Gitlink, .. }) | None => {}
+                Some(entry) => into.push(File { path, entry }),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Files to be judged in one tree.
@@ -299,6 +327,14 @@ impl Snapshot for WithFile {
             return Ok(std::borrow::Cow::Borrowed(self.content.as_slice()));
         }
         Ok(std::borrow::Cow::Owned(self.tree.read(path, entry)?.to_vec()))
+    }
+
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        let mut all = self.tree.below(folder)?;
+        if self.path.starts_with(folder) && !all.iter().any(|file| file.path == self.path) {
+            all.push(self.file());
+        }
+        Ok(all)
     }
 }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test, too")]
 
 mod common;
+mod test_archives;
+mod test_charts;
 mod test_cli;
 mod test_client_hooks;
 mod test_commits;

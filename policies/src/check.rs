@@ -1,11 +1,13 @@
 //! The one entrance: rules + SOPS + detection → findings.
 
+mod chart;
 mod class;
 mod governed;
 mod judge;
 mod prefilter;
 
 pub use crate::contract::{Input, Reference, Report, Role};
+pub use chart::{CHART_FILE, ChartFile, MOST_CHART_BYTES, check_chart, is_chart_template};
 pub use class::{PathClass, PathKind, path_class};
 pub use governed::{Content, Reason, must_encrypt};
 

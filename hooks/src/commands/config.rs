@@ -16,7 +16,15 @@ pub(crate) struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     Check(CheckArgs),
+    Schema(SchemaArgs),
 }
+
+/// Print the JSON schema of a configuration
+///
+/// Editors and CI check documents against it; in YAML, the comment
+/// `# yaml-language-server: $schema=FILE` at the top names it.
+#[derive(Args, Debug)]
+struct SchemaArgs {}
 
 /// Say everything that is wrong in a configuration, with line and column
 ///
@@ -29,7 +37,17 @@ struct CheckArgs {
 }
 
 pub(crate) fn run(args: &ConfigArgs, console: &mut Console) -> Outcome {
-    let ConfigCommand::Check(args) = &args.command;
+    match &args.command {
+        ConfigCommand::Check(args) => check(args, console),
+        ConfigCommand::Schema(SchemaArgs {}) => {
+            // A closed pipe is no failure; the console tells it from a full disk.
+            let _ = console.out.bytes(format!("{:#}\n", Config::schema()).as_bytes());
+            Ok(0)
+        }
+    }
+}
+
+fn check(args: &CheckArgs, console: &mut Console) -> Outcome {
     let config = match &args.file {
         Some(file) => config::from_file(file),
         None => config::load(),

@@ -5,6 +5,7 @@ mod document;
 mod load;
 mod patterns;
 mod reader;
+mod schema;
 
 pub use load::{ConfigFailure, FILE_VARIABLE, SETTING, from_file, load};
 pub use patterns::Patterns;
@@ -12,6 +13,7 @@ pub use patterns::Patterns;
 use jiff::civil::Date;
 use kubiya_policies::finding::{Code, Severity};
 use kubiya_policies::rules::Problems;
+use schemars::JsonSchema;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +25,8 @@ pub const API_VERSION: &str = "kubiya.dev/v1alpha1";
 pub const KIND: &str = "HookConfig";
 
 /// What happens to a push with findings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum Enforcement {
     /// It is refused.
     #[default]
@@ -35,7 +38,8 @@ pub enum Enforcement {
 }
 
 /// What happens to a push that changes who may read secrets, or which files hold them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum PolicyChanges {
     /// It passes with a warning, unless no recipient stays.
     #[default]
@@ -47,7 +51,8 @@ pub enum PolicyChanges {
 }
 
 /// How strict a repository is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum Profile {
     /// Secrets and private age identities are refused; other credentials where the repository is one for
     /// Flux or SOPS.
@@ -63,30 +68,40 @@ pub enum Profile {
 pub type Level = Option<Severity>;
 
 /// Files that are not judged, for a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Exemption {
     /// Which paths.
+    #[schemars(with = "Vec<String>")]
     pub paths: Patterns,
     /// Which findings; none is all.
+    #[schemars(with = "Vec<String>", default)]
     pub codes: Vec<Code>,
     /// Which repositories; `None` is all.
+    #[schemars(with = "Option<Vec<String>>")]
     pub repositories: Option<Patterns>,
     /// Why.
     pub reason: String,
     /// The last day.
+    #[schemars(with = "String")]
     pub expires: Date,
 }
 
 /// What only some people may change.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Protected {
     /// Which paths; `None` is all.
+    #[schemars(with = "Option<Vec<String>>")]
     pub paths: Option<Patterns>,
     /// Kinds of Kubernetes objects; empty is the whole file.
+    #[schemars(default)]
     pub kinds: Vec<String>,
     /// Names of objects; `None` is all.
+    #[schemars(with = "Option<Vec<String>>")]
     pub names: Option<Patterns>,
     /// Fields such as `spec.kubeConfig`; empty is the whole object.
+    #[schemars(with = "Vec<String>", default)]
     pub fields: Vec<Vec<String>>,
     /// Who may change it.
     pub owners: Vec<String>,
@@ -95,16 +110,19 @@ pub struct Protected {
 }
 
 /// The profile of some repositories.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProfileRule {
     /// Which repositories.
+    #[schemars(with = "Vec<String>")]
     pub repositories: Patterns,
     /// Their profile.
     pub profile: Profile,
 }
 
 /// Where findings that were there before are listed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Baseline {
     /// A file of the server.
     pub file: Option<PathBuf>,
@@ -115,7 +133,8 @@ pub struct Baseline {
 }
 
 /// Where every decision is written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Audit {
     /// A file of JSON lines.
     File(PathBuf),
@@ -124,7 +143,8 @@ pub enum Audit {
 }
 
 /// A push option that lets findings pass, and who may use it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Bypass {
     /// The option, as `git push --push-option` gives it.
     pub option: String,
@@ -133,18 +153,22 @@ pub struct Bypass {
 }
 
 /// How much a push may ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// When judging ends with a refusal.
+    #[schemars(with = "Option<String>")]
     pub timeout: Option<Duration>,
     /// Bytes of a file that are read; a larger one is refused.
+    #[schemars(with = "Option<schema::Size>")]
     pub file_size: Option<u64>,
     /// New commits of one push.
     pub new_commits: Option<u64>,
 }
 
 /// How the server tells who pushes and to which repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Identity {
     /// Variable with the name of the pusher.
     pub pusher: Option<String>,
@@ -156,31 +180,41 @@ pub struct Identity {
 }
 
 /// The whole document.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(title = "HookConfig", rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// Whom a pusher can ask.
     pub contact: Option<String>,
     /// What happens to findings.
+    #[schemars(default)]
     pub enforcement: Enforcement,
     /// Who pushes.
+    #[schemars(default)]
     pub identity: Identity,
     /// The ref whose rules always count; HEAD where none is named.
     pub trusted_ref: Option<String>,
     /// What happens to changes of rules.
+    #[schemars(default)]
     pub policy_changes: PolicyChanges,
     /// Who may change rules.
+    #[schemars(default)]
     pub policy_owners: Vec<String>,
     /// What only some may change.
+    #[schemars(default)]
     pub protected: Vec<Protected>,
     /// Profiles; the first that fits a repository counts.
+    #[schemars(default)]
     pub profiles: Vec<ProfileRule>,
     /// Severities by kind of finding.
+    #[schemars(with = "BTreeMap<String, schema::Word>", default)]
     pub severities: BTreeMap<Code, Level>,
     /// What is not judged.
+    #[schemars(default)]
     pub exemptions: Vec<Exemption>,
     /// What was there before.
     pub baseline: Option<Baseline>,
     /// How much a push may ask for.
+    #[schemars(default)]
     pub limits: Limits,
     /// Where decisions are written to.
     pub audit: Option<Audit>,
@@ -198,6 +232,12 @@ impl Config {
     /// typo must not switch a protection off.
     pub fn parse(bytes: &[u8]) -> Result<Self, Problems> {
         document::read(bytes)
+    }
+
+    /// The JSON schema of the document.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schema::of_document()
     }
 
     /// The profile of a repository.

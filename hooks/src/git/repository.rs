@@ -6,7 +6,7 @@ use super::library::Library;
 use super::object::{self, Commit, Content, EntryKind, Kind};
 use super::tree::Tree;
 use super::{GitError, ObjectId};
-use kubiya_policies::detect::kustomize::is_kustomization_name;
+use kubiya_policies::detect::kustomize::{is_kustomization_name, may_reach_outside};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,8 +42,9 @@ pub(super) trait Backend: Send {
 /// How many bytes of folders are remembered, so that memory does not grow with history.
 const REMEMBERED: usize = 4 << 20;
 
-/// Folders of which it is remembered which kustomizations are in them.
+/// Folders of which it is remembered which kustomizations are in them, and the paths of these, in bytes.
 const MOST_FOLDERS: usize = 20_000;
+const MOST_PATHS: usize = 2 << 20;
 
 /// No path that a file system takes is nested deeper, and no kustomization that is built.
 const DEEPEST: usize = 256;
@@ -53,8 +54,14 @@ const DEEPEST: usize = 256;
 struct Remembered {
     trees: HashMap<ObjectId, Arc<Tree>>,
     size: usize,
-    /// The kustomizations in a folder and below it, relative to it.
-    kustomizations: HashMap<ObjectId, Paths>,
+}
+
+/// What is known of kustomizations.
+#[derive(Default)]
+struct Reaching {
+    /// Those in a folder and below it that may reach out of their own, relative to it.
+    folders: HashMap<ObjectId, Paths>,
+    size: usize,
 }
 
 /// Paths with what is there, which several folders share.
@@ -65,6 +72,7 @@ pub struct Repository {
     backend: Box<dyn Backend>,
     /// Shared by all threads: one lists what others look up.
     remembered: Arc<Mutex<Remembered>>,
+    reaching: Arc<Mutex<Reaching>>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -113,7 +121,7 @@ impl Repository {
                 Err(command) => return Err(GitError::Open { library, command }),
             },
         };
-        Ok(Self { backend, remembered: Arc::default() })
+        Ok(Self { backend, remembered: Arc::default(), reaching: Arc::default() })
     }
 
     /// The same repository, opened for another thread.
@@ -121,7 +129,11 @@ impl Repository {
     /// # Errors
     /// Where it cannot be opened again.
     pub fn another(&self) -> Result<Self, GitError> {
-        Ok(Self { backend: self.backend.another()?, remembered: Arc::clone(&self.remembered) })
+        Ok(Self {
+            backend: self.backend.another()?,
+            remembered: Arc::clone(&self.remembered),
+            reaching: Arc::clone(&self.reaching),
+        })
     }
 
     /// An object; `None` where there is none of that name.
@@ -161,10 +173,7 @@ impl Repository {
         if let Some(tree) = remembered().trees.get(&id) {
             return Ok(Arc::clone(tree));
         }
-        let tree = match self.backend.read(id)?.ok_or(GitError::Missing(id))? {
-            (Kind::Tree, bytes) => Arc::new(Tree::parse(id, &bytes)?),
-            _ => return Err(GitError::Malformed { id, what: "tree" }),
-        };
+        let tree = Arc::new(self.read_tree(id)?);
         let mut remembered = remembered();
         if remembered.size > REMEMBERED {
             *remembered = Remembered::default();
@@ -174,45 +183,56 @@ impl Repository {
         Ok(tree)
     }
 
-    /// The kustomizations in a folder and all below it, by paths relative to it. A folder that is known is not gone
-    /// through again; one that a partial repository lacks is passed over.
-    ///
-    /// # Errors
-    /// Where a folder cannot be read, or they are nested deeper than paths can be.
-    pub fn kustomizations(&self, tree: ObjectId) -> Result<Paths, GitError> {
-        self.kustomizations_below(tree, DEEPEST)
+    fn read_tree(&self, id: ObjectId) -> Result<Tree, GitError> {
+        match self.backend.read(id)?.ok_or(GitError::Missing(id))? {
+            (Kind::Tree, bytes) => Tree::parse(id, &bytes),
+            _ => Err(GitError::Malformed { id, what: "tree" }),
+        }
     }
 
-    fn kustomizations_below(&self, tree: ObjectId, depth: usize) -> Result<Paths, GitError> {
-        let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered().kustomizations.get(&tree) {
-            return Ok(Arc::clone(known));
+    /// The kustomizations in a folder and all below it that may reach out of their own folders, by paths relative to it.
+    /// A folder that is known is not gone through again; what a partial repository lacks is passed over.
+    ///
+    /// # Errors
+    /// Where a folder or a kustomization cannot be read, or they are nested deeper than paths can be.
+    pub fn reaching_kustomizations(&self, tree: ObjectId) -> Result<Paths, GitError> {
+        self.reaching_below(tree, DEEPEST)
+    }
+
+    fn reaching_below(&self, tree: ObjectId, depth: usize) -> Result<Paths, GitError> {
+        let known = || self.reaching.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(paths) = known().folders.get(&tree) {
+            return Ok(Arc::clone(paths));
         }
         let below = depth.checked_sub(1).ok_or(GitError::Malformed { id: tree, what: "tree" })?;
         let mut all = Vec::new();
-        let folder = match self.tree(tree) {
+        // Each is gone through once, so that it takes no room from those that are searched.
+        let folder = match self.read_tree(tree) {
             Err(GitError::Missing(_)) => return Ok(all.into()),
             read => read?,
         };
         for entry in folder.iter() {
             match entry.kind {
                 EntryKind::Tree => {
-                    let inner = self.kustomizations_below(entry.id, below)?;
+                    let inner = self.reaching_below(entry.id, below)?;
                     let inner = inner.iter().map(|(path, id)| ([entry.name, b"/", path].concat(), *id));
                     all.extend(inner);
                 }
-                EntryKind::File if is_kustomization_name(entry.name) => {
-                    all.push((entry.name.to_owned(), entry.id));
-                }
+                EntryKind::File if is_kustomization_name(entry.name) => match self.blob(entry.id) {
+                    Ok(content) if may_reach_outside(&content) => all.push((entry.name.to_owned(), entry.id)),
+                    Ok(_) | Err(GitError::Missing(_)) => {}
+                    Err(error) => return Err(error),
+                },
                 _ => {}
             }
         }
         let all: Paths = all.into();
-        let mut remembered = remembered();
-        if remembered.kustomizations.len() > MOST_FOLDERS {
-            remembered.kustomizations.clear();
+        let mut known = known();
+        if known.folders.len() > MOST_FOLDERS || known.size > MOST_PATHS {
+            *known = Reaching::default();
         }
-        remembered.kustomizations.insert(tree, Arc::clone(&all));
+        known.size += all.iter().map(|(path, id)| path.len() + size_of_val(id)).sum::<usize>();
+        known.folders.insert(tree, Arc::clone(&all));
         Ok(all)
     }
 

@@ -3,7 +3,7 @@
 use super::object::EntryKind;
 use super::{GitError, IndexEntry, ObjectId, Repository, Tree};
 use crate::judge::{Entry, File, Snapshot, Unreadable};
-use kubiya_policies::detect::kustomize::is_kustomization_name;
+use kubiya_policies::detect::kustomize::{is_kustomization_name, may_reach_outside};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,8 +60,26 @@ impl Snapshot for TreeSnapshot<'_> {
         read(self.repository, path, entry)
     }
 
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
-        let all = self.repository.kustomizations(self.root);
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        let unreadable = |error: GitError| Unreadable::new(folder, &error);
+        let (mut all, mut open) = (Vec::new(), vec![folder.to_owned()]);
+        while let Some(folder) = open.pop() {
+            let Some(tree) = self.folder(&folder).map_err(unreadable)? else { continue };
+            for entry in tree.iter() {
+                let path = [&folder, entry.name].concat();
+                match entry.kind {
+                    EntryKind::Tree => open.push([&path, b"/".as_slice()].concat()),
+                    EntryKind::Gitlink => {}
+                    kind => all.push(File { path, entry: Entry { kind, id: Some(entry.id) } }),
+                }
+            }
+        }
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(all)
+    }
+
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+        let all = self.repository.reaching_kustomizations(self.root);
         let all = all.map_err(|error| Unreadable::new(b"", &error))?;
         let entry = |id| Entry { kind: EntryKind::File, id: Some(id) };
         Ok(all.iter().map(|(path, id)| File { path: path.clone(), entry: entry(*id) }).collect())
@@ -94,14 +112,30 @@ impl Snapshot for IndexSnapshot<'_> {
         read(self.repository, path, entry)
     }
 
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
-        let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().is_some_and(is_kustomization_name);
-        let staged = self.entries.iter().filter(|entry| entry.staged && name(&entry.path));
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        let start = self.entries.partition_point(|entry| entry.path.as_slice() < folder);
+        let below = self.entries[start..].iter().take_while(|entry| entry.path.starts_with(folder));
         let file = |entry: &IndexEntry| {
             let there = Entry { kind: entry.kind, id: Some(entry.id) };
             File { path: entry.path.clone(), entry: there }
         };
-        Ok(staged.map(file).collect())
+        Ok(below.filter(|entry| entry.staged).map(file).collect())
+    }
+
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+        let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().is_some_and(is_kustomization_name);
+        let mut all = Vec::new();
+        for entry in self.entries.iter().filter(|entry| entry.staged && name(&entry.path)) {
+            let there = Entry { kind: entry.kind, id: Some(entry.id) };
+            match self.repository.blob(entry.id) {
+                Ok(content) if may_reach_outside(&content) => {
+                    all.push(File { path: entry.path.clone(), entry: there });
+                }
+                Ok(_) | Err(GitError::Missing(_)) => {}
+                Err(error) => return Err(Unreadable::new(&entry.path, &error)),
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a merge makes of files that it only brings together: one side names a file, and the other has it.
 
+use super::charts::Charts;
 use super::roles::Roles;
-use super::{File, Judge, Sitting, Snapshot, Verdict, snapshot};
+use super::{File, Found, Judge, Sitting, Snapshot, Verdict, snapshot};
 use kubiya_policies::check::Role;
 
 impl Judge {
@@ -15,9 +16,12 @@ impl Judge {
         files: impl IntoIterator<Item = File>,
     ) -> Verdict {
         let mut sitting = Sitting::new(self, snapshot, elders);
-        let mut roles = Roles::default();
+        let (mut roles, mut charts) = (Roles::default(), Charts::default());
         for file in files {
             let seen = sitting.look_again(&file);
+            if let Some(chart) = charts.of(&sitting, &file.path) {
+                self.join_chart(&mut sitting, parents, &chart);
+            }
             if let (Some(id), true) = (file.entry.id, seen.as_ref().is_some_and(|seen| seen.sealed)) {
                 sitting.verdict.joined.push((file.path.clone(), id));
             }
@@ -31,6 +35,26 @@ impl Judge {
         }
         sitting.verdict.settle();
         sitting.verdict
+    }
+}
+
+impl Judge {
+    /// What the files of a chart make together that they made in no parent.
+    fn join_chart<S: Snapshot, E: Snapshot, P: Snapshot>(
+        &self,
+        sitting: &mut Sitting<'_, '_, S, E>,
+        parents: &[P],
+        chart: &[u8],
+    ) {
+        let found = sitting.chart(chart);
+        if found.is_empty() {
+            return;
+        }
+        let before: Vec<_> =
+            parents.iter().map(|parent| Sitting::<P, P>::new(self, parent, &[]).chart(chart)).collect();
+        let same = |a: &Found, b: &Found| a.finding.place == b.finding.place && a.subject == b.subject;
+        let is_known = |found: &&Found| before.iter().any(|all| all.iter().any(|known| same(known, found)));
+        sitting.verdict.found.extend(found.iter().filter(|found| !is_known(found)).cloned());
     }
 }
 

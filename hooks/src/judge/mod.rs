@@ -4,6 +4,7 @@
 //! a work tree, each behind [`Snapshot`]. Nothing here knows how any of them is stored.
 
 mod apart;
+mod charts;
 pub mod debt;
 mod joined;
 mod message;
@@ -18,6 +19,7 @@ pub use verdict::{Found, Standing, Unverified, Verdict, refusal};
 
 use crate::git::{EntryKind, ObjectId};
 use kubiya_policies::check::{self, Input, PathClass, PathKind, Report, Role};
+use kubiya_policies::finding::Severity;
 use kubiya_policies::rules::Rules;
 use kubiya_policies::sops::portable;
 use kubiya_policies::values::{Subject, subjects};
@@ -64,7 +66,15 @@ impl Seen {
         let report = check::check(input);
         let subjects = subjects(input.path, input.bytes, &report.findings);
         let sealed = portable::may_be_sealed(input.bytes);
-        Self { report, subjects, sealed, may_be_source: !sealed && roles::may_be_source(input.bytes) }
+        let may_be_source = match sealed {
+            // A few words make no encryption: what would be said of it as a source?
+            true => {
+                check::check(&Input { role: Role::SecretSource, ..input.clone() }).worst()
+                    == Some(Severity::Error)
+            }
+            false => roles::may_be_source(input.bytes),
+        };
+        Self { report, subjects, sealed, may_be_source }
     }
 
     fn of_oversized(input: &Input<'_>) -> Self {
@@ -82,6 +92,8 @@ pub struct Judge {
     reports: Mutex<HashMap<Key, Slot>>,
     /// What kustomizations name outside of their folders, by content and path.
     outward: Mutex<roles::Outward>,
+    /// What was found in charts, by content and path.
+    charts: Mutex<charts::Known>,
     checks: AtomicUsize,
     /// Most reports are empty; this is all of them.
     nothing: Arc<Seen>,
@@ -127,9 +139,13 @@ impl Judge {
         files: impl IntoIterator<Item = File>,
     ) -> Verdict {
         let mut sitting = Sitting::new(self, snapshot, elders);
-        let mut roles = roles::Roles::default();
+        let (mut roles, mut charts) = (roles::Roles::default(), charts::Charts::default());
         for file in files {
             let seen = sitting.file(&file, Role::File);
+            if let Some(chart) = charts.of(&sitting, &file.path) {
+                let found = sitting.chart(&chart);
+                sitting.verdict.found.extend(found.iter().cloned());
+            }
             let may_be_source = seen.is_none_or(|seen| seen.may_be_source);
             for (_, role) in roles.of(&mut sitting, &file.path, may_be_source) {
                 sitting.reference(&file.path, role);

@@ -67,7 +67,7 @@ const MOST_REMEMBERED: usize = 20_000;
 /// What kustomizations anywhere in the snapshot name outside of their own folders and give another role than that of a
 /// file.
 fn outward<S: Snapshot, E: Snapshot>(sitting: &mut Sitting<'_, '_, S, E>) -> Vec<(File, Reference)> {
-    let files = match sitting.snapshot.kustomizations() {
+    let files = match sitting.snapshot.reaching_kustomizations() {
         Ok(files) => files,
         Err(unreadable) => {
             sitting.verdict.unverified.push(unreadable.into());
@@ -82,12 +82,24 @@ fn outward<S: Snapshot, E: Snapshot>(sitting: &mut Sitting<'_, '_, S, E>) -> Vec
     all
 }
 
-/// Whether a content may become part of a Secret by what a kustomization says of it. An object of its own that has no
-/// data is none: it would be applied as what it is.
+/// Whether a content may become part of a Secret by what a kustomization elsewhere says of it. Objects are not: they are
+/// applied as what they are, and Secrets are judged without being named. A file is one where nothing stands at the
+/// beginning of a line but keys, with those of an object among them.
 pub(super) fn may_be_source(bytes: &[u8]) -> bool {
     let has = |start: &str| bytes.lines().any(|line| line.starts_with(start.as_bytes()));
-    let is_object = has("apiVersion:") && has("kind:") && !has("kind: Config");
-    !is_object || ["data:", "stringData:", "binaryData:"].into_iter().any(has)
+    let is_key = |line: &[u8]| {
+        let rest = line.trim_start_with(|c| c.is_ascii_alphanumeric());
+        rest.len() < line.len() && rest.starts_with(b":")
+    };
+    let of_object = |line: &[u8]| {
+        line.is_empty()
+            || b" #\r".contains(&line[0])
+            || line.starts_with(b"---")
+            || line.starts_with(b"- ")
+            || is_key(line)
+    };
+    let is_object = has("apiVersion:") && has("kind:") && bytes.lines().all(of_object);
+    !is_object || bytes.lines().any(|line| line.trim_end() == b"kind: Config")
 }
 
 /// The kustomizations of one folder.
@@ -115,7 +127,7 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
             return known;
         }
         let folder = folders(&file.path).next().unwrap_or_default().to_owned();
-        let seen = if self.may_name_outside(file) { self.look_again(file) } else { None };
+        let seen = self.look_again(file);
         let references = seen.iter().flat_map(|seen| &seen.report.references);
         let outside =
             |reference: &&Reference| reference.role != Role::File && !reference.path.starts_with(&folder);
@@ -128,13 +140,6 @@ impl<S: Snapshot, E: Snapshot> Sitting<'_, '_, S, E> {
             remembered.insert(key, Arc::clone(&references));
         }
         references
-    }
-
-    /// Whether a kustomization can name anything outside of its folder, told without reading what it says: that takes two
-    /// dots, an escape that becomes them, or another encoding.
-    fn may_name_outside(&self, file: &File) -> bool {
-        let content = self.snapshot.read(&file.path, file.entry);
-        content.is_ok_and(|bytes| bytes.contains_str("..") || bytes.contains(&b'\\') || bytes.contains(&0))
     }
 
     /// What a file shows that is not judged now. One that cannot be read shows nothing here: it did not change,

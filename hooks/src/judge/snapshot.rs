@@ -51,11 +51,18 @@ pub trait Snapshot {
     /// Where it cannot be read.
     fn read(&self, path: &[u8], entry: Entry) -> Result<impl Deref<Target = [u8]>, Unreadable>;
 
-    /// The kustomizations in all of its folders, where that can be told without looking into every folder of a disk.
+    /// The files below a folder, which ends with a slash unless it is the root; none where it is not there.
     ///
     /// # Errors
     /// Where a folder cannot be read.
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable>;
+
+    /// The kustomizations anywhere that may reach out of their folders, where that can be told without looking into every
+    /// folder of a disk.
+    ///
+    /// # Errors
+    /// Where a folder or a kustomization cannot be read.
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
         Ok(Vec::new())
     }
 }
@@ -87,8 +94,12 @@ impl<R: Snapshot, F: Snapshot> Snapshot for Overlay<'_, R, F> {
         })
     }
 
-    fn kustomizations(&self) -> Result<Vec<File>, Unreadable> {
-        self.files.kustomizations()
+    fn below(&self, folder: &[u8]) -> Result<Vec<File>, Unreadable> {
+        self.files.below(folder)
+    }
+
+    fn reaching_kustomizations(&self) -> Result<Vec<File>, Unreadable> {
+        self.files.reaching_kustomizations()
     }
 }
 

@@ -23,6 +23,7 @@ use crate::yaml::{
     Document, Error, KeyPath, Limits, NodeRef, Reading, Sort, Source, leaves, readings, tolerant,
 };
 use encrypted::{Encrypted, hidden_kind};
+pub(super) use filled::{PlainValue, plain_values};
 
 /// Judges a file that is worth reading.
 pub(super) fn file(input: &Input<'_>, class: &PathClass, interest: Interest, sink: &mut Sink<'_>) {

@@ -229,8 +229,11 @@ fn path_classes_hold_what_decides_and_nothing_else() {
     assert_eq!(class("secrets/x.yaml").rule, Some(0));
 }
 
+mod charts;
 mod content;
+mod disguises;
 mod kinds;
+mod likenesses;
 mod mutator;
 mod properties;
 mod rows;

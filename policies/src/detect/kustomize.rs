@@ -7,6 +7,7 @@ use super::secret::{self, Context, Hit, What};
 use crate::contract::{Reference, Role};
 use crate::finding::Span;
 use crate::sops::state::{Leaf, leaf};
+use crate::words::has;
 use crate::yaml::{KeyPath, Limits, NodeRef, Sort, Source, Step, readings};
 
 /// What a kustomization holds and names.
@@ -23,6 +24,14 @@ pub struct Kustomization {
 /// The names under which kustomize looks for a kustomization.
 pub fn is_kustomization_name(name: &[u8]) -> bool {
     matches!(name, b"kustomization.yaml" | b"kustomization.yml" | b"Kustomization")
+}
+
+/// Whether a kustomization may make a part of a Secret of a file outside of its folder, told without reading what it
+/// says: that takes two dots, and a generator or a patch; or an escape or another encoding that hides them.
+pub fn may_reach_outside(bytes: &[u8]) -> bool {
+    let reaches =
+        has!(bytes, "..") && (has!(bytes, "enerator") || has!(bytes, "atch") || has!(bytes, "ransform"));
+    reaches || has!(bytes, "\\") || bytes.contains(&0)
 }
 
 /// Whether the document configures a generator or transformer of kustomize's own that names files.

@@ -1,5 +1,7 @@
 //! Secrets, by structure and at any depth.
 
+mod carried;
+
 use std::collections::HashSet;
 
 use super::literal::{is_base64_literal, is_literal, leaf_text, resolved};
@@ -109,6 +111,17 @@ pub(super) fn names_secret(kind: NodeRef<'_>) -> bool {
     leaf_text(kind).is_some_and(|kind| resolved(&kind) == "Secret")
 }
 
+/// Whether a rule of a policy is for Secrets, among others.
+fn matches_secrets(rule: NodeRef<'_>) -> bool {
+    let mut found = false;
+    for matched in rule.values("match") {
+        leaves(matched, &mut KeyPath::root(), &mut |_, leaf| {
+            found = found || leaf.text().is_some_and(|text| text.rsplit('/').next() == Some("Secret"));
+        });
+    }
+    found
+}
+
 /// Where a Secret has values. Go's JSON does not tell upper from lower case in the names of fields, and
 /// `binaryData` is a ConfigMap's; what stands under either is as readable.
 fn section_name(key: &str) -> Option<&'static str> {
@@ -136,8 +149,12 @@ fn named_sections(node: NodeRef<'_>) -> impl Iterator<Item = (&'static str, Node
 }
 
 fn find_at(root: NodeRef<'_>, context: Context, depth: u8) -> Vec<Hit> {
-    let mut finder = Finder { context, depth, hits: Vec::new(), opened: HashSet::new() };
+    let mut finder =
+        Finder { context, depth, hits: Vec::new(), opened: HashSet::new(), changes_secrets: false };
     finder.visit(root, &mut KeyPath::root(), context.is_secret);
+    for (path, value) in carried::find(root) {
+        finder.hit(What::Value, &path, value);
+    }
     finder.hits
 }
 
@@ -147,6 +164,8 @@ struct Finder {
     hits: Vec<Hit>,
     /// Strings that were opened: an alias does not open them again.
     opened: HashSet<std::ops::Range<usize>>,
+    /// Within a rule that changes objects, of which Secrets are some.
+    changes_secrets: bool,
 }
 
 impl Finder {
@@ -188,8 +207,15 @@ impl Finder {
                     for (index, item) in entry.value.items().enumerate() {
                         path.with(Step::Index(index), |path| self.visit(item, path, true));
                     }
-                } else {
+                } else if key == "mutate" {
+                    let before = std::mem::replace(&mut self.changes_secrets, matches_secrets(node));
                     self.visit(entry.value, path, false);
+                    self.changes_secrets = before;
+                } else {
+                    // A policy's patch says no kind: that of what it matches is meant.
+                    let is_patch = key == "patchStrategicMerge" && !entry.value.has("kind");
+                    let secret = is_patch && (self.changes_secrets || entry.value.has("stringData"));
+                    self.visit(entry.value, path, secret);
                 }
             });
         }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::call::call;
+use super::files::as_data;
 use super::hull;
 use super::lexer::{Token, TokenKind};
 use super::render::Renderer;
@@ -102,6 +103,14 @@ impl Renderer<'_> {
         }
         match function {
             Some((name, _)) => self.apply(&name, &operands, piped),
+            None if operands.len() + usize::from(piped.is_some()) == 2 => {
+                let second = operands.get(1).map(|operand| &operand.value).or(piped.as_ref());
+                let given = operands
+                    .first()
+                    .zip(second)
+                    .and_then(|(first, second)| self.file_method(&first.code, second));
+                given.unwrap_or_else(|| Value::Code(self.source(&words.read_since(start))))
+            }
             None => match (operands.pop(), operands.is_empty(), piped) {
                 (Some(only), true, None) => only.value,
                 _ => Value::Code(self.source(&words.read_since(start))),
@@ -192,8 +201,8 @@ impl Renderer<'_> {
     fn fields<'f>(&self, base: Value, fields: impl Iterator<Item = &'f str>, source: &str) -> Value {
         let mut value = base;
         for field in fields {
-            value = match value.get(field) {
-                Some(inner) => inner.clone(),
+            value = match value.get(field).cloned().or_else(|| as_data(&value, field)) {
+                Some(inner) => inner,
                 None => match &value {
                     Value::Code(base) if is_path(base) => {
                         let path = format!("{base}.{field}");

@@ -3,18 +3,24 @@
 //! A value may reach its place through variables, named templates, maps and loops: `{{ $x := "value" }}` above, and
 //! `{{ $x }}` below. What a file says of such values is put where it ends up; everything that comes from elsewhere
 //! stays an action. So the result is a template again, with the literals of this file in their places, and is judged
-//! as any other.
+//! as any other. The templates of a chart call each other and read its files, so that they are filled in together.
 
 mod call;
 mod expression;
+mod files;
 mod lexer;
+mod parts;
 mod piece;
 mod render;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use render::Whole;
+use std::collections::BTreeMap;
 use std::ops::Range;
+
+pub(crate) use parts::{Kind, Parts};
 
 /// A template with what it says itself filled in.
 pub(crate) struct Filled {
@@ -52,14 +58,15 @@ pub(crate) struct Origin {
 impl Filled {
     /// Fills in a template; `None` where it says nothing of its own that it does not say in place.
     pub(crate) fn of(text: &str) -> Option<Self> {
-        let pieces = piece::pieces(text);
-        let speaks = pieces.iter().any(|piece| piece.action.is_some());
-        let made = speaks.then(|| render::render(text, &pieces))?;
-        (made.is_changed || made.is_cut).then_some(Self {
-            text: made.text,
-            is_cut: made.is_cut,
-            stretches: made.stretches,
-        })
+        let files = BTreeMap::new();
+        let whole = Whole::of(text, std::slice::from_ref(&(0..text.len())), &files);
+        let speaks = whole.pieces.iter().any(|piece| piece.action.is_some());
+        speaks.then(|| Self::made(render::render(&whole, 0..whole.pieces.len(), "")))?
+    }
+
+    fn made(made: render::Made) -> Option<Self> {
+        let says = made.is_changed || made.is_cut;
+        says.then_some(Self { text: made.text, is_cut: made.is_cut, stretches: made.stretches })
     }
 
     /// Where a stretch of the text is from: what actions gave of it, else where it stands.

@@ -11,6 +11,18 @@ pub(super) struct Piece {
     pub(super) action: Option<Action>,
 }
 
+impl Piece {
+    /// The same in a text in which the template begins at `start`.
+    pub(super) fn moved(mut self, start: usize) -> Self {
+        let by = |range: &Range<usize>| range.start + start..range.end + start;
+        self.range = by(&self.range);
+        if let Some(action) = &mut self.action {
+            action.inner = by(&action.inner);
+        }
+        self
+    }
+}
+
 /// An action.
 #[derive(Clone, Debug)]
 pub(super) struct Action {

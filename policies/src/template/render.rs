@@ -1,11 +1,11 @@
 //! Going through a template from its top to its end, as its engine does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::expression::{DEPTH, Words};
 use super::lexer::{Token, TokenKind, tokens};
-use super::piece::{Action, Piece};
+use super::piece::{self, Action, Piece};
 use super::value::Value;
 use super::{From, Stretch, hull};
 
@@ -15,6 +15,41 @@ const MOST_BYTES: usize = 1 << 20;
 /// Pieces that are gone through beyond those that there are: loops in loops and named templates in each other can make many of few.
 const MOST_STEPS: usize = 50_000;
 
+/// A text, and what there is in it: one template, or all that belong together.
+pub(super) struct Whole<'t> {
+    pub(super) text: &'t str,
+    pub(super) pieces: Vec<Piece>,
+    /// For each piece that opens a block, the one that ends it.
+    ends: Vec<Option<usize>>,
+    /// Named templates: their names, and the pieces that open and end them.
+    defines: HashMap<String, (usize, usize)>,
+    /// Files that templates read, by their paths.
+    pub(super) files: &'t BTreeMap<String, Range<usize>>,
+}
+
+impl<'t> Whole<'t> {
+    /// The templates in these stretches of a text; blocks do not reach from one into another.
+    pub(super) fn of(
+        text: &'t str,
+        templates: &[Range<usize>],
+        files: &'t BTreeMap<String, Range<usize>>,
+    ) -> Self {
+        let mut whole = Self { text, pieces: Vec::new(), ends: Vec::new(), defines: HashMap::new(), files };
+        for template in templates {
+            let first = whole.pieces.len();
+            let moved = piece::pieces(text.get(template.clone()).unwrap_or_default());
+            whole.pieces.extend(moved.into_iter().map(|piece| piece.moved(template.start)));
+            let pieces = whole.pieces.get(first..).unwrap_or_default();
+            let ends = ends(text, pieces);
+            let moved = |(open, end): (usize, usize)| (first + open, first + end);
+            let named = defines(text, pieces, &ends).into_iter();
+            whole.defines.extend(named.map(|(name, place)| (name, moved(place))));
+            whole.ends.extend(ends.into_iter().map(|end| end.map(|end| first + end)));
+        }
+        whole
+    }
+}
+
 /// What was made.
 pub(super) struct Made {
     pub(super) text: String,
@@ -23,15 +58,13 @@ pub(super) struct Made {
     pub(super) is_cut: bool,
 }
 
-/// Goes through all pieces of a text.
-pub(super) fn render(text: &str, pieces: &[Piece]) -> Made {
-    let ends = ends(text, pieces);
-    let defines = defines(text, pieces, &ends);
+/// Goes through some pieces of a text. All named templates of it may be called.
+pub(super) fn render(whole: &Whole<'_>, range: Range<usize>, base: &str) -> Made {
     let mut renderer = Renderer {
-        text,
-        pieces,
-        ends,
-        defines,
+        whole,
+        text: whole.text,
+        pieces: &whole.pieces,
+        base,
         variables: HashMap::new(),
         overlay: HashMap::new(),
         root: Value::unknown(),
@@ -44,18 +77,17 @@ pub(super) fn render(text: &str, pieces: &[Piece]) -> Made {
         is_cut: false,
     };
     let mut out = Out::default();
-    renderer.run(0..pieces.len(), &Value::unknown(), &mut out);
+    renderer.run(range, &Value::unknown(), &mut out);
     let Renderer { is_changed, is_cut, .. } = renderer;
     Made { text: out.text, stretches: out.stretches, is_changed, is_cut }
 }
 
 pub(super) struct Renderer<'t> {
+    pub(super) whole: &'t Whole<'t>,
     pub(super) text: &'t str,
     pieces: &'t [Piece],
-    /// For each piece that opens a block, the one that ends it.
-    ends: Vec<Option<usize>>,
-    /// Named templates: their names, and the pieces that open and end them.
-    defines: HashMap<String, (usize, usize)>,
+    /// Before the paths of the files that `.Files` gives.
+    pub(super) base: &'t str,
     /// Variables, each with where its value is written.
     pub(super) variables: HashMap<String, (Value, Range<usize>)>,
     /// What was put into maps that come from elsewhere, such as `.Values`, by path.
@@ -149,7 +181,7 @@ impl Renderer<'_> {
         let words = tokens(self.text.get(action.inner.clone()).unwrap_or_default(), action.inner.start);
         let (keyword, rest) = self.keyword(&words);
         self.touched = None;
-        match (keyword.as_str(), self.ends.get(at).copied().flatten()) {
+        match (keyword.as_str(), self.whole.ends.get(at).copied().flatten()) {
             ("if" | "with" | "range" | "define" | "block", Some(end)) => {
                 self.as_it_is(piece, out);
                 self.block(&keyword, rest, at + 1..end, dot, out);
@@ -301,7 +333,7 @@ impl Renderer<'_> {
 
     /// What a named template of this file gives; `None` where it is in another.
     pub(super) fn include(&mut self, name: &str, dot: &Value) -> Option<Value> {
-        let (open, end) = self.defines.get(name).copied()?;
+        let (open, end) = self.whole.defines.get(name).copied()?;
         if self.nesting >= DEPTH {
             return None;
         }

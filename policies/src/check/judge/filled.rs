@@ -2,6 +2,7 @@
 
 use super::{Judge, is_secret_by_role, is_template};
 use crate::builtin as codes;
+use crate::contract::Role;
 use crate::detect::Sink;
 use crate::detect::literal::{is_base64_literal, is_literal};
 use crate::detect::secret::{self, Context, What};
@@ -26,46 +27,14 @@ impl Judge<'_> {
             let message = "cannot be judged: the template makes more of itself than what is read";
             sink.add(codes::BEYOND_LIMITS, severity, at, message);
         }
-        let source = Source::new(filled.text.as_bytes());
-        let streams = readings(&source, Limits::DEFAULT);
-        let whole = streams.iter().any(|(_, stream)| stream.errors().is_empty());
-        for (_, stream) in &streams {
-            for (document, root) in stream.documents() {
-                let has_metadata = Metadata::of_document(root).is_some();
-                let is_secret = is_secret_by_role(self.input.role, root);
-                for hit in secret::find(root, Context { has_metadata, is_secret }) {
-                    if hit.what != What::NoMetadata {
-                        let at = (Some(document.index), hit.key_path.to_string());
-                        self.made(&filled, &hit.span.bytes, at, sink);
-                    }
-                }
-            }
-            for error in stream.errors().iter().filter(|_| !whole) {
-                let region = filled.text.get(error.region.clone()).unwrap_or_default();
-                for field in tolerant::secret_fields(region) {
-                    let value = field.value.as_str();
-                    let literal =
-                        if field.section == "data" { is_base64_literal(value) } else { is_literal(value) };
-                    if literal && crate::sops::value::parse(value).is_err() {
-                        let start = error.region.start;
-                        let range = start + field.range.start..start + field.range.end;
-                        let key_path = KeyPath::of(&[field.section, &field.key]).to_string();
-                        self.made(&filled, &range, (Some(error.document), key_path), sink);
-                    }
-                }
-            }
+        for value in plain_values(&filled.text, self.input.role) {
+            self.made(&filled, value, sink);
         }
     }
 
     /// A value in the filled template. What is found where it stands is not found again.
-    fn made(
-        &self,
-        filled: &Filled,
-        made: &Range<usize>,
-        (document, key_path): (Option<u32>, String),
-        sink: &mut Sink<'_>,
-    ) {
-        let Some(origin) = filled.origin(made) else { return };
+    fn made(&self, filled: &Filled, value: PlainValue, sink: &mut Sink<'_>) {
+        let Some(origin) = filled.origin(&value.made) else { return };
         let (site, written) = (self.source.span(&origin.site), self.source.span(&origin.written));
         let known = [codes::PLAIN_SECRET, codes::TEMPLATE_SECRET, codes::EMBEDDED_SECRET];
         if known.iter().any(|code| sink.lines_with(*code).contains(&site.line)) {
@@ -78,8 +47,51 @@ impl Judge<'_> {
         sink.add_unless_known(
             codes::TEMPLATE_SECRET,
             Severity::Error,
-            (document, key_path, Some(written)),
+            (value.document, value.key_path, Some(written)),
             message,
         );
     }
+}
+
+/// A plaintext value of a Secret in a filled template.
+pub(in crate::check) struct PlainValue {
+    /// Where it is in what was made.
+    pub(in crate::check) made: Range<usize>,
+    pub(in crate::check) document: Option<u32>,
+    pub(in crate::check) key_path: String,
+}
+
+/// The plaintext values of Secrets in a filled template.
+pub(in crate::check) fn plain_values(text: &str, role: Role) -> Vec<PlainValue> {
+    let source = Source::new(text.as_bytes());
+    let streams = readings(&source, Limits::DEFAULT);
+    let whole = streams.iter().any(|(_, stream)| stream.errors().is_empty());
+    let mut found = Vec::new();
+    for (_, stream) in &streams {
+        for (document, root) in stream.documents() {
+            let has_metadata = Metadata::of_document(root).is_some();
+            let is_secret = is_secret_by_role(role, root);
+            let hits = secret::find(root, Context { has_metadata, is_secret }).into_iter();
+            found.extend(hits.filter(|hit| hit.what != What::NoMetadata).map(|hit| PlainValue {
+                made: hit.span.bytes,
+                document: Some(document.index),
+                key_path: hit.key_path.to_string(),
+            }));
+        }
+        for error in stream.errors().iter().filter(|_| !whole) {
+            let region = text.get(error.region.clone()).unwrap_or_default();
+            for field in tolerant::secret_fields(region) {
+                let value = field.value.as_str();
+                let literal =
+                    if field.section == "data" { is_base64_literal(value) } else { is_literal(value) };
+                if literal && crate::sops::value::parse(value).is_err() {
+                    let start = error.region.start;
+                    let range = start + field.range.start..start + field.range.end;
+                    let key_path = KeyPath::of(&[field.section, &field.key]).to_string();
+                    found.push(PlainValue { made: range, document: Some(error.document), key_path });
+                }
+            }
+        }
+    }
+    found
 }

@@ -1,6 +1,6 @@
 //! Archives: a chart's package, a tar, a zip. What is in them is in Git, too.
 
-use super::super::check;
+use super::super::{ChartFile, MOST_CHART_BYTES, check, check_chart};
 use super::Judge;
 use crate::archive::{self, Closed};
 use crate::builtin as codes;
@@ -18,12 +18,23 @@ impl Judge<'_> {
             return;
         }
         let mut found: Vec<(String, Finding)> = Vec::new();
+        let (mut members, mut size) = (Vec::new(), 0);
         let closed = archive::open(self.input.bytes, &mut |member| {
+            size += member.bytes.len();
+            if size <= MOST_CHART_BYTES {
+                members.push((member.path.clone(), member.bytes.clone()));
+            }
             let path = [self.input.path, b"/", member.path.as_slice()].concat();
             let input = Input { path: &path, bytes: &member.bytes, rules: None, role: Role::File };
             let errors = check(&input).findings.into_iter().filter(|f| f.severity == Severity::Error);
             found.extend(errors.map(|finding| (String::from_utf8_lossy(&member.path).into_owned(), finding)));
         });
+        // A packed chart: what its files make together.
+        let parts = members.iter().map(|(path, bytes)| ChartFile { path, bytes });
+        let together = check_chart(&parts.collect::<Vec<_>>()).into_iter();
+        let together =
+            together.map(|finding| (String::from_utf8_lossy(&finding.place.path).into_owned(), finding));
+        found.extend(together.filter(|(_, finding)| finding.severity == Severity::Error));
         let gravest = found.iter().find(|(_, finding)| finding.code == codes::AGE_IDENTITY);
         if let Some((member, finding)) = gravest.or(found.first()) {
             let severity = if gravest.is_some() { Severity::Error } else { Severity::Warning };

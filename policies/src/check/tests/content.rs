@@ -195,11 +195,17 @@ fn keys_that_are_spelled_with_escapes_are_keys() {
 
 /// A chart's package, as `helm package` makes it.
 fn package(path: &str, content: &str) -> Vec<u8> {
+    packages(&[(path, content)])
+}
+
+fn packages(files: &[(&str, &str)]) -> Vec<u8> {
     let packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     let mut packer = tar::Builder::new(packer);
-    let mut header = tar::Header::new_ustar();
-    header.set_size(content.len() as u64);
-    packer.append_data(&mut header, path, content.as_bytes()).unwrap();
+    for (path, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        packer.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
     packer.into_inner().unwrap().finish().unwrap()
 }
 
@@ -215,6 +221,14 @@ fn archives_are_looked_into_and_refused_where_they_must_be_encrypted() {
     assert_snapshot!(as_file("backup", &locked), @"KBY031 Error 1:1 : in the archive, keys.txt: a private age identity");
     assert_eq!(as_file("charts/app-1.0.0.tgz", &package("app/Chart.yaml", "name: app\n")), "");
     assert_snapshot!(as_file("a.tar.xz", b"\xfd7zXZ\0x"), @"KBY015 Note 1:1 : not judged: an archive that is broken, locked or packed in another way");
+    let calls =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: '{{ include \"b\" . }}'}\n";
+    let chart = packages(&[
+        ("app/Chart.yaml", "name: app\n"),
+        ("app/templates/_b.tpl", "{{ define \"b\" }}hunter2{{ end }}\n"),
+        ("app/templates/s.yaml", calls),
+    ]);
+    assert_snapshot!(as_file("charts/app-1.0.0.tgz", &chart), @"KBY031 Warning 1:1 : in the archive, app/templates/_b.tpl: app/templates/s.yaml, line 4, puts this into a Secret");
     let good = package("app/Chart.yaml", "name: app\n");
     let rules = rules("creation_rules:\n- {path_regex: ^secrets/, pgp: A}\n");
     for path in ["secrets/app.tgz", "secrets/app.env", "secrets/app.yaml", "other/app.sops.tgz"] {
