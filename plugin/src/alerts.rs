@@ -19,7 +19,7 @@ pub fn flux_alert(namespace: &str, provider: &str) -> Value {
         "kind": "Alert",
         "metadata": {"name": "kubiya-failures", "namespace": namespace, "labels": labels()},
         "spec": {
-            "summary": "Flux cannot apply what is in Git",
+            "eventMetadata": {"summary": "Flux cannot apply what is in Git"},
             "providerRef": {"name": provider},
             "eventSeverity": "error",
             "eventSources": sources,

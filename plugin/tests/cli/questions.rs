@@ -1,7 +1,7 @@
 //! What only a person can say is asked on the terminal, with Ctrl-C as a way out; without a terminal it is a clear error.
 
-use crate::sandbox::{Sandbox, program};
-use crate::typist::{CTRL_C, Typist};
+use crate::sandbox::Sandbox;
+use crate::typist::{CTRL_C, Typist, program};
 use insta::assert_snapshot;
 use kubiya_policies::sops::age::Identity;
 use secrecy::ExposeSecret as _;

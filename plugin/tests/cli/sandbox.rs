@@ -165,10 +165,3 @@ pub(crate) fn flux_manifest(namespace: &str) -> String {
     }
     text
 }
-
-/// A program of this machine, by its whole path.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
-    found.ok_or_else(|| format!("`{name}` is not on PATH")).unwrap()
-}

@@ -1,11 +1,11 @@
 //! A person at a terminal: a pty of its own, which is the controlling terminal of the program that runs there.
 
-use crate::sandbox::program;
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -105,4 +105,11 @@ impl Typist {
         }
         (status.code(), shown)
     }
+}
+
+/// A program of this machine, by its whole path.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.ok_or_else(|| format!("`{name}` is not on PATH")).unwrap()
 }

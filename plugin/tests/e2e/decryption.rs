@@ -37,12 +37,19 @@ impl World {
         let fingerprint =
             listed.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
         self.write("flux.asc", &gpg(&["--armor", "--export-secret-keys"]));
+        self.write_for(name, manifest, &["--pgp", fingerprint], &[]);
+        run(Path::new("gpgconf"), &["--kill", "gpg-agent"]);
+    }
+
+    /// Writes a Secret that the real sops encrypted for a key that is not of age.
+    fn write_for(&self, name: &str, manifest: &str, key: &[&str], environment: &[(&str, &str)]) {
         self.write(name, manifest);
         let file = self.path(name).display().to_string();
-        let selected = ["--encrypted-regex", "^(data|stringData)$"];
-        let encrypt = ["encrypt", "--in-place", "--pgp", fingerprint];
-        run(&self.rig.bin("sops"), &[&encrypt[..], &selected, &[&file]].concat());
-        run(Path::new("gpgconf"), &["--kill", "gpg-agent"]);
+        let words = ["encrypt", "--in-place", "--encrypted-regex", "^(data|stringData)$"];
+        let mut command = self.command(&self.rig.bin("sops"));
+        command.args(words).args(key).arg(&file).env("GNUPGHOME", self.path("gnupg"));
+        let output = command.envs(environment.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     fn decoded(&self, object: &[&str], jsonpath: &str) -> String {
@@ -52,6 +59,7 @@ impl World {
     }
 }
 
+const VAULT_TOKEN: &str = "hvs.canary-vault-2Lm";
 const ROLE: &str = "kustomize-controller=eks.amazonaws.com/role-arn=arn:aws:iam::1:role/sops";
 const ACCOUNT: [&str; 4] = ["serviceaccount", "kustomize-controller", "-n", "flux-system"];
 const SYNC: [&str; 4] = ["kustomization", "flux-system", "-n", "flux-system"];
@@ -138,14 +146,20 @@ fn of_namespace(namespace: &str, decryption: &str) -> String {
 
 #[test]
 fn other_namespaces_decrypt_with_a_key_of_their_own_or_with_the_global_one() {
-    let world = World::new();
+    let mut world = World::new();
+    world.hide(VAULT_TOKEN);
     let own = Identity::generate();
     use secrecy::ExposeSecret as _;
     world.write("team.agekey", own.expose_line().expose_secret());
     world.write_encrypted("repo/kubiya-team/db.yaml", &secret("team-db", "hunter3"), &own);
     world.write_encrypted("repo/kubiya-any/db.yaml", &secret("any-db", "hunter4"), &world.identity);
-    // What is not for age at all: Flux gets that key by file.
+    // What is not for age at all: Flux gets that key, or the token for it, by file.
     world.write_for_pgp("repo/clusters/infra/pgp.yaml", &secret("pgp-db", "hunter5"));
+    let transit = format!("{}/v1/transit/keys/flux", crate::vault::serve(VAULT_TOKEN));
+    world.write("vault-token", VAULT_TOKEN);
+    let in_vault = ["--hc-vault-transit", &transit];
+    let manifest = secret("vault-db", "hunter6");
+    world.write_for("repo/clusters/infra/vault.yaml", &manifest, &in_vault, &[("VAULT_TOKEN", VAULT_TOKEN)]);
     let secret_ref = "{provider: sops, secretRef: {name: sops-age}}";
     world.write("repo/clusters/infra/team.yaml", &of_namespace("kubiya-team", secret_ref));
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: kubiya-any}\n---\n";
@@ -160,7 +174,8 @@ fn other_namespaces_decrypt_with_a_key_of_their_own_or_with_the_global_one() {
     assert!(shared.code == 2 && shared.stderr.contains("--share-key"), "{}", shared.stderr);
 
     let flags = ["--decryption-namespace", "kubiya-team=team.agekey", "--global-age-key"];
-    let said = world.bootstrap(&[&flags[..], &["--sops-entry", "flux.asc=flux.asc"]].concat());
+    let entries = ["--sops-entry", "flux.asc=flux.asc", "--sops-entry", "sops.vault-token=vault-token"];
+    let said = world.bootstrap(&[&flags[..], &entries].concat());
     assert_eq!(said.code, 0, "{}", said.stderr);
     let entry = world.decoded(&["secret", "sops-age", "-n", "kubiya-team"], r"{.data.age\.agekey}");
     assert_eq!(IdentityFile::parse(entry.as_bytes()).unwrap().identities(), [own]);
@@ -168,6 +183,7 @@ fn other_namespaces_decrypt_with_a_key_of_their_own_or_with_the_global_one() {
         ("kubiya-team", "team-db", "hunter3"),
         ("kubiya-any", "any-db", "hunter4"),
         ("default", "pgp-db", "hunter5"),
+        ("default", "vault-db", "hunter6"),
     ] {
         eventually("the Secret is decrypted", LONG, || {
             let found = world.hub(&["secret", name, "-n", namespace], "{.data.password}");

@@ -215,7 +215,9 @@ pub(crate) fn chosen(cases: Vec<(Asked, Fault)>, sample: usize) -> Vec<(Asked, F
     while pick.len() < sample.min(cases.len()) {
         // The generator of Knuth's MMIX: any would do, as long as a number always gives the same sample.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let fault = Fault::ALL[pick.len() % Fault::ALL.len()];
+        // A small sample has faults of all sorts as well.
+        let fault =
+            Fault::ALL[pick.len() * Fault::ALL.len() / sample.min(Fault::ALL.len()) % Fault::ALL.len()];
         // Most requests are questions; every second case is a change.
         let writes = pick.len() % 2 == 0 && cases.iter().any(|(asked, _)| asked.writes());
         let those: Vec<&Asked> =

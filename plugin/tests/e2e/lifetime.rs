@@ -1,5 +1,6 @@
 //! From a key that is made to a Flux that goes again.
 
+use crate::typist::{CTRL_C, Typist};
 use crate::world::{Said, World};
 use kubiya_policies::sops::age::Identity;
 
@@ -47,6 +48,15 @@ fn flux_goes_and_what_it_applied_and_the_key_stay() {
     let before = world.versions();
     let unasked = uninstall(&world, &[]);
     assert!(unasked.code == 2 && unasked.stderr.contains("nobody can be asked here"), "{}", unasked.stderr);
+    // Somebody at a terminal is asked, and may go another way.
+    for (keys, code, wanted) in [(CTRL_C, 130, "error: interrupted"), ("no\n", 2, "not confirmed")] {
+        let mut command = world.command(std::path::Path::new(env!("CARGO_BIN_EXE_kubectl-kubiya")));
+        let mut typist = Typist::start(command.args(["uninstall", "--context", "hub"]));
+        typist.answer("Type yes: ", keys);
+        let (ended, shown) = typist.end();
+        assert_eq!(ended, Some(code), "{shown}");
+        assert!(shown.contains(wanted), "{shown}");
+    }
     let dry = uninstall(&world, &["--dry-run", "-o", "json"]);
     assert_eq!(dry.code, 0, "{}", dry.stderr);
     assert!(

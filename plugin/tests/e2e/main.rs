@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
+mod alerts;
 mod bootstrap;
 mod decryption;
 mod demo;
@@ -26,6 +27,9 @@ mod rotate_key;
 mod rotation;
 mod signed;
 mod two_at_once;
+#[path = "../cli/typist.rs"]
+mod typist;
+mod vault;
 mod worker;
 mod worker_faults;
 mod world;

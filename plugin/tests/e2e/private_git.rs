@@ -176,4 +176,10 @@ fn a_key_for_ssh_is_made_shown_and_used_with_the_known_host_alone() {
         "{}",
         refused.stderr
     );
+    // A server with another key than it is known by.
+    world.write_program("path/ssh", "#!/bin/sh\necho 'Host key verification failed.' >&2\nexit 255\n");
+    let other = world.bootstrap(&[&ssh[..], &files].concat());
+    assert_eq!(other.code, 3, "{}", other.stderr);
+    assert!(other.stderr.contains("ask its operator whether it got a new one"), "{}", other.stderr);
+    assert_eq!(before, world.versions());
 }
