@@ -16,6 +16,15 @@ fn patch_file() -> String {
     format!("[{{\"op\": \"add\", \"path\": \"/data/x\", \"value\": \"{CANARY}\"}}]\n")
 }
 
+/// A configuration of a program, which has no name.
+const CONFIGURATION: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n\
+                             - providers:\n  - secretbox: {keys: [{name: a, secret: aHVudGVyMg==}]}\n";
+
+/// Patches that say that they are of another kind.
+fn other_kind(data: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: any}}\n{data}\n")
+}
+
 /// Kustomization and file of each kind of role, with the code that the file is refused with.
 fn cases() -> Vec<[(&'static str, String); 3]> {
     vec![
@@ -27,6 +36,21 @@ fn cases() -> Vec<[(&'static str, String); 3]> {
         [
             ("a/b/Kustomization", PATCH.to_owned()),
             ("patches/db.json", patch_file()),
+            ("KBY008]", String::new()),
+        ],
+        [
+            ("apps/kustomization.yaml", GENERATOR.replace("db.txt", "config.yaml")),
+            ("secrets/config.yaml", CONFIGURATION.to_owned()),
+            ("KBY007]", String::new()),
+        ],
+        [
+            ("a/b/Kustomization", PATCH.replace("db.json", "db.yaml")),
+            ("patches/db.yaml", other_kind("stringData: {x: hunter2}")),
+            ("KBY008]", String::new()),
+        ],
+        [
+            ("a/b/Kustomization", PATCH.replace("db.json", "db.yaml")),
+            ("patches/db.yaml", other_kind("data:\n  # of the database\n  x: aHVudGVyMg==")),
             ("KBY008]", String::new()),
         ],
     ]

@@ -83,11 +83,12 @@ fn outward<S: Snapshot, E: Snapshot>(sitting: &mut Sitting<'_, '_, S, E>) -> Vec
     all
 }
 
-/// Whether a content may become part of a Secret by what a kustomization elsewhere says of it. Objects are not: they are
-/// applied as what they are, and Secrets are judged without being named. A file is one where nothing stands at the
-/// beginning of a line but keys, with those of an object among them.
+/// Whether a content may become part of a Secret by what a kustomization elsewhere says of it. Objects with names are
+/// not: they are applied as what they are, and Secrets are judged without being named. Without a name an object is a
+/// configuration that some program reads, and one with data of a Secret may be a patch. A file is one of objects where
+/// nothing stands at the beginning of a line but keys, with those of an object among them.
 pub(super) fn may_be_source(bytes: &[u8]) -> bool {
-    let has = |start: &str| bytes.lines().any(|line| line.starts_with(start.as_bytes()));
+    let count = |start: &str| bytes.lines().filter(|line| line.starts_with(start.as_bytes())).count();
     let is_key = |line: &[u8]| {
         let rest = line.trim_start_with(|c| c.is_ascii_alphanumeric());
         rest.len() < line.len() && rest.starts_with(b":")
@@ -99,8 +100,35 @@ pub(super) fn may_be_source(bytes: &[u8]) -> bool {
             || line.starts_with(b"- ")
             || is_key(line)
     };
-    let is_object = has("apiVersion:") && has("kind:") && bytes.lines().all(of_object);
-    !is_object || bytes.lines().any(|line| line.trim_end() == b"kind: Config")
+    let kinds = count("kind:");
+    let is_object = count("apiVersion:") > 0 && kinds > 0 && bytes.lines().all(of_object);
+    let is_named =
+        count("metadata:") >= kinds && (bytes.contains_str("name:") || bytes.contains_str("Name:"));
+    !is_object || !is_named || may_patch_a_secret(bytes)
+}
+
+/// Whether an object of another kind has what a Secret could have: `stringData`, or `data` with something in base64.
+fn may_patch_a_secret(bytes: &[u8]) -> bool {
+    let is_other = |line: &[u8]| line.strip_prefix(b"kind:").is_some_and(|kind| kind.trim() != b"Secret");
+    if !bytes.lines().any(is_other) {
+        return false;
+    }
+    let begins = |line: &[u8], key: &str| {
+        line.get(..key.len()).is_some_and(|start| start.eq_ignore_ascii_case(key.as_bytes()))
+    };
+    let in_base64 = |line: &[u8]| {
+        let value = line.rsplit_str(": ").next().unwrap_or_default();
+        let value = value.trim_with(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '-' | '{' | '}' | ','));
+        let of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+        value.len() >= 4 && value.len() % 4 == 0 && value.iter().all(of_base64)
+    };
+    let mut in_data = false;
+    bytes.lines().any(|line| {
+        if !line.is_empty() && !b" -#\r".contains(&line[0]) {
+            in_data = begins(line, "data:");
+        }
+        begins(line, "stringData:") || begins(line, "binaryData:") || (in_data && in_base64(line))
+    })
 }
 
 /// The kustomizations of one folder.
