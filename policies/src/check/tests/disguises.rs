@@ -131,6 +131,11 @@ const BAD: &[(&str, &str, &str)] = &[
         "apiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nspec:\n  externalSecretSpec:\n    target:\n      template:\n        data: {password: hunter2}\n",
     ),
     (
+        "a store of secrets that has them itself",
+        "s.yaml",
+        "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nspec:\n  provider:\n    fake:\n      data:\n      - {key: db, value: hunter2}\n",
+    ),
+    (
         "an inline replacement",
         "kustomization.yaml",
         "replacements:\n- sourceValue: hunter2\n  targets:\n  - select: {kind: Secret}\n    fieldPaths: [stringData.a]\n",

@@ -265,6 +265,11 @@ const GOOD: &[(&str, &str, &str)] = &[
         "s.yaml",
         "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nspec: {provider: {vault: {server: 'https://vault', path: secret, auth: {tokenSecretRef: {name: a, key: token}}}}}\n",
     ),
+    (
+        "a store of secrets that has none yet",
+        "s.yaml",
+        "apiVersion: external-secrets.io/v1\nkind: SecretStore\nspec: {provider: {fake: {data: [{key: db, value: '${DB}'}, {key: empty, value: ''}]}}}\n",
+    ),
     ("an empty file", "a.yaml", ""),
     ("only comments", "a.yaml", "# kind: Secret\n# stringData: {password: <fill in>}\n"),
     ("nothing but a document's end", "a.yaml", "---\n...\n"),

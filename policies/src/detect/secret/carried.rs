@@ -1,5 +1,5 @@
 //! Literals that a document itself carries into a Secret: parameters of a `Template` of OpenShift, inputs of a
-//! `ResourceSet` of the Flux operator.
+//! `ResourceSet` of the Flux operator, what a store of External Secrets gives without asking anybody.
 
 use super::{objects, sections};
 use crate::detect::literal::{is_literal, leaf_text};
@@ -7,6 +7,9 @@ use crate::yaml::{KeyPath, NodeRef, Step, leaves};
 
 /// The literals, each with the keys that lead there.
 pub(super) fn find(root: NodeRef<'_>) -> Vec<(KeyPath, NodeRef<'_>)> {
+    if ["SecretStore", "ClusterSecretStore"].iter().any(|kind| root.says("kind", kind)) {
+        return of_store(root);
+    }
     let (is_template, is_set) = (root.says("kind", "Template"), root.says("kind", "ResourceSet"));
     if !is_template && !is_set {
         return Vec::new();
@@ -24,6 +27,28 @@ pub(super) fn find(root: NodeRef<'_>) -> Vec<(KeyPath, NodeRef<'_>)> {
         texts.iter().any(says) && leaf_text(*value).is_some_and(|text| is_literal(&text))
     });
     found.into_iter().map(|(_, path, value)| (path, value)).collect()
+}
+
+/// What the provider `fake` has for others to make Secrets of.
+fn of_store(root: NodeRef<'_>) -> Vec<(KeyPath, NodeRef<'_>)> {
+    const DATA: [&str; 4] = ["spec", "provider", "fake", "data"];
+    let data = DATA.iter().fold(vec![root], |nodes, key| {
+        nodes.into_iter().flat_map(|node| node.values(key).collect::<Vec<_>>()).collect()
+    });
+    let mut found = Vec::new();
+    for (index, one) in data.into_iter().flat_map(indexed) {
+        let path = item(&KeyPath::root().below(&DATA), index);
+        for key in ["value", "valueMap"] {
+            for value in one.values(key) {
+                leaves(value, &mut path.below(&[key]), &mut |path, leaf| {
+                    if leaf_text(leaf).is_some_and(|text| is_literal(&text)) {
+                        found.push((path.clone(), leaf));
+                    }
+                });
+            }
+        }
+    }
+    found
 }
 
 /// What the document gives: the name, the keys, the value.
