@@ -5,14 +5,17 @@
 #[cfg(debug_assertions)]
 pub(crate) fn at(name: &str) {
     use std::io::Write as _;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static PASSED: AtomicUsize = AtomicUsize::new(0);
+    use std::sync::{Mutex, PoisonError};
+    static PASSED: Mutex<usize> = Mutex::new(0);
     let log = std::env::var_os("KUBIYA_FAILPOINT_LOG");
     let wanted = std::env::var("KUBIYA_FAILPOINT").ok().and_then(|text| text.parse::<usize>().ok());
     if log.is_none() && wanted.is_none() {
         return;
     }
-    let number = PASSED.fetch_add(1, Ordering::SeqCst) + 1;
+    // One thread at a time, so that lines are whole and in order.
+    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    *passed += 1;
+    let number = *passed;
     if let Some(log) = log
         && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(log)
     {
